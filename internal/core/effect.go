@@ -1,0 +1,107 @@
+package core
+
+import (
+	"errors"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+)
+
+// ErrNotFound is what a Store's Get returns for a key that it does not hold.
+var ErrNotFound = errors.New("key not found")
+
+// Store is what a machine may read: the engine, synchronously, through its
+// loop's overlay of batches that are not complete. A returned slice is
+// immutable and stays valid.
+type Store interface {
+	// Get returns the value of key, ErrNotFound, or the engine's error, on
+	// which the node stops.
+	Get(key []byte) ([]byte, error)
+	// Scan calls f for the keys of [from, to) in order, until f returns false
+	// or the limit is reached. next is where to go on, nil at the end.
+	Scan(from, to []byte, limit Limit, f func(key, value []byte) bool) (next []byte, err error)
+}
+
+// Limit bounds a scan; whichever comes first. A scan that starts returns at
+// least one key.
+type Limit struct {
+	Keys  int
+	Bytes int
+}
+
+// Durability is what a commit's completion promises.
+type Durability uint8
+
+// The durabilities.
+const (
+	// Sync: the completion comes when the batch survives a crash of the machine.
+	Sync Durability = iota
+	// NoSync: the completion comes at once; a crash loses the latest batches.
+	NoSync
+)
+
+// Write is one change to the store.
+type Write struct {
+	Key    []byte
+	Value  []byte
+	Delete bool
+}
+
+// Out has all effects of one drain of a loop. Its slices are reused by the
+// loop that owns it; what they point to is not.
+//
+// The order in which the shell must carry them out: Writes are committed as
+// one atomic batch, the flush; Sends and Replies leave at once; SendsHeld and
+// RepliesHeld leave when this flush and all before it are durable.
+type Out struct {
+	Writes      []Write
+	Sends       []Envelope
+	SendsHeld   []Envelope
+	Replies     []Reply
+	RepliesHeld []Reply
+	Reports     []PeerReport  // from a shard, for Control
+	Shards      []ShardReport // from a shard, for Control
+}
+
+// Reset empties out for the next drain and lets go of what it pointed to.
+func (o *Out) Reset() {
+	clear(o.Writes)
+	clear(o.Sends)
+	clear(o.SendsHeld)
+	o.Writes = o.Writes[:0]
+	o.Sends = o.Sends[:0]
+	o.SendsHeld = o.SendsHeld[:0]
+	clear(o.Replies)
+	clear(o.RepliesHeld)
+	o.Replies = o.Replies[:0]
+	o.RepliesHeld = o.RepliesHeld[:0]
+	clear(o.Reports)
+	o.Reports = o.Reports[:0]
+	clear(o.Shards)
+	o.Shards = o.Shards[:0]
+}
+
+// PeerReport tells Control how a peer answered a shard.
+type PeerReport struct {
+	Peer   id.Node
+	OK     uint32 // answers of any kind
+	Failed uint32 // failed sends and timeouts
+	// Latency is the time of one answered request, 0 where there is none.
+	Latency time.Duration
+	// Ahead is a stamp of the peer that is newer than the shard's view, zero
+	// otherwise: Control then gossips with the peer at once.
+	Ahead Stamp
+}
+
+// ShardReport tells Control how far a shard has come.
+type ShardReport struct {
+	Shard  int
+	Stamp  Stamp     // the view that it goes by
+	Synced ring.Name // the layout for which it has pulled all that it gained
+	// Pulls and PullsLeft count the partitions that this transition brings
+	// here, and those of them not yet pulled.
+	Pulls, PullsLeft int
+	// Leftovers counts partitions with keys here that this node does not own.
+	Leftovers int
+}

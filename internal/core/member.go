@@ -1,0 +1,161 @@
+package core
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+)
+
+// State is a member's place in its life in the cluster. It is gossiped.
+type State uint8
+
+// The states.
+const (
+	_       State = iota
+	Joining       // known, but in no layout yet
+	Active        // in the layout
+	Leaving
+	Left // kept for ever, so that an old record cannot bring the member back
+)
+
+// String returns the state as status shows it.
+func (s State) String() string {
+	switch s {
+	case Joining:
+		return "joining"
+	case Active:
+		return "active"
+	case Leaving:
+		return "leaving"
+	case Left:
+		return "left"
+	}
+	return "unknown"
+}
+
+// Status is what this node believes of a peer's health: a local opinion that
+// is never gossiped and never changes a layout.
+type Status uint8
+
+// The statuses.
+const (
+	_ Status = iota
+	Alive
+	Suspected
+	Dead
+)
+
+// String returns the status as status shows it.
+func (s Status) String() string {
+	switch s {
+	case Alive:
+		return "alive"
+	case Suspected:
+		return "suspected"
+	case Dead:
+		return "dead"
+	}
+	return "unknown"
+}
+
+// Member is a member's record, written by that member alone and gossiped.
+type Member struct {
+	ID          id.Node
+	Addr        string
+	Zone        string
+	Datacentre  string
+	Weight      uint32
+	Instance    uint64 // of its data directory: another one means another disk
+	Start       uint64 // the start nonce of its process
+	Incarnation uint64 // grows with each start
+	Heartbeat   uint64 // grows with each gossip round and each change below
+	State       State
+	Stamp       Stamp     // what all of its shards have durably adopted
+	Synced      ring.Name // the layout for which it has pulled all that it gained
+}
+
+// Newer says that m replaces o: the higher incarnation, then the higher
+// heartbeat wins.
+func (m Member) Newer(o Member) bool {
+	if c := cmp.Compare(m.Incarnation, o.Incarnation); c != 0 {
+		return c > 0
+	}
+	return m.Heartbeat > o.Heartbeat
+}
+
+// LayoutState is the layouts that a node goes by. States are ordered by their
+// stamp; the newest wins everywhere.
+type LayoutState struct {
+	Live  []*ring.Layout // oldest first, one or two
+	Phase Phase
+}
+
+// Stamp returns the state's stamp, zero where there is no layout.
+func (l LayoutState) Stamp() Stamp {
+	if len(l.Live) == 0 {
+		return Stamp{}
+	}
+	return Stamp{Layout: l.Live[len(l.Live)-1].Name(), Phase: l.Phase}
+}
+
+// GossipState is what a Gossip carries.
+type GossipState struct {
+	Cluster uint64
+	Members []Member // the sender's own record is among them
+	// Layouts is set where the receiver is not known to have it.
+	Layouts LayoutState
+}
+
+// View is what the shards know of the cluster: an immutable snapshot that
+// Control builds, delivered to a shard as an input.
+type View struct {
+	Self    id.Node
+	Cluster uint64
+	Layouts LayoutState
+	Peers   []Peer // sorted by ID, this node excluded
+}
+
+// Peer is another member as the shards need it.
+type Peer struct {
+	ID     id.Node
+	Addr   string
+	Start  uint64
+	Status Status
+	P95    time.Duration // of recent requests to it; 0: not known
+	P99    time.Duration
+}
+
+// Stamp returns the view's stamp.
+func (v *View) Stamp() Stamp { return v.Layouts.Stamp() }
+
+// ReadLayout returns the layout whose owners answer reads and coordinate
+// writes, nil where there is none.
+func (v *View) ReadLayout() *ring.Layout {
+	live := v.Layouts.Live
+	if len(live) == 0 {
+		return nil
+	}
+	if v.Layouts.Phase == PhaseMoved {
+		return live[len(live)-1]
+	}
+	return live[0]
+}
+
+// Peer returns the peer of that ID.
+func (v *View) Peer(n id.Node) (Peer, bool) {
+	lo, hi := 0, len(v.Peers)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if v.Peers[mid].ID < n {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo < len(v.Peers) && v.Peers[lo].ID == n {
+		return v.Peers[lo], true
+	}
+	return Peer{}, false
+}

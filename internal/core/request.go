@@ -1,0 +1,154 @@
+package core
+
+import (
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// Op is what a client asks for.
+type Op uint8
+
+// The operations. A delete is a put of a tombstone.
+const (
+	_ Op = iota
+	OpGet
+	OpPut
+	OpDelete
+)
+
+// String returns the operation's name, as metrics and traces show it.
+func (o Op) String() string {
+	switch o {
+	case OpGet:
+		return "get"
+	case OpPut:
+		return "put"
+	case OpDelete:
+		return "delete"
+	}
+	return "unknown op"
+}
+
+// Quorum is whether fallbacks may stand in for owners.
+type Quorum uint8
+
+// The kinds of quorum.
+const (
+	QuorumDefault Quorum = iota // as configured
+	QuorumSloppy
+	QuorumStrict
+)
+
+// Options of one request. The zero value means: as configured.
+type Options struct {
+	R, W      int // replicas; 0: as configured, lowered to the owners there are
+	Quorum    Quorum
+	Overwrite bool            // the coordinator's own stored clock is the context
+	WriteID   version.WriteID // zero: drawn by the first node
+}
+
+// Request is one request of a client, checked for sizes and ranges by the
+// shell. Reply.Req returns Req to its waiter.
+type Request struct {
+	Req        ReqID
+	Op         Op
+	Key        []byte
+	Value      []byte
+	Context    version.Clock
+	HasContext bool
+	Options    Options
+	Deadline   time.Duration // Mono; at most id.MaxMessageAge away
+}
+
+// Reply ends a Request.
+type Reply struct {
+	Req    ReqID
+	Result Result
+}
+
+// Result is how a request ended.
+type Result struct {
+	Code Code
+	// Outcome of a write: whether any replica can have persisted it.
+	Outcome Outcome
+	// Acknowledged and Required count replicas: in the layout that was
+	// furthest from its quorum, where two are live.
+	Acknowledged, Required int
+	// Set is what a get found, merged over its replicas; tombstones included.
+	Set version.Siblings
+	// Context is the clock to hand back with a later write.
+	Context version.Clock
+}
+
+// Code is how a request ended.
+type Code uint8
+
+// The codes.
+const (
+	_ Code = iota
+	CodeOK
+	CodeNotFound        // a get that found no live version; Context is usable
+	CodeQuorum          // R or W cannot be met any more
+	CodeTimeout         // the deadline passed
+	CodeOverloaded      // a queue or table is full; not written
+	CodeTooManySiblings // the write would leave more than id.MaxSiblings; not written
+	CodeSetTooLarge     // … more than id.MaxSetBytes; not written
+	CodeClockTooLong    // … more than id.MaxClockEntries; not written
+	CodeNotReady        // this node has no layout yet; not written
+	CodeStopped         // this node stops
+)
+
+// String returns the code's name, as metrics and traces show it.
+func (c Code) String() string {
+	switch c {
+	case CodeOK:
+		return "ok"
+	case CodeNotFound:
+		return "not_found"
+	case CodeQuorum:
+		return "quorum"
+	case CodeTimeout:
+		return "timeout"
+	case CodeOverloaded:
+		return "overloaded"
+	case CodeTooManySiblings:
+		return "too_many_siblings"
+	case CodeSetTooLarge:
+		return "set_too_large"
+	case CodeClockTooLong:
+		return "clock_too_long"
+	case CodeNotReady:
+		return "not_ready"
+	case CodeStopped:
+		return "stopped"
+	}
+	return "unknown"
+}
+
+// Outcome tells what became of a write: three answers, three values.
+type Outcome uint8
+
+// The outcomes.
+const (
+	_ Outcome = iota
+	// NotWritten: no replica can have persisted it.
+	NotWritten
+	// Written: the quorum has made it durable.
+	Written
+	// Unknown: some replica may have persisted it, so it may yet appear.
+	Unknown
+)
+
+// String returns the outcome as the APIs spell it.
+func (o Outcome) String() string {
+	switch o {
+	case NotWritten:
+		return "not_written"
+	case Written:
+		return "written"
+	case Unknown:
+		return "unknown"
+	}
+	return ""
+}
