@@ -159,3 +159,29 @@ func (v *View) Peer(n id.Node) (Peer, bool) {
 	}
 	return Peer{}, false
 }
+
+// ClusterStatus is what Control knows, for people and for health checks: a
+// snapshot that its receiver owns.
+type ClusterStatus struct {
+	Self    id.Node
+	Cluster uint64
+	Members []MemberStatus // sorted by ID, this node included
+	Layouts LayoutState
+	// Replicas is N as configured; UnderReplicated says that the newest
+	// layout has fewer owners.
+	Replicas        int
+	UnderReplicated bool
+	// Serving says that the node answers clients: it has a cluster and a
+	// layout. WaitsFor says what is missing otherwise.
+	Serving  bool
+	WaitsFor string
+	// Pulls and PullsLeft count this node's partitions of the transition
+	// under way; Leftovers counts partitions with keys that it does not own.
+	Pulls, PullsLeft, Leftovers int
+}
+
+// MemberStatus is a member as this node sees it.
+type MemberStatus struct {
+	Member
+	Status Status
+}

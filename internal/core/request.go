@@ -61,10 +61,20 @@ type Request struct {
 	Deadline   time.Duration // Mono; at most id.MaxMessageAge away
 }
 
-// Reply ends a Request.
+// Reply ends a Request or a Join.
 type Reply struct {
 	Req    ReqID
 	Result Result
+	// Detail says in words what Code does not: why a Join is refused.
+	Detail string
+}
+
+// Join asks Control to become a member of the seeds' cluster. It is answered
+// once identity, members and layout are held durably, or at the deadline.
+type Join struct {
+	Req      ReqID
+	Seeds    []string // addresses
+	Deadline time.Duration
 }
 
 // Result is how a request ended.
@@ -97,6 +107,7 @@ const (
 	CodeClockTooLong    // … more than id.MaxClockEntries; not written
 	CodeNotReady        // this node has no layout yet; not written
 	CodeStopped         // this node stops
+	CodeRefused         // a Join that cannot be; Detail says why
 )
 
 // String returns the code's name, as metrics and traces show it.
@@ -122,6 +133,8 @@ func (c Code) String() string {
 		return "not_ready"
 	case CodeStopped:
 		return "stopped"
+	case CodeRefused:
+		return "refused"
 	}
 	return "unknown"
 }
