@@ -1,0 +1,45 @@
+package bug
+
+// Bug is one seeded mistake.
+type Bug int
+
+// The bugs. None is no bug at all.
+const (
+	None Bug = iota
+	// EqualDots: a mint does not raise the counter, so that the new dot equals
+	// one that was minted before.
+	EqualDots
+	// SkipFsyncWait: acknowledgements leave before the state is durable.
+	SkipFsyncWait
+	// SuccessBelowW: a coordinator answers when W-1 replicas are durable.
+	SuccessBelowW
+	// ContextCoversUnseen: the context of a put is the whole stored clock and
+	// so covers siblings that its caller has not read.
+	ContextCoversUnseen
+	// GrowWithoutCopy: a new owner reports that it is synced without pulling.
+	GrowWithoutCopy
+)
+
+// All returns every bug, None excluded.
+func All() []Bug {
+	return []Bug{EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy}
+}
+
+// String returns the bug's name as reports show it.
+func (b Bug) String() string {
+	switch b {
+	case None:
+		return "none"
+	case EqualDots:
+		return "equal-dots"
+	case SkipFsyncWait:
+		return "skip-fsync-wait"
+	case SuccessBelowW:
+		return "success-below-w"
+	case ContextCoversUnseen:
+		return "context-covers-unseen"
+	case GrowWithoutCopy:
+		return "grow-without-copy"
+	}
+	return "unknown bug"
+}
