@@ -62,6 +62,9 @@ type Out struct {
 	RepliesHeld []Reply
 	Reports     []PeerReport  // from a shard, for Control
 	Shards      []ShardReport // from a shard, for Control
+	// Failed is set when the store failed or holds what cannot be read: the
+	// node must stop, since what it would go on with is not known.
+	Failed error
 }
 
 // Reset empties out for the next drain and lets go of what it pointed to.
@@ -80,6 +83,7 @@ func (o *Out) Reset() {
 	o.Reports = o.Reports[:0]
 	clear(o.Shards)
 	o.Shards = o.Shards[:0]
+	o.Failed = nil
 }
 
 // PeerReport tells Control how a peer answered a shard.
@@ -104,4 +108,9 @@ type ShardReport struct {
 	Pulls, PullsLeft int
 	// Leftovers counts partitions with keys here that this node does not own.
 	Leftovers int
+	// LostData counts sets that came in with a higher counter for a live
+	// actor of this node than it has minted: its disk has lost something.
+	LostData uint64
+	// Conflicts counts messages refused for equal dots with different bytes.
+	Conflicts uint64
 }

@@ -54,11 +54,14 @@ type (
 	ReadReply struct{ Set version.Siblings }
 
 	// Forward asks an owner to coordinate a write. It is not idempotent by
-	// nature: the receiver executes (From, Write.ID) once, only within the
-	// start that it names, and never after Limit. Reply: Forwarded.
+	// nature: the receiver executes (From, WriteID) once, only within the
+	// start that it names, and never after Limit. Its envelope's deadline is
+	// when the execution must have begun. Reply: Forwarded.
 	Forward struct {
 		Start      uint64        // the receiver's start nonce
 		Limit      time.Duration // Wall after which it is not executed any more
+		Timeout    time.Duration // what the receiver may take, from its receipt
+		Attempt    uint32        // grows with each try at one receiver: a refused one is never executed
 		Op         Op            // OpPut or OpDelete
 		Key        []byte
 		Value      []byte

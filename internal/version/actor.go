@@ -24,7 +24,7 @@ const MaxCounter = math.MaxInt64
 // since whoever could not know its last one takes a fresh epoch.
 type Epoch struct {
 	Start uint64 // nonce that the node draws at each start
-	Seq   uint32 // counter in memory; it starts at 1, so that no epoch is zero
+	Seq   uint64 // counter in memory; it starts at 1, so that no epoch is zero
 }
 
 // IsZero says whether e is none: no dot carries it.
@@ -72,8 +72,8 @@ func ParseActor(s string) (Actor, error) {
 	node, epoch, _ := strings.Cut(s, "~")
 	start, seq, _ := strings.Cut(epoch, ".")
 	st, err1 := strconv.ParseUint(start, 16, 64)
-	sq, err2 := strconv.ParseUint(seq, 10, 32)
-	a := Actor{Node: id.Node(node), Epoch: Epoch{Start: st, Seq: uint32(sq)}}
+	sq, err2 := strconv.ParseUint(seq, 10, 64)
+	a := Actor{Node: id.Node(node), Epoch: Epoch{Start: st, Seq: sq}}
 	if err1 != nil || err2 != nil || a.String() != s {
 		return Actor{}, fmt.Errorf("%w actor %q: use node~start.sequence, the start in 16 lower-case hexadecimal digits, the sequence in decimal", ErrMalformed, s)
 	}
@@ -109,8 +109,8 @@ func (d Dot) validate() error {
 // mustName panics when d cannot be the name of a write: a caller that adds
 // such a dot would break every set that it reaches.
 func (d Dot) mustName() {
-	if d.Counter == 0 || d.Counter > MaxCounter || d.Actor.Node == "" || d.Actor.Epoch.IsZero() {
-		panic(fmt.Sprintf("version: %s does not name a write: it needs a node, an epoch and a counter of 1 to %d", d, uint64(MaxCounter)))
+	if err := d.validate(); err != nil {
+		panic(fmt.Sprintf("version: %s does not name a write: %v", d, err))
 	}
 }
 

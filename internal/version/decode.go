@@ -161,7 +161,7 @@ func (d *decoder) actor(before Actor) Actor {
 		d.failf("the first actor has no node ID")
 	}
 	a.Epoch.Start = d.uint64("start")
-	a.Epoch.Seq = uint32(d.uvarint(math.MaxUint32, "sequence"))
+	a.Epoch.Seq = d.uvarint(math.MaxUint64, "sequence")
 	switch {
 	case d.err != nil:
 	case a.Epoch.IsZero():
@@ -202,7 +202,7 @@ func (d *decoder) dots(table []Dot, absent int) []Dot {
 	at := uint64(0)
 	for i := range out {
 		entry, index := d.entry(table, at)
-		low := lowestIsolated(entry.Actor, last, entry.Counter)
+		low := min(lowestIsolated(entry.Actor, last, entry.Counter), MaxCounter+1) // so that low+gap does not wrap
 		if entry.Counter == 0 && last.Actor != entry.Actor {
 			absent--
 		}
@@ -222,8 +222,8 @@ func (d *decoder) dots(table []Dot, absent int) []Dot {
 	return out
 }
 
-// entry takes the index of an actor, which must not be below min, and returns
-// its entry in the table.
+// entry takes the index of an actor, which must not be below lowest, and
+// returns its entry in the table.
 func (d *decoder) entry(table []Dot, lowest uint64) (Dot, uint64) {
 	index := d.uvarint(math.MaxUint64, "index of an actor")
 	switch {

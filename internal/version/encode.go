@@ -139,14 +139,11 @@ func appendActor(b []byte, a Actor, before id.Node) []byte {
 	if a.Node == before {
 		b = append(b, 0)
 	} else {
-		if len(a.Node) > id.MaxNodeBytes {
-			panic(fmt.Sprintf("version: node ID of %d characters; at most %d are allowed", len(a.Node), id.MaxNodeBytes))
-		}
-		b = append(b, byte(len(a.Node)))
+		b = append(b, byte(len(a.Node))) // 1 to id.MaxNodeBytes, in any clock
 		b = append(b, a.Node...)
 	}
 	b = binary.LittleEndian.AppendUint64(b, a.Epoch.Start)
-	return binary.AppendUvarint(b, uint64(a.Epoch.Seq))
+	return binary.AppendUvarint(b, a.Epoch.Seq)
 }
 
 // tableSize returns the length of what appendTable appends.
@@ -155,7 +152,7 @@ func (c Clock) tableSize() int {
 	var node id.Node
 	for w := walkTable(c); w.next(); actors++ {
 		a := w.entry.Actor
-		size += 1 + 8 + uvarintLen(uint64(a.Epoch.Seq)) + uvarintLen(w.entry.Counter)
+		size += 1 + 8 + uvarintLen(a.Epoch.Seq) + uvarintLen(w.entry.Counter)
 		if a.Node != node {
 			size += len(a.Node)
 		}

@@ -1,0 +1,42 @@
+package backoff
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestDelayDoublesWithinItsJitter(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for attempt, want := range map[int]time.Duration{1: 100 * time.Millisecond, 2: 200 * time.Millisecond, 3: 400 * time.Millisecond} {
+		for range 100 {
+			got, ok := Default().Delay(attempt, rng)
+			if !ok || got < want*8/10 || got > want*12/10 {
+				t.Fatalf("Delay(%d) = %v, %v; want %v ± 20 %%", attempt, got, ok, want)
+			}
+		}
+	}
+	for _, attempt := range []int{-1, 0, 4} {
+		if d, ok := Default().Delay(attempt, rng); ok {
+			t.Errorf("Delay(%d) = %v; want none", attempt, d)
+		}
+	}
+}
+
+func TestDelayStaysBelowItsCap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := Policy{
+			Retries: 100,
+			Base:    time.Duration(rapid.Int64Range(1, int64(time.Minute)).Draw(t, "base")),
+			Max:     time.Duration(rapid.Int64Range(1, int64(time.Minute)).Draw(t, "max")),
+			Jitter:  rapid.Float64Range(0, 1).Draw(t, "jitter"),
+		}
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		d, ok := p.Delay(rapid.IntRange(1, 100).Draw(t, "attempt"), rng)
+		if !ok || d < 0 || d > p.Max {
+			t.Fatalf("Delay = %v, %v with cap %v", d, ok, p.Max)
+		}
+	})
+}

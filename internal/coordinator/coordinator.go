@@ -1,0 +1,272 @@
+package coordinator
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/backoff"
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// Limits of one shard's coordinator.
+const (
+	// maxSlots bounds the requests under way: past it a client hears
+	// overloaded while those that are under way still finish.
+	maxSlots = 16384
+
+	// maxBackground bounds the slots that only await replicas beyond W. Past
+	// it a write lets go of its stragglers at once, as it would at its
+	// deadline; repair finds them.
+	maxBackground = 4096
+
+	// staleRetry is when a peer that refused for our older layout is asked
+	// again if no newer view has come by then.
+	staleRetry = 50 * time.Millisecond
+
+	// The delay before a read asks one more peer: the p95 of those that have
+	// not answered, unknownP95 where nothing is known, at least minHedge, so
+	// that the noise of a fast network does not double the reads.
+	unknownP95 = 10 * time.Millisecond
+	minHedge   = time.Millisecond
+)
+
+// Local is this node's own copy, which the replica machine keeps. Read
+// returns the flush that the set waits for, 0 if it is durable.
+type Local interface {
+	Read(key []byte, out *core.Out) (set version.Siblings, flush uint64)
+	Write(w core.LocalWrite, out *core.Out) core.LocalResult
+}
+
+// Config of a Coordinator. Every field is needed.
+type Config struct {
+	Self        id.Node
+	Start       uint64 // the nonce of this start of the process
+	Shard       int
+	R, W        int // as configured; lowered to the owners there are
+	PeerTimeout time.Duration
+	Retry       backoff.Policy
+	Seed        uint64
+}
+
+// Coordinator runs the requests of one shard.
+type Coordinator struct {
+	config     Config
+	local      Local
+	rng        *rand.Rand
+	view       *core.View
+	slots      []*slot
+	free       []uint32
+	background int // slots that are answered and still open
+	timers     timers
+	waits      []wait // in order of their flushes
+	forwards   forwards
+	reports    reports
+	conflicts  uint64
+}
+
+// wait is a slot that waits for its own node's flush.
+type wait struct {
+	flush uint64
+	req   core.ReqID
+}
+
+// New returns a coordinator without requests and without a view.
+func New(c Config, local Local) *Coordinator {
+	return &Coordinator{
+		config:   c,
+		local:    local,
+		rng:      core.Stream(c.Seed, "coordinator/"+strconv.Itoa(c.Shard)),
+		view:     &core.View{Self: c.Self},
+		forwards: newForwards(),
+		reports:  reports{peers: make(map[id.Node]*tally)},
+	}
+}
+
+// Active returns the number of requests under way, those included that only
+// await replicas beyond their quorum.
+func (c *Coordinator) Active() int { return len(c.slots) - len(c.free) }
+
+// Conflicts counts answers refused for equal dots with different bytes.
+func (c *Coordinator) Conflicts() uint64 { return c.conflicts }
+
+// Submit begins a client's request.
+func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
+	if c.view.ReadLayout() == nil {
+		out.Replies = append(out.Replies, core.Reply{Req: r.Req, Result: core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}})
+		return
+	}
+	s := c.take()
+	if s == nil {
+		out.Replies = append(out.Replies, core.Reply{Req: r.Req, Result: core.Result{Code: core.CodeOverloaded, Outcome: core.NotWritten}})
+		return
+	}
+	s.client = r.Req
+	s.op, s.key, s.value, s.options = r.Op, r.Key, r.Value, r.Options
+	s.context = r.Context
+	s.deadline = min(r.Deadline, now.Mono+id.MaxMessageAge)
+	if s.options.WriteID.IsZero() {
+		s.options.WriteID = c.drawWriteID()
+	}
+	c.begin(now, s, out)
+}
+
+func (c *Coordinator) drawWriteID() version.WriteID {
+	var w version.WriteID
+	binary.BigEndian.PutUint64(w[:8], c.rng.Uint64())
+	binary.BigEndian.PutUint64(w[8:], c.rng.Uint64())
+	return w
+}
+
+// begin takes a request's first step by the view as it is.
+func (c *Coordinator) begin(now core.Now, s *slot, out *core.Out) {
+	l := c.view.ReadLayout()
+	s.partition = l.Partition(s.key)
+	wanted := s.options.W
+	if s.op == core.OpGet {
+		wanted = s.options.R
+	}
+	switch {
+	case wanted > l.OwnerCount():
+		c.finish(now, s, core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: wanted}, out)
+	case s.op == core.OpGet:
+		c.startRead(now, s, out)
+	case !l.Owns(c.config.Self, s.partition):
+		c.startForward(now, s, out)
+	case s.op == core.OpDelete && s.options.Overwrite:
+		// A stale owner must miss nothing that was acknowledged, or the
+		// delete would leave it behind.
+		c.startRead(now, s, out)
+	default:
+		c.startWrite(now, s, out)
+	}
+}
+
+// need returns how many of l's owners must answer or acknowledge.
+func (c *Coordinator) need(s *slot, l *ring.Layout) int {
+	asked, configured := s.options.W, c.config.W
+	if s.stage == reading {
+		asked, configured = s.options.R, c.config.R
+	}
+	if asked == 0 {
+		asked = configured
+	}
+	return min(asked, l.OwnerCount())
+}
+
+// ask sends the slot's message to a peer.
+func (c *Coordinator) ask(now core.Now, s *slot, t *try, out *core.Out) {
+	t.state = asked
+	t.attempts++
+	t.sent = now.Mono
+	t.due = now.Mono + c.config.PeerTimeout
+	e := core.Envelope{
+		From: c.config.Self, To: t.node, Cluster: c.view.Cluster, Req: s.id,
+		Partition: s.partition, Stamp: c.view.Stamp(), Deadline: s.deadline,
+	}
+	switch s.stage {
+	case reading:
+		e.Msg = &core.Read{Key: s.key}
+	case writing:
+		e.Msg = &core.Apply{Key: s.key, Set: s.set}
+	case forwarding:
+		e.Deadline = min(e.Deadline, t.due)
+		e.Msg = c.forwardMessage(now, s, t)
+	case free:
+		panic("coordinator: a free slot asks a peer")
+	}
+	out.Sends = append(out.Sends, e)
+	c.arm(s)
+}
+
+// arm makes sure that the slot is woken when it is due.
+func (c *Coordinator) arm(s *slot) {
+	if at := s.due(); at < s.armed {
+		s.armed = at
+		c.timers.push(at, s.id)
+	}
+}
+
+// answer replies to whoever waits; the slot may go on.
+func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out) {
+	s.answered = true
+	c.background++
+	if s.origin == "" {
+		out.Replies = append(out.Replies, core.Reply{Req: s.client, Result: r})
+		return
+	}
+	c.forwards.finish(forwardKey{s.origin, s.options.WriteID}, r)
+	out.Sends = append(out.Sends, c.reply(now, s.origin, s.req, s.partition, &core.Forwarded{Result: r}))
+}
+
+func (c *Coordinator) reply(now core.Now, to id.Node, req core.ReqID, p ring.Partition, m core.Message) core.Envelope {
+	return core.Envelope{
+		From: c.config.Self, To: to, Cluster: c.view.Cluster, Req: req, Reply: true,
+		Partition: p, Stamp: c.view.Stamp(), Deadline: now.Mono + id.MaxMessageAge, Msg: m,
+	}
+}
+
+// finish ends a request: it is answered, if it has not been, and its slot is
+// free again.
+func (c *Coordinator) finish(now core.Now, s *slot, r core.Result, out *core.Out) {
+	if !s.answered {
+		c.answer(now, s, r, out)
+	}
+	c.background--
+	generation, peers := s.id.Generation(), s.peers
+	clear(peers)
+	i := s.id.Slot()
+	*s = slot{id: c.reqID(i, generation), peers: peers[:0]}
+	c.free = append(c.free, i)
+}
+
+func (c *Coordinator) take() *slot {
+	var i uint32
+	switch {
+	case len(c.free) > 0:
+		i = c.free[len(c.free)-1]
+		c.free = c.free[:len(c.free)-1]
+	case len(c.slots) < maxSlots:
+		i = uint32(len(c.slots))
+		c.slots = append(c.slots, &slot{})
+	default:
+		return nil
+	}
+	s := c.slots[i]
+	*s = slot{id: c.reqID(i, s.id.Generation()+1), peers: s.peers, armed: core.Never, hedge: core.Never}
+	return s
+}
+
+func (c *Coordinator) reqID(i, generation uint32) core.ReqID {
+	return core.NewReqID(c.config.Shard, core.MachineCoordinator, i, generation)
+}
+
+// slot returns the slot that waits under req, nil where it is over.
+func (c *Coordinator) slot(req core.ReqID) *slot {
+	i := req.Slot()
+	if int(i) >= len(c.slots) || c.slots[i].id != req || c.slots[i].stage == free {
+		return nil
+	}
+	return c.slots[i]
+}
+
+// settle looks at a slot after an event: whether it is decided, whom to ask
+// next, when to wake.
+func (c *Coordinator) settle(now core.Now, s *slot, out *core.Out) {
+	switch s.stage {
+	case reading:
+		c.settleRead(now, s, out)
+	case writing:
+		c.settleWrite(now, s, out)
+	case forwarding:
+		c.settleForward(now, s, out)
+	case free:
+	}
+	if s.stage != free {
+		c.arm(s)
+	}
+}

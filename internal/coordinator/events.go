@@ -1,0 +1,216 @@
+package coordinator
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+)
+
+// Deliver takes a peer's reply. One whose request is over has no effect.
+func (c *Coordinator) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
+	s := c.slot(e.Req)
+	if s == nil {
+		return
+	}
+	t := s.find(e.From)
+	if t == nil || t.state == done || t.state == idle {
+		return
+	}
+	switch m := e.Msg.(type) {
+	case *core.Refused:
+		c.refused(now, s, t, e, m.Why, out)
+	case *core.Applied:
+		if s.stage != writing {
+			return
+		}
+		t.state = done
+	case *core.ReadReply:
+		if s.stage != reading {
+			return
+		}
+		t.state = done
+		if !c.merge(s, m.Set) {
+			t.state = failed
+		}
+	case *core.Forwarded:
+		if s.stage != forwarding {
+			return
+		}
+		c.reports.answered(now.Mono, t.node, 0, out)
+		c.forwarded(now, s, t, m.Result, out)
+		return
+	default:
+		return // not a reply to anything that is asked here
+	}
+	if t.state == done {
+		c.reports.answered(now.Mono, t.node, now.Mono-t.sent, out)
+	}
+	c.settle(now, s, out)
+}
+
+// refused handles a peer that has not executed the request and says why.
+func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, why core.Refusal, out *core.Out) {
+	if t.state != asked {
+		return
+	}
+	switch why {
+	case core.RefusedStale, core.RefusedStart, core.RefusedNotOwner, core.RefusedBehind:
+		t.state, t.due = stale, now.Mono+staleRetry
+		if c.view.Stamp().Older(e.Stamp) {
+			ahead(t.node, e.Stamp, out)
+		}
+	case core.RefusedOverloaded:
+		s.overloaded = true
+		c.fail(now, s, t)
+	case core.RefusedInvalid, core.RefusedExpired:
+		t.state = failed
+	default:
+		t.state = failed
+	}
+}
+
+// fail notes that a peer provably did nothing, or has not answered a request
+// that may be repeated: it is asked again after a pause, or no more. A
+// forward goes to another owner instead.
+func (c *Coordinator) fail(now core.Now, s *slot, t *try) {
+	t.state = failed
+	if s.stage == forwarding {
+		return
+	}
+	delay, ok := c.config.Retry.Delay(t.attempts, c.rng)
+	if ok && now.Mono+delay < s.deadline {
+		t.state, t.due = waiting, now.Mono+delay
+	}
+}
+
+// SendFailed is told that a request provably never left.
+func (c *Coordinator) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
+	s := c.slot(e.Req)
+	if s == nil || e.Reply {
+		return
+	}
+	t := s.find(e.To)
+	if t == nil || t.state != asked {
+		return
+	}
+	failure(t.node, out)
+	c.fail(now, s, t)
+	c.settle(now, s, out)
+}
+
+// Durable is told that flush n of this shard and all before it are durable.
+func (c *Coordinator) Durable(now core.Now, n uint64, out *core.Out) {
+	ready := 0
+	for ready < len(c.waits) && c.waits[ready].flush <= n {
+		ready++
+	}
+	for i := range ready { // settling may append further waits
+		w := c.waits[i]
+		if s := c.slot(w.req); s != nil && s.local == asked && s.localFlush == w.flush {
+			s.local = done
+			c.settle(now, s, out)
+		}
+	}
+	c.waits = slices.Delete(c.waits, 0, ready)
+}
+
+// Next returns when Tick is due.
+func (c *Coordinator) Next() (time.Duration, bool) { return c.timers.next() }
+
+// Tick wakes the requests that are due.
+func (c *Coordinator) Tick(now core.Now, out *core.Out) {
+	for {
+		req, ok := c.timers.pop(now.Mono)
+		if !ok {
+			return
+		}
+		if s := c.slot(req); s != nil {
+			s.armed = core.Never
+			c.wake(now, s, out)
+		}
+	}
+}
+
+// wake does what a slot waits to do by now.
+func (c *Coordinator) wake(now core.Now, s *slot, out *core.Out) {
+	if s.deadline <= now.Mono {
+		c.finish(now, s, c.expired(s), out)
+		return
+	}
+	for i := range s.peers {
+		t := &s.peers[i]
+		if t.due > now.Mono {
+			continue
+		}
+		switch t.state {
+		case asked:
+			failure(t.node, out)
+			if s.stage == forwarding {
+				t.due = core.Never // it may still answer; another owner is asked
+			} else {
+				c.fail(now, s, t)
+			}
+		case waiting, stale:
+			c.ask(now, s, t, out)
+		case idle, done, failed:
+		}
+	}
+	if s.stage == reading && s.hedge <= now.Mono {
+		c.hedged(now, s, out)
+	}
+	c.settle(now, s, out)
+}
+
+// SetView goes on by a newer view. Where only peers' addresses or speeds have
+// changed, the requests under way do not care.
+func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
+	before := c.view.Stamp()
+	c.view = v
+	if before == v.Stamp() {
+		return
+	}
+	for _, s := range c.slots {
+		switch s.stage {
+		case reading:
+			c.readAnew(now, s, out)
+		case writing:
+			c.askOwners(now, s, out)
+		case forwarding:
+			c.forwardAnew(now, s, out)
+		case free:
+			continue
+		}
+		for i := range s.peers {
+			if s.stage != free && s.peers[i].state == stale {
+				c.ask(now, s, &s.peers[i], out)
+			}
+		}
+		if s.stage != free {
+			c.settle(now, s, out)
+		}
+	}
+}
+
+// readAnew starts a read over where its layout has changed.
+func (c *Coordinator) readAnew(now core.Now, s *slot, out *core.Out) {
+	l := c.view.ReadLayout()
+	if l.Name() == s.layout {
+		return
+	}
+	if s.op == core.OpDelete && !l.Owns(c.config.Self, s.partition) && s.origin != "" {
+		// Nothing has been written, and a second hop is not taken.
+		c.finish(now, s, core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: c.need(s, l)}, out)
+		return
+	}
+	c.begin(now, s, out)
+}
+
+// forwardAnew starts a forward over by the new layout's owners, this node
+// perhaps among them, where no owner can have executed it.
+func (c *Coordinator) forwardAnew(now core.Now, s *slot, out *core.Out) {
+	if c.view.ReadLayout().Name() == s.layout || forwardOutcome(s) == core.Unknown {
+		return
+	}
+	c.begin(now, s, out)
+}

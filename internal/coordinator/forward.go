@@ -1,0 +1,213 @@
+package coordinator
+
+import (
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+const (
+	// forwardLimit is how long after its sending a forward may still begin to
+	// be executed, on the wall clocks of two nodes: more than clocks of one
+	// cluster differ, and less than a message may live.
+	forwardLimit = 10 * time.Second
+
+	// maxForwards bounds the forwards that a shard remembers: what a busy
+	// shard executes within forwardLimit. Past it forwards are refused.
+	maxForwards = 1 << 17
+)
+
+// startForward hands the write to an owner: the fastest, or for an Overwrite
+// the first that is alive, so that overwrites in sequence meet at one node.
+func (c *Coordinator) startForward(now core.Now, s *slot, out *core.Out) {
+	l := c.view.ReadLayout()
+	s.stage = forwarding
+	s.layout = l.Name()
+	s.peers = s.peers[:0]
+	for _, owner := range l.Owners(s.partition) {
+		s.peers = append(s.peers, try{node: owner})
+	}
+	if !s.options.Overwrite {
+		c.rank(s.peers)
+	}
+	c.settle(now, s, out)
+}
+
+func (c *Coordinator) forwardMessage(now core.Now, s *slot, t *try) *core.Forward {
+	peer, _ := c.view.Peer(t.node)
+	s.attempt++
+	return &core.Forward{
+		Start:      peer.Start,
+		Limit:      now.Wall + forwardLimit,
+		Timeout:    s.deadline - now.Mono,
+		Attempt:    s.attempt,
+		Op:         s.op,
+		Key:        s.key,
+		Value:      s.value,
+		Context:    s.context,
+		HasContext: !s.context.IsEmpty(),
+		Options:    s.options,
+	}
+}
+
+// settleForward asks the next owner where nobody is being waited for. An
+// owner that has not answered in time may still do: it stays asked, and the
+// next one gets the same write ID.
+func (c *Coordinator) settleForward(now core.Now, s *slot, out *core.Out) {
+	for i := range s.peers {
+		if t := &s.peers[i]; t.state == asked && t.due != core.Never {
+			return
+		}
+	}
+	if t := s.next(); t != nil {
+		c.ask(now, s, t, out)
+		return
+	}
+	if !s.open() {
+		r := core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: c.need(s, c.view.ReadLayout())}
+		if s.overloaded {
+			r.Code = core.CodeOverloaded
+		}
+		c.finish(now, s, r, out)
+	}
+}
+
+// forwardOutcome tells whether any owner may have executed the slot's write:
+// one that was asked and has neither refused nor provably never got it.
+func forwardOutcome(s *slot) core.Outcome {
+	for i := range s.peers {
+		if s.peers[i].state == asked {
+			return core.Unknown
+		}
+	}
+	return core.NotWritten
+}
+
+// forwarded passes an owner's result on.
+func (c *Coordinator) forwarded(now core.Now, s *slot, t *try, r core.Result, out *core.Out) {
+	t.state = done
+	if r.Outcome == core.NotWritten {
+		// Another owner may have executed it all the same.
+		r.Outcome = forwardOutcome(s)
+	}
+	c.finish(now, s, r, out)
+}
+
+// forwardKey names a forwarded write at its receiver.
+type forwardKey struct {
+	origin id.Node
+	id     version.WriteID
+}
+
+// forwards remembers what other nodes have forwarded here, so that each is
+// executed once, and a try that was refused never is.
+type forwards struct {
+	entries map[forwardKey]*forwardEntry // looked up by key only
+	order   []forwardExpiry              // in order of receipt
+	wall    time.Duration                // the latest wall clock seen: it never goes back here
+}
+
+type forwardEntry struct {
+	refused  uint32 // the highest attempt that was refused
+	executed bool
+	finished bool
+	result   core.Result
+}
+
+type forwardExpiry struct {
+	at  time.Duration // on wall
+	key forwardKey
+}
+
+func newForwards() forwards {
+	return forwards{entries: make(map[forwardKey]*forwardEntry)}
+}
+
+// advance moves the wall clock on and forgets what its limit protects by now.
+func (f *forwards) advance(wall time.Duration) {
+	f.wall = max(f.wall, wall)
+	n := 0
+	for n < len(f.order) && f.order[n].at < f.wall {
+		delete(f.entries, f.order[n].key)
+		n++
+	}
+	if n == len(f.order) {
+		f.order = f.order[:0]
+	} else {
+		f.order = f.order[n:]
+	}
+}
+
+func (f *forwards) finish(k forwardKey, r core.Result) {
+	if e := f.entries[k]; e != nil {
+		e.finished, e.result = true, r
+	}
+}
+
+// Forward executes a write that another node's coordinator forwarded. The
+// caller has checked its cluster and deadline; stale says that its stamp is
+// older than the view's.
+func (c *Coordinator) Forward(now core.Now, e *core.Envelope, stale bool, out *core.Out) {
+	m := e.Msg.(*core.Forward)
+	f := &c.forwards
+	f.advance(now.Wall)
+	if m.Start != c.config.Start {
+		c.refuse(now, e, core.RefusedStart, out)
+		return
+	}
+	if f.wall > m.Limit {
+		c.refuse(now, e, core.RefusedExpired, out)
+		return
+	}
+	key := forwardKey{e.From, m.Options.WriteID}
+	entry := f.entries[key]
+	if entry == nil {
+		if len(f.entries) >= maxForwards {
+			return // a refusal that is not remembered would not be one
+		}
+		entry = &forwardEntry{}
+		f.entries[key] = entry
+		f.order = append(f.order, forwardExpiry{at: m.Limit, key: key})
+	}
+	switch {
+	case entry.finished:
+		out.Sends = append(out.Sends, c.reply(now, e.From, e.Req, e.Partition, &core.Forwarded{Result: entry.result}))
+	case entry.executed, m.Attempt <= entry.refused:
+		// Under way, or a copy of a try that was refused.
+	default:
+		if why := c.execute(now, e, m, stale, out); why != 0 {
+			entry.refused = m.Attempt
+			c.refuse(now, e, why, out)
+			return
+		}
+		entry.executed = true
+	}
+}
+
+// execute begins a forwarded write, or says why not.
+func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, stale bool, out *core.Out) core.Refusal {
+	l := c.view.ReadLayout()
+	switch {
+	case m.Limit > c.forwards.wall+2*forwardLimit:
+		return core.RefusedExpired // clocks differ by more than the limit can bear
+	case stale:
+		return core.RefusedStale
+	case l == nil || !l.Owns(c.config.Self, l.Partition(m.Key)):
+		return core.RefusedNotOwner
+	}
+	s := c.take()
+	if s == nil {
+		return core.RefusedOverloaded
+	}
+	s.origin, s.req = e.From, e.Req
+	s.op, s.key, s.value, s.options, s.context = m.Op, m.Key, m.Value, m.Options, m.Context
+	s.deadline = now.Mono + min(m.Timeout, id.MaxMessageAge)
+	c.begin(now, s, out)
+	return 0
+}
+
+func (c *Coordinator) refuse(now core.Now, e *core.Envelope, why core.Refusal, out *core.Out) {
+	out.Sends = append(out.Sends, c.reply(now, e.From, e.Req, e.Partition, &core.Refused{Why: why}))
+}

@@ -1,0 +1,162 @@
+package coordinator
+
+import (
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/quorum"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// startRead asks the R fastest owners, this node's own copy among them where
+// it has one. Answers from an earlier layout stay merged, but count no more.
+func (c *Coordinator) startRead(now core.Now, s *slot, out *core.Out) {
+	l := c.view.ReadLayout()
+	s.stage = reading
+	s.layout = l.Name()
+	s.peers = s.peers[:0]
+	s.local = idle
+	for _, owner := range l.Owners(s.partition) {
+		if owner != c.config.Self {
+			s.peers = append(s.peers, try{node: owner})
+		}
+	}
+	c.rank(s.peers)
+	if l.Owns(c.config.Self, s.partition) {
+		set, flush := c.local.Read(s.key, out)
+		c.merge(s, set)
+		c.awaitLocal(s, flush)
+	}
+	c.askMissing(now, s, out)
+	c.setHedge(now, s)
+	c.settle(now, s, out)
+}
+
+// askMissing asks as many further owners as are wanted to meet R by those
+// that are still expected to answer.
+func (c *Coordinator) askMissing(now core.Now, s *slot, out *core.Out) {
+	expected := 0
+	if s.local == asked || s.local == done {
+		expected++
+	}
+	for i := range s.peers {
+		if st := s.peers[i].state; st == asked || st == done {
+			expected++
+		}
+	}
+	for want := c.need(s, c.view.ReadLayout()); expected < want; expected++ {
+		t := s.next()
+		if t == nil {
+			return
+		}
+		c.ask(now, s, t, out)
+	}
+}
+
+// rank orders peers: those believed alive first, among them the known fast
+// ones, then the unknown ones in their original order.
+func (c *Coordinator) rank(peers []try) {
+	for i := 1; i < len(peers); i++ {
+		for j := i; j > 0 && c.faster(peers[j].node, peers[j-1].node); j-- {
+			peers[j], peers[j-1] = peers[j-1], peers[j]
+		}
+	}
+}
+
+func (c *Coordinator) faster(a, b id.Node) bool {
+	pa, _ := c.view.Peer(a)
+	pb, _ := c.view.Peer(b)
+	if aliveA, aliveB := pa.Status == core.Alive, pb.Status == core.Alive; aliveA != aliveB {
+		return aliveA
+	}
+	if pa.P95 == 0 || pb.P95 == 0 {
+		return pa.P95 != 0
+	}
+	return pa.P95 < pb.P95
+}
+
+// setHedge plans when one more owner is asked.
+func (c *Coordinator) setHedge(now core.Now, s *slot) {
+	s.hedge = core.Never
+	if s.next() == nil {
+		return
+	}
+	delay := minHedge
+	for i := range s.peers {
+		if s.peers[i].state != asked {
+			continue
+		}
+		p, _ := c.view.Peer(s.peers[i].node)
+		if p.P95 == 0 {
+			p.P95 = unknownP95
+		}
+		delay = max(delay, p.P95)
+	}
+	s.hedge = now.Mono + min(delay, c.config.PeerTimeout)
+}
+
+// hedged asks one more owner, since those asked are slower than they use to
+// be, and lets their percentiles show it.
+func (c *Coordinator) hedged(now core.Now, s *slot, out *core.Out) {
+	for i := range s.peers {
+		if t := &s.peers[i]; t.state == asked {
+			slow(t.node, now.Mono-t.sent, out)
+		}
+	}
+	if t := s.next(); t != nil {
+		c.ask(now, s, t, out)
+	}
+	c.setHedge(now, s)
+}
+
+// merge adds an answer. It reports whether the answer was sound.
+func (c *Coordinator) merge(s *slot, set version.Siblings) bool {
+	merged, err := version.Merge(s.merged, set)
+	if err != nil {
+		c.conflicts++
+		return false
+	}
+	s.merged = merged
+	return true
+}
+
+// settleRead answers once R owners have answered, or cannot any more.
+func (c *Coordinator) settleRead(now core.Now, s *slot, out *core.Out) {
+	t := c.tally(s, c.view.ReadLayout())
+	switch t.Verdict() {
+	case quorum.Pending:
+		c.askMissing(now, s, out)
+	case quorum.Lost:
+		c.finish(now, s, core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Acknowledged: t.Yes, Required: t.Need}, out)
+	case quorum.Won:
+		if s.op == core.OpDelete {
+			s.context = s.merged.Clock
+			c.startWrite(now, s, out)
+			return
+		}
+		r := core.Result{Code: core.CodeOK, Set: s.merged, Context: s.merged.Clock, Acknowledged: t.Yes, Required: t.Need}
+		if len(s.merged.Live()) == 0 {
+			r.Code = core.CodeNotFound
+		}
+		c.finish(now, s, r, out)
+	}
+}
+
+// expired is the answer of a request whose deadline has passed.
+func (c *Coordinator) expired(s *slot) core.Result {
+	r := core.Result{Code: core.CodeTimeout, Outcome: core.NotWritten}
+	switch s.stage {
+	case reading:
+		t := c.tally(s, c.view.ReadLayout())
+		r.Acknowledged, r.Required = t.Yes, t.Need
+	case writing:
+		_, t := c.tallyWrite(s)
+		r.Acknowledged, r.Required = t.Yes, t.Need
+		r.Outcome = core.Unknown
+		r.Context = s.seen
+	case forwarding:
+		r.Required = c.need(s, c.view.ReadLayout())
+		r.Outcome = forwardOutcome(s)
+	case free:
+	}
+	return r
+}

@@ -1,0 +1,143 @@
+package coordinator
+
+import (
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// stage is what a slot does.
+type stage uint8
+
+const (
+	free stage = iota
+	reading
+	writing
+	forwarding
+)
+
+// slot is one request under way, or free.
+type slot struct {
+	id    core.ReqID // its generation grows with each use
+	stage stage
+	op    core.Op
+	// answered says that the client has its reply, while replicas that have
+	// not acknowledged yet are still being awaited and tried again.
+	answered  bool
+	key       []byte
+	partition ring.Partition
+	value     []byte
+	context   version.Clock
+	options   core.Options
+	deadline  time.Duration
+	armed     time.Duration // the earliest timer in the heap for this slot
+
+	// Who waits: a client of this node, or another node that forwarded.
+	client core.ReqID
+	origin id.Node // empty: a client
+	req    core.ReqID
+
+	peers []try
+	// local says how this node's own copy stands: asked once it has the
+	// request, done once what it holds is durable.
+	local tryState
+
+	localFlush uint64 // that local waits for
+
+	// A read.
+	layout ring.Name        // that it counts answers in
+	merged version.Siblings // over the answers so far
+	hedge  time.Duration    // when the next peer is asked as well; core.Never: not
+
+	// A write that has been minted.
+	set  version.Siblings
+	seen version.Clock // the context to answer with
+
+	// A forward: the tries so far, and whether an owner refused one for its
+	// load.
+	attempt    uint32
+	overloaded bool
+}
+
+// tryState is how one node stands to a request.
+type tryState uint8
+
+const (
+	idle    tryState = iota // not asked
+	asked                   // no answer yet
+	waiting                 // failed; will be asked again at due
+	stale                   // refused for our old layout; asked again with the next view, or at due
+	done                    // answered
+	failed                  // failed, and not asked again
+)
+
+// try is one node that takes part in a request.
+type try struct {
+	node     id.Node
+	state    tryState
+	attempts int
+	sent     time.Duration
+	due      time.Duration // of asked: when it counts as failed; of waiting and stale: when it is asked again
+}
+
+func (s *slot) find(n id.Node) *try {
+	for i := range s.peers {
+		if s.peers[i].node == n {
+			return &s.peers[i]
+		}
+	}
+	return nil
+}
+
+// state says how node n stands to the request, this node included.
+func (s *slot) state(self, n id.Node) tryState {
+	if n == self {
+		return s.local
+	}
+	if t := s.find(n); t != nil {
+		return t.state
+	}
+	return idle
+}
+
+// next returns the first peer that has not been asked, nil where there is
+// none.
+func (s *slot) next() *try {
+	for i := range s.peers {
+		if s.peers[i].state == idle {
+			return &s.peers[i]
+		}
+	}
+	return nil
+}
+
+// open says whether any peer may still answer or be asked.
+func (s *slot) open() bool {
+	for i := range s.peers {
+		switch s.peers[i].state {
+		case idle, asked, waiting, stale:
+			return true
+		case done, failed:
+		}
+	}
+	return false
+}
+
+// due returns when the slot wants to be woken.
+func (s *slot) due() time.Duration {
+	at := s.deadline
+	if s.stage == reading {
+		at = min(at, s.hedge)
+	}
+	for i := range s.peers {
+		switch s.peers[i].state {
+		case asked, waiting, stale:
+			at = min(at, s.peers[i].due)
+		case idle, done, failed:
+		}
+	}
+	return at
+}

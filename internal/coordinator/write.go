@@ -1,0 +1,125 @@
+package coordinator
+
+import (
+	"github.com/dynamo-kv/dynamo/internal/bug"
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/quorum"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// startWrite mints at this node and sends the whole set to the other owners.
+func (c *Coordinator) startWrite(now core.Now, s *slot, out *core.Out) {
+	res := c.local.Write(core.LocalWrite{
+		Key:       s.key,
+		Context:   s.context,
+		Overwrite: s.options.Overwrite && s.op == core.OpPut,
+		Write: version.Write{
+			ID:        s.options.WriteID,
+			Tombstone: s.op == core.OpDelete,
+			Timestamp: int64(now.Wall),
+			Data:      s.value,
+		},
+	}, out)
+	if res.Code != core.CodeOK {
+		c.finish(now, s, core.Result{Code: res.Code, Outcome: core.NotWritten}, out)
+		return
+	}
+	s.stage = writing
+	s.set, s.seen = res.Set, res.Context
+	s.value = nil // it is in the set now
+	s.peers = s.peers[:0]
+	c.awaitLocal(s, res.Flush)
+	c.askOwners(now, s, out)
+	c.settle(now, s, out)
+}
+
+// awaitLocal notes the flush that this node's own copy waits for.
+func (c *Coordinator) awaitLocal(s *slot, flush uint64) {
+	if flush == 0 {
+		s.local = done
+		return
+	}
+	s.local, s.localFlush = asked, flush
+	c.waits = append(c.waits, wait{flush: flush, req: s.id})
+}
+
+// askOwners sends the set to each owner of each live layout that has not got
+// it yet.
+func (c *Coordinator) askOwners(now core.Now, s *slot, out *core.Out) {
+	for _, l := range c.view.Layouts.Live {
+		for _, owner := range l.Owners(s.partition) {
+			if owner == c.config.Self || s.find(owner) != nil {
+				continue
+			}
+			s.peers = append(s.peers, try{node: owner})
+			c.ask(now, s, &s.peers[len(s.peers)-1], out)
+		}
+	}
+}
+
+// settleWrite answers once W is met in each live layout, or cannot be met in
+// one, and lets go of the slot when nothing is open any more.
+func (c *Coordinator) settleWrite(now core.Now, s *slot, out *core.Out) {
+	if !s.answered {
+		verdict, worst := c.tallyWrite(s)
+		r := core.Result{Acknowledged: worst.Yes, Required: worst.Need, Context: s.seen}
+		switch verdict {
+		case quorum.Pending:
+			return
+		case quorum.Won:
+			r.Code, r.Outcome = core.CodeOK, core.Written
+			c.answer(now, s, r, out)
+		case quorum.Lost:
+			// This node has written it, so it may yet reach the others.
+			r.Code, r.Outcome = core.CodeQuorum, core.Unknown
+			c.finish(now, s, r, out)
+			return
+		}
+	}
+	if !s.open() || c.background > maxBackground {
+		c.finish(now, s, core.Result{}, out)
+	}
+}
+
+// tallyWrite counts acknowledgements in every live layout: each distinct node
+// once. The verdict is that of all of them together; worst is the layout
+// furthest from its quorum.
+func (c *Coordinator) tallyWrite(s *slot) (quorum.Verdict, quorum.Tally) {
+	verdict := quorum.Won
+	var worst quorum.Tally
+	for i, l := range c.view.Layouts.Live {
+		t := c.tally(s, l)
+		if i == 0 || t.Missing() > worst.Missing() {
+			worst = t
+		}
+		switch t.Verdict() {
+		case quorum.Won:
+		case quorum.Pending:
+			if verdict == quorum.Won {
+				verdict = quorum.Pending
+			}
+		case quorum.Lost:
+			verdict = quorum.Lost
+		}
+	}
+	return verdict, worst
+}
+
+func (c *Coordinator) tally(s *slot, l *ring.Layout) quorum.Tally {
+	owners := l.Owners(s.partition)
+	t := quorum.Tally{Need: c.need(s, l), Total: len(owners)}
+	if s.stage == writing && bug.On(bug.SuccessBelowW) {
+		t.Need--
+	}
+	for _, owner := range owners {
+		switch s.state(c.config.Self, owner) {
+		case done:
+			t.Yes++
+		case failed:
+			t.No++
+		case idle, asked, waiting, stale:
+		}
+	}
+	return t
+}

@@ -1,0 +1,27 @@
+package core
+
+import "github.com/dynamo-kv/dynamo/internal/version"
+
+// LocalWrite is a write that the coordinator asks of its own node's replica:
+// the one that mints a version.
+type LocalWrite struct {
+	Key []byte
+	// Context is what the writer has seen; empty for a blind write.
+	Context version.Clock
+	// Overwrite makes the replica's own stored clock the context.
+	Overwrite bool
+	Write     version.Write
+}
+
+// LocalResult is what became of a LocalWrite.
+type LocalResult struct {
+	// Code is CodeOK, or why nothing was written: CodeTooManySiblings,
+	// CodeSetTooLarge, CodeClockTooLong, CodeStopped.
+	Code Code
+	// Set is the whole set that the replica now holds, to be replicated.
+	Set version.Siblings
+	// Context is what the writer has seen after the write.
+	Context version.Clock
+	// Flush is the flush after which the set is durable, 0 if it is already.
+	Flush uint64
+}

@@ -1,0 +1,258 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dynamo-kv/dynamo/internal/bug"
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// Config of a Replica. Every field is needed.
+type Config struct {
+	Self  id.Node
+	Start uint64 // the nonce of this start of the process
+	// Shard of Shards: the shards of a node share its start, so each counts
+	// its epochs in steps of Shards from Shard.
+	Shard, Shards int
+}
+
+// Replica is one shard's part of the node's own copy.
+type Replica struct {
+	config Config
+	store  overlay
+	epochs uint64 // taken so far
+	stats  Stats
+}
+
+// Stats counts what should not happen.
+type Stats struct {
+	// LostData counts sets from outside that show a higher counter for a
+	// live actor of this node than it has minted.
+	LostData uint64
+	// Conflicts counts sets refused for equal dots with different bytes.
+	Conflicts uint64
+}
+
+// New returns the replica over what base holds.
+func New(c Config, base core.Store) *Replica {
+	return &Replica{config: c, store: newOverlay(base)}
+}
+
+// Stats returns the counts since the start.
+func (r *Replica) Stats() Stats { return r.stats }
+
+// Flush ends a drain: it returns the number of the flush that takes what was
+// written since the last call, and counts on.
+func (r *Replica) Flush() uint64 {
+	n := r.store.flush
+	r.store.flush++
+	return n
+}
+
+// Durable is told when flush n and all before it are durable.
+func (r *Replica) Durable(n uint64) { r.store.durable(n) }
+
+// Read returns the key's siblings, empty where there are none, and the flush
+// that they wait for. Where the store fails, out.Failed is set.
+func (r *Replica) Read(key []byte, out *core.Out) (set version.Siblings, flush uint64) {
+	rec, _, flush, err := r.store.get(core.DataKey(key))
+	if err != nil {
+		r.fail(key, err, out)
+		return version.Siblings{}, 0
+	}
+	return rec.set, flush
+}
+
+// Apply merges a set from another node into this one's and returns the flush
+// after which the result is durable. It may be repeated at will. ok is false
+// where the set breaks an invariant and was refused, or where the store
+// failed.
+func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, ok bool) {
+	dataKey := core.DataKey(key)
+	rec, _, flush, err := r.store.get(dataKey)
+	if err != nil {
+		r.fail(key, err, out)
+		return 0, false
+	}
+	merged, err := version.Merge(rec.set, set)
+	if err != nil {
+		r.stats.Conflicts++
+		return 0, false
+	}
+	lost := r.lostData(rec, set.Clock)
+	if !lost && rec.set.Covers(set) {
+		return flush, true
+	}
+	if lost {
+		rec.epoch = version.Epoch{}
+	}
+	rec.set = merged
+	r.store.put(dataKey, rec, out)
+	return r.store.flush, true
+}
+
+// Write mints a version as DESIGN section 4 says, in one step: drop what the
+// context covers, join the context into the clock, mint, add, store. A write
+// whose ID a stored version already has is not minted again.
+func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
+	dataKey := core.DataKey(w.Key)
+	rec, _, flush, err := r.store.get(dataKey)
+	if err != nil {
+		r.fail(w.Key, err, out)
+		return core.LocalResult{Code: core.CodeStopped}
+	}
+	if v, ok := rec.set.Find(w.Write.ID); ok {
+		return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: w.Context.With(v.Dot), Flush: flush}
+	}
+	context := w.Context
+	if w.Overwrite {
+		context = rec.set.Clock
+	}
+	epoch := rec.epoch
+	if epoch.Start != r.config.Start || r.lostData(rec, context) {
+		epoch = r.nextEpoch()
+	}
+	set, dot := r.mint(rec.set, context, version.Actor{Node: r.config.Self, Epoch: epoch}, w.Write)
+	if code := limits(rec.set, set); code != core.CodeOK {
+		return core.LocalResult{Code: code}
+	}
+	r.store.put(dataKey, record{epoch: epoch, set: set}, out)
+	seen := context.With(dot)
+	if bug.On(bug.ContextCoversUnseen) {
+		seen = set.Clock
+	}
+	return core.LocalResult{Code: core.CodeOK, Set: set, Context: seen, Flush: r.store.flush}
+}
+
+func (r *Replica) mint(set version.Siblings, context version.Clock, a version.Actor, w version.Write) (version.Siblings, version.Dot) {
+	if bug.On(bug.EqualDots) { // plain vector clocks: the next dot from the client's context alone
+		fresh, dot := version.Siblings{Clock: context}.Put(version.Clock{}, a, w)
+		if merged, err := version.Merge(set, fresh); err == nil {
+			fresh = merged
+		}
+		return fresh, dot
+	}
+	return set.Put(context, a, w)
+}
+
+// limits says whether a client's put may take a key's set from before to
+// after. Merges are never refused, so a set may already be past a limit: then
+// a put that does not make it worse is welcome.
+func limits(before, after version.Siblings) core.Code {
+	past := func(limit, was, is int) bool { return is > limit && is > was }
+	switch {
+	case past(id.MaxSiblings, len(before.Versions), len(after.Versions)):
+		return core.CodeTooManySiblings
+	case past(id.MaxSetBytes, before.Size(), after.Size()):
+		return core.CodeSetTooLarge
+	case past(id.MaxClockEntries, before.Clock.Len(), after.Clock.Len()):
+		return core.CodeClockTooLong
+	}
+	return core.CodeOK
+}
+
+// lostData says that a clock from outside has a higher counter for the
+// record's live actor than this node has minted, and counts it.
+func (r *Replica) lostData(rec record, outside version.Clock) bool {
+	if rec.epoch.IsZero() || rec.epoch.Start != r.config.Start {
+		return false
+	}
+	a := version.Actor{Node: r.config.Self, Epoch: rec.epoch}
+	if outside.Max(a) <= rec.set.Clock.Max(a) {
+		return false
+	}
+	r.stats.LostData++
+	return true
+}
+
+func (r *Replica) nextEpoch() version.Epoch {
+	r.epochs++
+	seq := r.epochs*uint64(r.config.Shards) + uint64(r.config.Shard)
+	return version.Epoch{Start: r.config.Start, Seq: seq}
+}
+
+// Prune removes an actor's clock entry from the key's set; the caller has
+// made sure by the two rounds of DESIGN section 4 that nobody holds anything
+// that the entry stands for. An actor with a version present is kept, and
+// pruning the own entry clears the record's actor (scenario
+// pruned-own-entry). It reports whether the entry was removed.
+func (r *Replica) Prune(key []byte, a version.Actor, out *core.Out) bool {
+	dataKey := core.DataKey(key)
+	rec, found, _, err := r.store.get(dataKey)
+	if err != nil {
+		r.fail(key, err, out)
+		return false
+	}
+	if !found || rec.set.Clock.Max(a) == 0 {
+		return false
+	}
+	for _, v := range rec.set.Versions {
+		if v.Dot.Actor == a {
+			return false
+		}
+	}
+	if a.Node == r.config.Self && a.Epoch == rec.epoch {
+		rec.epoch = version.Epoch{}
+	}
+	rec.set.Clock = rec.set.Clock.Without(a)
+	r.store.put(dataKey, rec, out)
+	return true
+}
+
+// Remove forgets the key where its set is still exactly that one and durable;
+// the caller has made sure that all current owners hold it durably. It
+// reports whether the key is gone.
+func (r *Replica) Remove(key []byte, set version.Siblings, out *core.Out) bool {
+	dataKey := core.DataKey(key)
+	rec, found, flush, err := r.store.get(dataKey)
+	if err != nil {
+		r.fail(key, err, out)
+		return false
+	}
+	if !found {
+		return true
+	}
+	if flush != 0 || !rec.set.Equal(set) {
+		return false
+	}
+	r.store.remove(dataKey, out)
+	return true
+}
+
+// Chunk returns the keys and sets at the positions first to last, from the
+// key after on (nil: from the start), up to the limit. done says that nothing
+// follows; flush is what the items wait for.
+func (r *Replica) Chunk(first, last ring.Position, after []byte, limit core.Limit, out *core.Out) (items []core.Item, done bool, flush uint64) {
+	from, to := core.DataRange(first, last)
+	if after != nil {
+		from = append(core.DataKey(after), 0)
+	}
+	found, next, flush, err := r.store.scan(from, to, limit)
+	if err != nil {
+		r.fail(after, err, out)
+		return nil, false, 0
+	}
+	for _, e := range found {
+		items = append(items, core.Item{Key: core.ClientKey(e.key), Set: e.record.set})
+	}
+	return items, next == nil, flush
+}
+
+// Holds says whether any key is stored at the positions first to last.
+func (r *Replica) Holds(first, last ring.Position, out *core.Out) bool {
+	items, _, _ := r.Chunk(first, last, nil, core.Limit{Keys: 1, Bytes: 1}, out)
+	return len(items) > 0
+}
+
+// fail records the first failure of a step: the node stops on it.
+func (r *Replica) fail(key []byte, err error, out *core.Out) {
+	if out.Failed == nil {
+		out.Failed = fmt.Errorf("reading key %q: %w", key, err)
+	} else {
+		out.Failed = errors.Join(out.Failed, err)
+	}
+}
