@@ -297,11 +297,8 @@ func (s Siblings) below(a Actor, own Dot) uint64 {
 
 // Validate checks the invariants of a set that was built elsewhere, from wire
 // types say. A set out of DecodeSiblings or of this package's methods holds
-// them. The error wraps ErrMalformed.
+// them, and so does any Clock by itself. The error wraps ErrMalformed.
 func (s Siblings) Validate() error {
-	if err := s.Clock.validate(); err != nil {
-		return err
-	}
 	for i := range s.Versions {
 		v := &s.Versions[i]
 		switch {
@@ -311,18 +308,6 @@ func (s Siblings) Validate() error {
 			return fmt.Errorf("%w siblings: the clock does not cover the version %s", ErrMalformed, v.Dot)
 		case v.Tombstone && len(v.Data) > 0:
 			return fmt.Errorf("%w siblings: the tombstone %s has %d bytes of data", ErrMalformed, v.Dot, len(v.Data))
-		}
-	}
-	return nil
-}
-
-// validate checks the names in a clock. Its shape is sound by construction.
-func (c Clock) validate() error {
-	for _, list := range [2][]Dot{c.vector, c.dots} {
-		for _, d := range list {
-			if err := d.validate(); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
