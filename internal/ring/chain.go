@@ -51,13 +51,17 @@ func (p *planner) takePlace(part int, m uint16) bool {
 	return true
 }
 
-// takeExcess replaces the owner that is furthest above its target.
+// takeExcess replaces the owner that is furthest above its target. Of several
+// it takes another in each partition, so that first owners do not lose more
+// than the others.
 func (p *planner) takeExcess(part int, m uint16) bool {
+	if p.holds(part, m) {
+		return false
+	}
 	best, most := gone, 0
-	for _, o := range p.current(part) {
-		if o == m {
-			return false
-		}
+	owners := p.current(part)
+	for i := range owners {
+		o := owners[(part+i)%len(owners)]
 		if over := -p.need(o); over > most && p.replaces(part, m, o) {
 			best, most = o, over
 		}
@@ -106,103 +110,195 @@ func (w *walk) next() int {
 }
 
 // link is one link of a chain: in becomes an owner of the partition, in the
-// place of out, or in a free place where out is gone.
+// place of out, or in a free place where out is gone. In a link without a
+// partition in is rounded down, so that out is rounded up: out then lacks a
+// partition in the place of in.
 type link struct {
 	part    int
 	in, out uint16
 }
 
+// noPartition is the partition of a link that passes on the rounding.
+const noPartition = -1
+
 // chains gives partitions to the members below their targets along chains of
-// replacements, each the shortest that there is, until there is none. With
-// back, members only take partitions that they had in the old layout, which
-// moves no data.
-func (p *planner) chains(back bool) {
-	if back && !p.lost() {
-		return
-	}
+// replacements, each the cheapest that there is, and the shortest of those,
+// until there is none or the next would cost more than limit.
+func (p *planner) chains(limit int) {
 	for p.places > 0 || p.excess > 0 {
-		chain := p.chain(back)
-		if chain == nil {
+		s := newSearch(p)
+		if !s.run() {
 			return
 		}
-		p.apply(chain)
-	}
-}
-
-// lost reports whether some partition has lost an old owner that is still a
-// member.
-func (p *planner) lost() bool {
-	for part := range p.partitions {
-		for _, m := range p.oldOwners(part) {
-			if m != gone && !p.holds(part, m) {
-				return true
-			}
+		s.raise()
+		if p.cost > limit {
+			return
 		}
+		p.apply(s.chain())
 	}
-	return false
 }
 
+// apply carries out a chain, given from its last link to its first.
 func (p *planner) apply(chain []link) {
-	for _, l := range chain {
-		if l.out != gone {
-			p.swap(l.part, l.in, l.out)
-			continue
-		}
-		p.owners[l.part*p.width+int(p.fill[l.part])] = l.in
-		p.fill[l.part]++
-		p.load[l.in]++
-		p.places--
-		p.recount(l.part)
-	}
-	if last := chain[0].out; last != gone {
+	if chain[0].out != gone {
 		p.excess--
 	}
+	for _, l := range chain {
+		switch {
+		case l.part == noPartition:
+			p.pass(l.in, l.out)
+		case l.out != gone:
+			p.swap(l.part, l.in, l.out)
+		default:
+			p.owners[l.part*p.width+int(p.fill[l.part])] = l.in
+			p.fill[l.part]++
+			p.load[l.in]++
+			p.places--
+			p.recount(l.part)
+		}
+	}
 }
 
-// chain finds a shortest chain, breadth first from all members below their
-// targets at once. It returns the links from the last to the first.
-func (p *planner) chain(back bool) []link {
-	reached := make([]link, len(p.members)) // how a member came to lose a partition
-	seen := make([]bool, len(p.members))
-	var queue []uint16
-	for i := range p.members {
+// search finds the cheapest chain from any member below its target. It is
+// Dijkstra's algorithm over the members: a link leads from the member that
+// gains a partition to the one that loses it, and costs what it adds to the
+// partitions that move, which may be -1. The potentials make that at least 0.
+type search struct {
+	*planner
+	label   []label // by member
+	reached []link  // by member: the link by which it loses a partition
+	done    []bool  // by member: its label is final
+	end     label   // the best way to an end
+	last    link    // the last link of that way
+}
+
+// label is the length of a way: its reduced cost, then its links. Of equally
+// cheap ways only the shortest keeps the zones of every partition in order.
+type label struct{ cost, links int }
+
+func (l label) less(o label) bool {
+	return l.cost < o.cost || l.cost == o.cost && l.links < o.links
+}
+
+// far is the cost of what has not been reached.
+const far = 1 << 30
+
+func newSearch(p *planner) *search {
+	s := &search{
+		planner: p,
+		label:   make([]label, len(p.members)),
+		reached: make([]link, len(p.members)),
+		done:    make([]bool, len(p.members)),
+		end:     label{cost: far},
+	}
+	for i := range s.label {
+		s.label[i] = label{cost: far}
 		if p.load[i] < p.target[i] {
-			seen[i] = true
-			reached[i] = link{in: gone}
-			queue = append(queue, uint16(i))
+			s.label[i] = label{}
+			s.reached[i] = link{in: gone}
 		}
 	}
-	for len(queue) > 0 {
-		in := queue[0]
-		queue = queue[1:]
-		for part := range p.partitions {
-			if p.holds(part, in) || back && !slices.Contains(p.oldOwners(part), in) {
-				continue
-			}
-			if p.fits(part, in) {
-				return unwind(reached, link{part: part, in: in, out: gone})
-			}
-			for _, out := range p.current(part) {
-				if seen[out] || !p.replaces(part, in, out) {
-					continue
-				}
-				step := link{part: part, in: in, out: out}
-				if p.load[out] > p.target[out] {
-					return unwind(reached, step)
-				}
-				seen[out] = true
-				reached[out] = step
-				queue = append(queue, out)
-			}
-		}
-	}
-	return nil
+	return s
 }
 
-// unwind returns the chain that ends with a link.
-func unwind(reached []link, last link) []link {
-	chain := []link{last}
-	for step := reached[last.in]; step.in != gone; step = reached[step.in] {
+// run reports whether there is a chain.
+func (s *search) run() bool {
+	for {
+		next := gone
+		for i, l := range s.label {
+			if !s.done[i] && l.less(s.end) && (next == gone || l.less(s.label[next])) {
+				next = uint16(i)
+			}
+		}
+		if next == gone {
+			return s.end.cost < far
+		}
+		s.done[next] = true
+		s.expand(next)
+	}
+}
+
+// expand follows every link from a member. The best that a link can do is a
+// label at no further cost; where no member is in need of it, only free places
+// are of interest.
+func (s *search) expand(in uint16) {
+	best := label{s.label[in].cost, s.label[in].links + 1}
+	if !best.less(s.end) {
+		return
+	}
+	useful := false
+	for out := range s.label {
+		if s.done[out] || !best.less(s.label[out]) {
+			continue
+		}
+		if s.passes(in, uint16(out)) {
+			s.reach(best.links, s.potential[in], link{noPartition, in, uint16(out)})
+		}
+		useful = useful || best.less(s.label[out])
+	}
+	for part := range s.partitions {
+		free := int(s.fill[part]) < s.width
+		if !free && !useful || s.holds(part, in) {
+			continue
+		}
+		at := s.potential[in] + s.price(part, in)
+		if free && s.fits(part, in) {
+			s.finish(label{best.cost + max(0, at-s.cost), best.links}, link{part, in, gone})
+			continue
+		}
+		for _, out := range s.current(part) {
+			if !s.done[out] && best.less(s.label[out]) && s.replaces(part, in, out) {
+				s.reach(best.links, at-s.price(part, out), link{part, in, out})
+			}
+		}
+	}
+}
+
+// reach notes a way to a member by a link. at is the cost of the link without
+// the potential of its end.
+func (s *search) reach(links, at int, by link) {
+	to := label{s.label[by.in].cost + max(0, at-s.potential[by.out]), links}
+	if !to.less(s.label[by.out]) || !to.less(s.end) {
+		return
+	}
+	s.label[by.out] = to
+	s.reached[by.out] = by
+	if s.load[by.out] > s.target[by.out] {
+		to.cost += max(0, s.potential[by.out]-s.cost)
+		s.finish(to, by)
+	}
+}
+
+func (s *search) finish(at label, last link) {
+	if at.less(s.end) {
+		s.end, s.last = at, last
+	}
+}
+
+// price is what it costs to make m an owner of the partition, and what it
+// gives back to make it none.
+func (p *planner) price(part int, m uint16) int {
+	if slices.Contains(p.oldOwners(part), m) {
+		return 0
+	}
+	return 1
+}
+
+// raise adds the costs that the search found to the potentials.
+func (s *search) raise() {
+	if s.end.cost == 0 {
+		return
+	}
+	for i, l := range s.label {
+		s.potential[i] += min(l.cost, s.end.cost)
+	}
+	s.cost += s.end.cost
+}
+
+// chain returns the links of the chain found, from the last to the first.
+func (s *search) chain() []link {
+	chain := []link{s.last}
+	for step := s.reached[s.last.in]; step.in != gone; step = s.reached[step.in] {
 		chain = append(chain, step)
 	}
 	return chain

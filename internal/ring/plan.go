@@ -3,6 +3,7 @@ package ring
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -65,7 +66,7 @@ type planner struct {
 	width      int // owners of a partition
 	members    []Member
 	spread     spread
-	target     []int // by member: the partitions that it is to hold
+	quota            // what each member is to hold
 	load       []int // by member: the partitions that it holds
 
 	// old has the owners of each partition in the old layout, in their order,
@@ -84,6 +85,12 @@ type planner struct {
 
 	places int // places of partitions that are still free
 	excess int // partitions that members hold beyond their targets
+
+	// potential and cost are the duals of the search for chains: what it
+	// costs at least, in partitions that move, to reach a member, and to end
+	// a chain. They only grow.
+	potential []int
+	cost      int
 }
 
 // gone is never an index: there are at most id.MaxMembers members.
@@ -103,6 +110,7 @@ func newPlanner(l *Layout, members []Member, replicas int) *planner {
 		fill:       make([]uint8, l.Partitions()),
 		extra:      make([]uint8, l.Partitions()),
 		places:     l.Partitions() * width,
+		potential:  make([]int, len(members)),
 	}
 	translate := make([]uint16, len(l.members))
 	next := &Layout{members: members}
@@ -119,7 +127,7 @@ func newPlanner(l *Layout, members []Member, replicas int) *planner {
 			held[p.old[i]]++
 		}
 	}
-	p.target = p.spread.targets(members, p.partitions, held)
+	p.quota = newQuota(&p.spread, members, p.partitions, held)
 	return p
 }
 
@@ -129,9 +137,9 @@ func (p *planner) solve() error {
 	for i, load := range p.load {
 		p.excess += max(0, load-p.target[i])
 	}
-	p.chains(true)
+	p.chains(0)
 	p.direct()
-	p.chains(false)
+	p.chains(math.MaxInt)
 	if p.places != 0 || p.excess != 0 {
 		return fmt.Errorf("%w: %d places left, %d partitions too many", errPlan, p.places, p.excess)
 	}

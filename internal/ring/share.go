@@ -200,53 +200,85 @@ func divide(shares []share, members []Member, picked []int, places, most int) ui
 	}
 }
 
-// targets rounds the shares to whole partitions: each down or up, so that the
-// zones' sums are rounded down or up too, and the sum of all is exact. Up go
-// first the members that hold that much already, so that nothing moves for the
-// sake of rounding, then those with the largest rest, then by ID.
-func (s *spread) targets(members []Member, partitions int, held []int) []int {
+// quota is what every member is to hold: its share, rounded down or up so that
+// the sum over all members is exact, and the sum over each zone is one that the
+// spread permits.
+type quota struct {
+	target []int    // by member
+	whole  []int    // by member: its share without the rest
+	rest   []bool   // by member: there is a rest, so target is whole or one more
+	zone   []uint16 // by member
+	ups    []int    // by zone: the members that are rounded up
+	least  []int    // by zone: the fewest that may be
+	most   []int    // by zone: the most that may be
+}
+
+// newQuota rounds the shares. Up go first the members that hold that much
+// already, then those with the largest rest, then by ID.
+func newQuota(s *spread, members []Member, partitions int, held []int) quota {
 	shares := s.shares(members, partitions)
-	targets := make([]int, len(members))
+	q := quota{
+		target: make([]int, len(members)),
+		whole:  make([]int, len(members)),
+		rest:   make([]bool, len(members)),
+		zone:   s.zone,
+		ups:    make([]int, len(s.size)),
+	}
 	left := partitions * s.width
-	least := make([]uint64, len(s.size)) // by zone: the sum of the rests, in units of 1/den
-	den := make([]uint64, len(s.size))
 	var candidates []int
 	for i, sh := range shares {
-		targets[i] = sh.whole
+		q.whole[i], q.target[i], q.rest[i] = sh.whole, sh.whole, sh.rem > 0
 		left -= sh.whole
 		if sh.rem > 0 {
 			candidates = append(candidates, i)
-			least[s.zone[i]] += sh.rem
-			den[s.zone[i]] = sh.den
 		}
 	}
-	keeps := func(i int) int {
-		if held[i] > shares[i].whole {
-			return 0
-		}
-		return 1
-	}
+	q.limits(s, partitions)
+	lacks := func(i int) int { return min(1, max(0, shares[i].whole+1-held[i])) }
 	slices.SortStableFunc(candidates, func(a, b int) int {
-		return cmp.Or(cmp.Compare(keeps(a), keeps(b)), compareRest(shares[b], shares[a]))
+		return cmp.Or(cmp.Compare(lacks(a), lacks(b)), compareRest(shares[b], shares[a]))
 	})
-	most := make([]uint64, len(s.size))
-	for z := range least {
-		if den[z] > 0 {
-			most[z] = (least[z] + den[z] - 1) / den[z]
-			least[z] /= den[z]
-		}
-	}
-	ups := make([]uint64, len(s.size))
-	raise := func(limit []uint64) {
+	for _, limit := range [][]int{q.least, q.most} {
 		for _, i := range candidates {
-			if z := s.zone[i]; left > 0 && ups[z] < limit[z] && targets[i] == shares[i].whole {
-				targets[i]++
-				ups[z]++
+			if z := q.zone[i]; left > 0 && q.ups[z] < limit[z] && !q.up(i) {
+				q.target[i]++
+				q.ups[z]++
 				left--
 			}
 		}
 	}
-	raise(least)
-	raise(most)
-	return targets
+	return q
+}
+
+// limits computes how many members of each zone may be rounded up.
+func (q *quota) limits(s *spread, partitions int) {
+	q.least, q.most = make([]int, len(s.size)), make([]int, len(s.size))
+	for z := range s.size {
+		q.least[z], q.most[z] = partitions*s.base[z], partitions*s.most(z)
+	}
+	for i, z := range q.zone {
+		q.least[z] -= q.whole[i]
+		q.most[z] -= q.whole[i]
+	}
+}
+
+// up reports whether a member's share is rounded up.
+func (q *quota) up(i int) bool { return q.target[i] > q.whole[i] }
+
+// passes reports whether one member may be rounded down so that another is
+// rounded up.
+func (q *quota) passes(from, to uint16) bool {
+	if !q.up(int(from)) || !q.rest[to] || q.up(int(to)) {
+		return false
+	}
+	zf, zt := q.zone[from], q.zone[to]
+	return zf == zt || q.ups[zf] > q.least[zf] && q.ups[zt] < q.most[zt]
+}
+
+// pass rounds one member down and another up.
+func (q *quota) pass(from, to uint16) {
+	q.target[from]--
+	q.ups[q.zone[from]]--
+	q.target[to]++
+	q.ups[q.zone[to]]++
 }
