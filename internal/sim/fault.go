@@ -1,0 +1,111 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+)
+
+// FaultKind says what goes wrong.
+type FaultKind uint8
+
+// The kinds of faults. To add one: a constant and its name here, its weight
+// in drawFault, and what it does in begin and heal of inject.go.
+const (
+	// Crash cuts the power of nodes and starts them again when it heals.
+	Crash FaultKind = iota
+	// Restart stops nodes cleanly and starts them again when it heals.
+	Restart
+	// Blackout is a Crash of every node at once.
+	Blackout
+	// Halves cuts the network in two.
+	Halves
+	// Isolate cuts one node off from all others.
+	Isolate
+	// OneWay cuts the way from some nodes to the others, and not the way back.
+	OneWay
+	// Loss loses a share of the messages.
+	Loss
+	// Duplicate delivers a share of the messages again, some of them late.
+	Duplicate
+	// Reorder delays a share of the messages by much more than the others.
+	Reorder
+	// SlowDisk makes the fsyncs of nodes slow.
+	SlowDisk
+	// Skew makes the wall clocks of nodes jump, and jump back when it heals.
+	Skew
+	// Stall stops the loops of nodes, as SIGSTOP would.
+	Stall
+	// Grow starts a new node that joins the cluster. It does not heal.
+	Grow
+
+	faultKinds
+)
+
+// String returns the kind's name as summaries show it.
+func (k FaultKind) String() string {
+	switch k {
+	case Crash:
+		return "crash"
+	case Restart:
+		return "restart"
+	case Blackout:
+		return "blackout"
+	case Halves:
+		return "halves"
+	case Isolate:
+		return "isolate"
+	case OneWay:
+		return "one-way"
+	case Loss:
+		return "loss"
+	case Duplicate:
+		return "duplicate"
+	case Reorder:
+		return "reorder"
+	case SlowDisk:
+		return "slow-disk"
+	case Skew:
+		return "skew"
+	case Stall:
+		return "stall"
+	case Grow:
+		return "grow"
+	case faultKinds:
+	}
+	return "unknown"
+}
+
+// Fault is one thing that goes wrong for a while. A plan has a list of them,
+// fixed before the run begins, so that a failing run can be tried again
+// without some of them.
+type Fault struct {
+	At    time.Duration // when it begins
+	For   time.Duration // how long until it heals
+	Kind  FaultKind
+	Nodes uint32        // which nodes, as bits by their index; what they mean depends on the kind
+	Share float64       // of messages
+	By    time.Duration // how much: of delay, of skew
+}
+
+// String returns the fault as failure reports show it.
+func (f Fault) String() string {
+	s := fmt.Sprintf("%-9s at %v", f.Kind, f.At.Round(time.Microsecond))
+	if f.For > 0 {
+		s += fmt.Sprintf(" for %v", f.For.Round(time.Microsecond))
+	}
+	if f.Nodes != 0 {
+		s += " nodes"
+		for i := range maxNodes {
+			if f.Nodes&(1<<i) != 0 {
+				s += " " + string(nodeID(i))
+			}
+		}
+	}
+	if f.Share > 0 {
+		s += fmt.Sprintf(" share %.3f", f.Share)
+	}
+	if f.By != 0 {
+		s += fmt.Sprintf(" by %v", f.By.Round(time.Microsecond))
+	}
+	return s
+}

@@ -1,0 +1,249 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+)
+
+// The shape of a run. Each cluster-hour must see at least 2,000 operations
+// and 20 faults on at most 50 keys: an idle hour proves nothing.
+const (
+	maxNodes = 7
+	maxKeys  = 50
+
+	faultsPerHour    = 30 // growth aside
+	burstsPerHour    = 60 // beside those that go with the faults
+	pickPerBurst     = 10 // operations of one client in a burst, on average
+	defaultRequest   = 2 * time.Second
+	defaultPeer      = 300 * time.Millisecond
+	defaultPartition = 16
+)
+
+// Plan is everything about a run that is fixed before it begins: the cluster,
+// its clients, and what goes wrong when. The same seed and length give the
+// same plan.
+type Plan struct {
+	Seed   uint64
+	Length time.Duration // of the part with faults; healing and checking follow
+
+	// The cluster.
+	Initial    int // nodes that the run begins with
+	Nodes      int // that it has grown to in the end
+	Shards     int
+	Partitions int
+	N, R, W    int
+	Gossip     time.Duration
+	Layout     time.Duration // the debounce of automatic layouts
+	Request    time.Duration
+	Peer       time.Duration
+	Seeds      []joinStyle // how each node comes to the cluster, by index
+
+	// The network and the disks, when nothing is wrong with them.
+	Latency time.Duration // typical, one way
+	Fsync   time.Duration // typical
+	Refuse  float64       // share of sends to a dead node that are refused, not lost
+
+	// The clients.
+	Clients   int
+	Pipelined int     // how many of them do not wait for an answer
+	Keys      int     //
+	Skewed    bool    // a few keys get most of the requests
+	Vary      bool    // R and W vary from request to request
+	ZeroID    float64 // share of puts that let the node draw the write ID
+	Retry     float64 // share of unknown writes that are tried again
+	Bursts    []Burst // when clients are busy, in order
+
+	Faults []Fault // in order
+}
+
+// Burst is a time in which every client is busy.
+type Burst struct{ At, For time.Duration }
+
+// joinStyle is how a node comes to the cluster.
+type joinStyle uint8
+
+const (
+	joinSeeds joinStyle = iota // it is started with seeds
+	joinCall                   // it forms a cluster of one, then Join is called
+)
+
+// NewPlan draws the plan of a seed.
+func NewPlan(seed uint64, length time.Duration) *Plan {
+	p := &Plan{Seed: seed, Length: length}
+	p.drawCluster(core.Stream(seed, "sim/cluster"))
+	p.drawClients(core.Stream(seed, "sim/clients"))
+	p.drawFaults(core.Stream(seed, "sim/faults"))
+	p.drawBursts(core.Stream(seed, "sim/bursts"))
+	return p
+}
+
+// Without returns the plan without some of its faults.
+func (p *Plan) Without(drop func(i int) bool) *Plan {
+	q := *p
+	q.Faults = nil
+	for i, f := range p.Faults {
+		if !drop(i) {
+			q.Faults = append(q.Faults, f)
+		}
+	}
+	return &q
+}
+
+// String describes the cluster in one line.
+func (p *Plan) String() string {
+	return fmt.Sprintf("seed %d: %v, %d→%d nodes, N=%d R=%d W=%d, %d shards, %d partitions, gossip %v, %d clients, %d keys, %d faults",
+		p.Seed, p.Length, p.Initial, p.Nodes, p.N, p.R, p.W, p.Shards, p.Partitions, p.Gossip.Round(time.Millisecond), p.Clients, p.Keys, len(p.Faults))
+}
+
+// strict says whether the configured quorums overlap.
+func (p *Plan) strict() bool { return p.R+p.W > p.N }
+
+func (p *Plan) drawCluster(rng *rand.Rand) {
+	p.Initial = 3 + rng.IntN(3)
+	p.Nodes = min(p.Initial+rng.IntN(4), maxNodes)
+	p.Shards = 2 + rng.IntN(3)
+	p.Partitions = defaultPartition << rng.IntN(3)
+	p.N = pick(rng, 3, 3, 3, 3, 3, 2, 4, 5)
+	switch rng.IntN(8) {
+	case 0: // quorums that need not overlap
+		p.R, p.W = 1, 1+rng.IntN(max(1, p.N-1))
+	case 1:
+		p.R, p.W = 1, p.N
+	case 2:
+		p.R, p.W = p.N, 1
+	default:
+		p.W = p.N/2 + 1
+		p.R = p.N + 1 - p.W
+	}
+	p.Gossip = time.Second + drawTime(rng, 4*time.Second)
+	p.Layout = pick(rng, 100*time.Millisecond, 500*time.Millisecond, 3*time.Second)
+	p.Request = defaultRequest
+	p.Peer = defaultPeer
+	for range maxNodes {
+		p.Seeds = append(p.Seeds, pick(rng, joinSeeds, joinSeeds, joinCall))
+	}
+	p.Latency = 50*time.Microsecond + drawTime(rng, 2*time.Millisecond)
+	p.Fsync = 100*time.Microsecond + drawTime(rng, 3*time.Millisecond)
+	p.Refuse = pick(rng, 0, 0.5, 1)
+}
+
+func (p *Plan) drawClients(rng *rand.Rand) {
+	p.Clients = 4 + rng.IntN(5)
+	p.Pipelined = rng.IntN(3)
+	p.Keys = pick(rng, 3, 10, 25, maxKeys)
+	p.Skewed = rng.IntN(2) == 0
+	p.Vary = rng.IntN(2) == 0
+	p.ZeroID = pick(rng, 0, 0.2)
+	p.Retry = pick(rng, 0, 0.3, 1)
+}
+
+// drawFaults spreads the faults over the run, and gives each growth company:
+// what breaks a transition is what goes wrong in the middle of it.
+func (p *Plan) drawFaults(rng *rand.Rand) {
+	count := max(1, int(p.Length*faultsPerHour/time.Hour))
+	for range count {
+		at := drawTime(rng, p.Length)
+		p.Faults = append(p.Faults, p.drawFault(rng, at))
+		for rng.IntN(4) == 0 { // trouble comes in company
+			p.Faults = append(p.Faults, p.drawFault(rng, at+drawTime(rng, 3*time.Second)))
+		}
+	}
+	for range p.Nodes - p.Initial {
+		at := drawTime(rng, p.Length*9/10)
+		p.Faults = append(p.Faults, Fault{At: at, Kind: Grow})
+		for range rng.IntN(4) {
+			p.Faults = append(p.Faults, p.drawFault(rng, at-time.Second+drawTime(rng, p.Layout+8*time.Second)))
+		}
+	}
+	for i := range p.Faults {
+		f := &p.Faults[i]
+		f.At = min(max(f.At, 0), p.Length)
+		f.For = min(f.For, p.Length-f.At)
+	}
+	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
+}
+
+func (p *Plan) drawFault(rng *rand.Rand, at time.Duration) Fault {
+	f := Fault{At: at, For: drawLength(rng), Nodes: 1 << rng.IntN(p.Nodes)}
+	some := uint32(1 + rng.IntN(1<<p.Nodes-1))
+	switch n := rng.IntN(100); {
+	case n < 20:
+		f.Kind = Crash
+		if rng.IntN(3) == 0 {
+			f.Nodes = some
+		}
+	case n < 27:
+		f.Kind = Restart
+	case n < 33:
+		f.Kind, f.Nodes = Blackout, 1<<p.Nodes-1
+	case n < 41:
+		f.Kind, f.Nodes = Halves, some
+	case n < 49:
+		f.Kind = Isolate
+	case n < 55:
+		f.Kind, f.Nodes = OneWay, some
+	case n < 63:
+		f.Kind, f.Nodes, f.Share = Loss, 0, pick(rng, 0.01, 0.1, 0.3)
+	case n < 69:
+		f.Kind, f.Nodes, f.Share, f.By = Duplicate, 0, pick(rng, 0.05, 0.5), drawLength(rng)
+	case n < 77:
+		f.Kind, f.Nodes, f.Share, f.By = Reorder, 0, pick(rng, 0.05, 0.5), pick(rng, 10*time.Millisecond, 400*time.Millisecond, 3*time.Second)
+	case n < 86:
+		f.Kind, f.Nodes, f.By = SlowDisk, some, pick(rng, 50*time.Millisecond, 500*time.Millisecond, 3*time.Second)
+	case n < 93:
+		f.Kind, f.By = Skew, pick(rng, time.Second, 20*time.Second, 10*time.Hour)
+		if rng.IntN(2) == 0 {
+			f.By = -f.By
+		}
+	default:
+		f.Kind = Stall
+		f.For = min(f.For, id.MaxMessageAge/3)
+	}
+	return f
+}
+
+// drawBursts makes clients busy around the faults, which is where mistakes
+// show, and now and then in between.
+func (p *Plan) drawBursts(rng *rand.Rand) {
+	for _, f := range p.Faults {
+		at := max(0, f.At-drawTime(rng, 2*time.Second))
+		p.Bursts = append(p.Bursts, Burst{At: at, For: time.Second + drawTime(rng, min(f.For, 10*time.Second)+4*time.Second)})
+	}
+	for range max(1, int(p.Length*burstsPerHour/time.Hour)) {
+		p.Bursts = append(p.Bursts, Burst{At: drawTime(rng, p.Length), For: drawTime(rng, 4*time.Second)})
+	}
+	slices.SortStableFunc(p.Bursts, func(a, b Burst) int { return cmp.Compare(a.At, b.At) })
+}
+
+// drawLength draws how long something lasts: mostly a moment, at times for
+// longer than any timeout.
+func drawLength(rng *rand.Rand) time.Duration {
+	switch rng.IntN(4) {
+	case 0:
+		return drawTime(rng, 300*time.Millisecond)
+	case 1:
+		return drawTime(rng, 3*time.Second)
+	case 2:
+		return drawTime(rng, 20*time.Second)
+	}
+	return drawTime(rng, 2*id.MaxMessageAge)
+}
+
+// drawTime draws a duration from [0, most).
+func drawTime(rng *rand.Rand, most time.Duration) time.Duration {
+	if most <= 0 {
+		return 0
+	}
+	return time.Duration(rng.Int64N(int64(most)))
+}
+
+func pick[T any](rng *rand.Rand, of ...T) T { return of[rng.IntN(len(of))] }
+
+// nodeID returns the ID of the node with that index.
+func nodeID(i int) id.Node { return id.Node(fmt.Sprintf("n%d", i+1)) }
