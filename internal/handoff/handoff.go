@@ -1,0 +1,179 @@
+package handoff
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// Limits of one shard's handoff.
+const (
+	// A chunk: large enough to be worth its round trip, small enough not to
+	// hold up the requests that share its loop.
+	chunkKeys  = 256
+	chunkBytes = 64 << 10
+
+	// maxPulls bounds the partitions pulled at once, and pushWindow the keys
+	// pushed at once.
+	maxPulls   = 8
+	pushWindow = 64
+
+	// chunkTimeout is how long a chunk or a push may take before it is asked
+	// for again: reading 64 KiB from a slow disk under load, with room.
+	chunkTimeout = 2 * time.Second
+
+	// retryPause is how long after a refusal or a failure the same peer is
+	// asked again.
+	retryPause = 200 * time.Millisecond
+
+	// pushSlots is the first slot number of pushes; pulls stand below it, one
+	// a partition.
+	pushSlots = id.MaxPartitions
+)
+
+// Local is this node's own copy, which the replica machine keeps.
+type Local interface {
+	Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, ok bool)
+	Chunk(first, last ring.Position, after []byte, limit core.Limit, out *core.Out) (items []core.Item, done bool, flush uint64)
+	Holds(first, last ring.Position, out *core.Out) bool
+	Remove(key []byte, set version.Siblings, out *core.Out) bool
+}
+
+// Config of a Handoff. Every field is needed.
+type Config struct {
+	Self          id.Node
+	Shard, Shards int
+	W             int // as configured; lowered to the owners there are
+	Seed          uint64
+}
+
+// Handoff moves the data of one shard's partitions.
+type Handoff struct {
+	config     Config
+	local      Local
+	rng        *rand.Rand
+	view       *core.View
+	generation uint32 // of pulls: a new one for each layout state
+	pulls      []*pull
+	planned    int       // pulls at the beginning of this transition
+	synced     ring.Name // the layout for which nothing is left to pull
+	pushes     pushes
+	report     bool // something in the report has changed
+	reported   time.Duration
+}
+
+// New returns a machine with nothing to move.
+func New(c Config, local Local) *Handoff {
+	return &Handoff{
+		config: c,
+		local:  local,
+		rng:    core.Stream(c.Seed, "handoff/"+strconv.Itoa(c.Shard)),
+		view:   &core.View{Self: c.Self},
+	}
+}
+
+// SetView plans the moves that a new layout state asks for.
+func (h *Handoff) SetView(now core.Now, v *core.View, out *core.Out) {
+	before := h.view.Stamp()
+	h.view = v
+	if v.Stamp() == before {
+		return
+	}
+	h.generation++
+	h.report = true
+	h.planPulls(before)
+	h.planPushes(out)
+	h.Tick(now, out)
+}
+
+// Tick does what is due, and at most one chunk of background work.
+func (h *Handoff) Tick(now core.Now, out *core.Out) {
+	h.tickPulls(now, out)
+	h.tickPushes(now, out)
+	h.sendReport(now, out)
+}
+
+// Next returns when Tick is due.
+func (h *Handoff) Next() (time.Duration, bool) {
+	at := min(h.nextPull(), h.nextPush())
+	if h.report {
+		at = min(at, h.reported+reportEach)
+	}
+	return at, at != core.Never
+}
+
+// Deliver takes a peer's reply.
+func (h *Handoff) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
+	switch slot, generation := e.Req.Slot(), e.Req.Generation(); {
+	case slot >= pushSlots && generation == h.pushes.generation:
+		h.pushed(now, slot-pushSlots, e, out)
+	case slot < pushSlots && generation == h.generation:
+		h.pulled(now, ring.Partition(slot), e, out)
+	}
+}
+
+// SendFailed is told that a request provably never left.
+func (h *Handoff) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
+	if e.Reply {
+		return
+	}
+	out.Reports = append(out.Reports, core.PeerReport{Peer: e.To, Failed: 1})
+	switch slot, generation := e.Req.Slot(), e.Req.Generation(); {
+	case slot >= pushSlots && generation == h.pushes.generation:
+		h.pushFailed(now, slot-pushSlots, e.To)
+	case slot < pushSlots && generation == h.generation:
+		h.pullFailed(now, ring.Partition(slot), e.To)
+	}
+}
+
+// Durable is told that flush n of this shard and all before it are durable.
+func (h *Handoff) Durable(now core.Now, n uint64, out *core.Out) {
+	h.pullsDurable(now, n, out)
+}
+
+func (h *Handoff) envelope(to id.Node, p ring.Partition, slot, generation uint32, deadline time.Duration, m core.Message) core.Envelope {
+	return core.Envelope{
+		From: h.config.Self, To: to, Cluster: h.view.Cluster,
+		Req:       core.NewReqID(h.config.Shard, core.MachineHandoff, slot, generation),
+		Partition: p, Stamp: h.view.Stamp(), Deadline: deadline, Msg: m,
+	}
+}
+
+// refused tells Control of a peer that goes by newer layouts.
+func (h *Handoff) refused(e *core.Envelope, out *core.Out) {
+	if h.view.Stamp().Older(e.Stamp) {
+		out.Reports = append(out.Reports, core.PeerReport{Peer: e.From, Ahead: e.Stamp})
+	}
+}
+
+// reportEach bounds how often progress alone is told to Control.
+const reportEach = 50 * time.Millisecond
+
+// sendReport tells Control how far this shard has come, at once when the
+// layouts have changed or all is pulled.
+func (h *Handoff) sendReport(now core.Now, out *core.Out) {
+	if !h.report {
+		return
+	}
+	left := len(h.pulls)
+	if left > 0 && now.Mono < h.reported+reportEach && h.reported != 0 {
+		return
+	}
+	h.report, h.reported = false, now.Mono
+	out.Shards = append(out.Shards, core.ShardReport{
+		Shard: h.config.Shard, Stamp: h.view.Stamp(), Synced: h.synced,
+		Pulls: h.planned, PullsLeft: left, Leftovers: h.pushes.left(),
+	})
+}
+
+// owned calls f for each partition of this shard.
+func (h *Handoff) owned(l *ring.Layout, f func(p ring.Partition)) {
+	for p := h.config.Shard; p < l.Partitions(); p += h.config.Shards {
+		f(ring.Partition(p))
+	}
+}

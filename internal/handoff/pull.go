@@ -1,0 +1,218 @@
+package handoff
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/bug"
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/quorum"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+)
+
+// pull is one partition on its way to its new owner.
+type pull struct {
+	partition ring.Partition
+	sources   []id.Node // old owners that have not been pulled from to the end, the current one first
+	need      int       // how many of them still must be
+	after     []byte    // the last key that the current source has sent
+	state     pullState
+	last      bool          // the chunk that waits for its flush is the source's last
+	flush     uint64        // that the latest chunk waits for
+	due       time.Duration // of waiting and asked: when to act
+}
+
+type pullState uint8
+
+const (
+	waiting  pullState = iota // to be asked at due
+	asked                     // the source has not answered; given up at due
+	flushing                  // the chunk is being made durable
+)
+
+// planPulls lists what this shard gains in a transition. In a phase that is
+// past copying nothing is left to pull: every member has reported synced.
+func (h *Handoff) planPulls(before core.Stamp) {
+	live := h.view.Layouts.Live
+	newest := live[len(live)-1]
+	if before.Layout == newest.Name() && h.view.Layouts.Phase == core.PhaseCopy {
+		return // under way, or done
+	}
+	h.pulls, h.planned = nil, 0
+	if h.view.Layouts.Phase == core.PhaseCopy && !bug.On(bug.GrowWithoutCopy) {
+		old := live[0]
+		count := old.OwnerCount()
+		need := count - quorum.Effective(h.config.W, count) + 1
+		h.owned(newest, func(p ring.Partition) {
+			if !newest.Owns(h.config.Self, p) || old.Owns(h.config.Self, p) {
+				return
+			}
+			sources := slices.Clone(old.Owners(p))
+			h.rng.Shuffle(len(sources), func(i, j int) { sources[i], sources[j] = sources[j], sources[i] })
+			h.pulls = append(h.pulls, &pull{partition: p, sources: sources, need: need})
+		})
+		h.planned = len(h.pulls)
+	}
+	h.settlePulls()
+}
+
+// settlePulls notes the layout as synced when nothing is left to pull.
+func (h *Handoff) settlePulls() {
+	if len(h.pulls) == 0 {
+		live := h.view.Layouts.Live
+		h.synced = live[len(live)-1].Name()
+	}
+}
+
+// nextPull returns when a pull is due: those beyond maxPulls wait for others.
+func (h *Handoff) nextPull() time.Duration {
+	at := core.Never
+	for _, p := range h.pulls[:min(len(h.pulls), maxPulls)] {
+		if p.state != flushing {
+			at = min(at, p.due)
+		}
+	}
+	return at
+}
+
+func (h *Handoff) tickPulls(now core.Now, out *core.Out) {
+	for _, p := range h.pulls[:min(len(h.pulls), maxPulls)] {
+		if p.due > now.Mono {
+			continue
+		}
+		switch p.state {
+		case waiting:
+			h.ask(now, p, out)
+		case asked:
+			out.Reports = append(out.Reports, core.PeerReport{Peer: p.sources[0], Failed: 1})
+			p.rotate(now)
+		case flushing:
+		}
+	}
+}
+
+func (h *Handoff) ask(now core.Now, p *pull, out *core.Out) {
+	p.state, p.due = asked, now.Mono+chunkTimeout
+	m := &core.Pull{Layout: h.view.Stamp().Layout, After: p.after}
+	out.Sends = append(out.Sends, h.envelope(p.sources[0], p.partition, uint32(p.partition), h.generation, p.due, m))
+}
+
+// rotate gives up on the current source for now: the next one is asked from
+// the start, since what counts is to have one source's whole partition.
+func (p *pull) rotate(now core.Now) {
+	p.sources = append(p.sources[1:], p.sources[0])
+	p.after = nil
+	p.state, p.due = waiting, now.Mono+retryPause
+}
+
+func (h *Handoff) find(p ring.Partition) *pull {
+	for _, pull := range h.pulls[:min(len(h.pulls), maxPulls)] {
+		if pull.partition == p {
+			return pull
+		}
+	}
+	return nil
+}
+
+// pulled takes a chunk, or a refusal to send one.
+func (h *Handoff) pulled(now core.Now, partition ring.Partition, e *core.Envelope, out *core.Out) {
+	p := h.find(partition)
+	if p == nil || p.state != asked || e.From != p.sources[0] {
+		return
+	}
+	switch m := e.Msg.(type) {
+	case *core.PullReply:
+		h.store(now, p, m, out)
+	case *core.Refused:
+		h.refused(e, out)
+		p.rotate(now)
+	}
+}
+
+// store merges a chunk. A repeated or late chunk of the same source is as good
+// as the one asked for: each was only asked for when all before it was durable
+// here, so its end is a point up to which this source has been pulled.
+func (h *Handoff) store(now core.Now, p *pull, m *core.PullReply, out *core.Out) {
+	flush := uint64(0)
+	for _, item := range m.Items {
+		f, ok := h.local.Apply(item.Key, item.Set, out)
+		if !ok {
+			p.rotate(now)
+			return
+		}
+		flush = max(flush, f)
+	}
+	p.last = m.Done
+	if len(m.Items) > 0 {
+		p.after = m.Items[len(m.Items)-1].Key
+	}
+	p.state, p.flush = flushing, flush
+	if flush == 0 {
+		h.flushed(now, p, out)
+	}
+}
+
+// pullsDurable goes on with the pulls whose chunks are durable now.
+func (h *Handoff) pullsDurable(now core.Now, n uint64, out *core.Out) {
+	for i := 0; i < min(len(h.pulls), maxPulls); {
+		p := h.pulls[i]
+		if p.state == flushing && p.flush <= n {
+			h.flushed(now, p, out)
+		}
+		if i < len(h.pulls) && h.pulls[i] == p {
+			i++
+		}
+	}
+	h.sendReport(now, out)
+}
+
+// flushed asks for the next chunk, the next source, or is done.
+func (h *Handoff) flushed(now core.Now, p *pull, out *core.Out) {
+	if !p.last {
+		h.ask(now, p, out)
+		return
+	}
+	p.need--
+	p.sources, p.after, p.last = p.sources[1:], nil, false
+	if p.need > 0 {
+		h.ask(now, p, out)
+		return
+	}
+	h.pulls = slices.DeleteFunc(h.pulls, func(q *pull) bool { return q == p })
+	h.report = true
+	h.settlePulls()
+	h.tickPulls(now, out) // another one may begin
+}
+
+func (h *Handoff) pullFailed(now core.Now, partition ring.Partition, peer id.Node) {
+	if p := h.find(partition); p != nil && p.state == asked && p.sources[0] == peer {
+		p.rotate(now)
+	}
+}
+
+// Serve answers a new owner's Pull. The caller has checked its cluster,
+// deadline and stamp.
+func (h *Handoff) Serve(now core.Now, e *core.Envelope, out *core.Out) {
+	m := e.Msg.(*core.Pull)
+	reply := core.Envelope{
+		From: h.config.Self, To: e.From, Cluster: h.view.Cluster, Req: e.Req, Reply: true,
+		Partition: e.Partition, Stamp: h.view.Stamp(), Deadline: now.Mono + chunkTimeout,
+	}
+	if h.view.Stamp().Layout != m.Layout || int(e.Partition) >= h.view.ReadLayout().Partitions() {
+		reply.Msg = &core.Refused{Why: core.RefusedBehind}
+		out.Sends = append(out.Sends, reply)
+		return
+	}
+	first, last := h.view.ReadLayout().Range(e.Partition)
+	items, done, flush := h.local.Chunk(first, last, m.After, core.Limit{Keys: chunkKeys, Bytes: chunkBytes}, out)
+	if out.Failed != nil {
+		return
+	}
+	reply.Msg = &core.PullReply{Items: items, Done: done}
+	if flush != 0 {
+		out.SendsHeld = append(out.SendsHeld, reply)
+	} else {
+		out.Sends = append(out.Sends, reply)
+	}
+}

@@ -1,0 +1,51 @@
+package node
+
+import (
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+)
+
+// MaxDrain is the most inputs that a loop steps before it flushes: enough for
+// one fsync and one message a peer to serve many requests, few enough that the
+// first of them does not wait long.
+const MaxDrain = 256
+
+// Options of a node's machines, checked by who builds them.
+type Options struct {
+	Self       id.Node
+	Start      uint64 // nonce, drawn anew at each start of the process
+	Instance   uint64 // of the data directory
+	Addr       string // where peers reach this node
+	Zone       string
+	Datacentre string
+	Weight     uint32
+	Seed       uint64 // of the named random streams
+	Shards     int    // 1 to core.MaxShards−1; the last number is Control's
+
+	Partitions int // Q, when this node forms a cluster
+	N, R, W    int
+
+	PeerTimeout    time.Duration
+	GossipInterval time.Duration
+	LayoutDelay    time.Duration // how long membership must be unchanged before a plan
+	LayoutAuto     bool
+	Seeds          []string // addresses; a fresh node with seeds never forms a cluster by itself
+}
+
+// Route returns the loop that an inbound envelope belongs to: a shard's index,
+// or −1 for Control.
+func Route(e *core.Envelope, shards int) int {
+	switch e.Msg.(type) {
+	case *core.Gossip, *core.GossipReply:
+		return -1
+	}
+	if e.Reply {
+		if s := e.Req.Shard(); s < shards {
+			return s
+		}
+		return -1
+	}
+	return int(e.Partition) % shards
+}

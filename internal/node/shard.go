@@ -1,0 +1,191 @@
+package node
+
+import (
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/backoff"
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/coordinator"
+	"github.com/dynamo-kv/dynamo/internal/handoff"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/replica"
+)
+
+// Shard owns everything about its partitions: the replica's state, the
+// coordinator's requests for keys there, the transfers. Each method call is
+// one entry of a simulator's trace.
+type Shard struct {
+	self        id.Node
+	view        *core.View
+	replica     *replica.Replica
+	coordinator *coordinator.Coordinator
+	handoff     *handoff.Handoff
+}
+
+// NewShard returns the shard of that index over what store holds, without a
+// view: it answers CodeNotReady until it has one.
+func NewShard(o Options, index int, store core.Store) *Shard {
+	r := replica.New(replica.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards}, store)
+	return &Shard{
+		self:    o.Self,
+		view:    &core.View{Self: o.Self},
+		replica: r,
+		coordinator: coordinator.New(coordinator.Config{
+			Self: o.Self, Start: o.Start, Shard: index, R: o.R, W: o.W,
+			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
+		}, r),
+		handoff: handoff.New(handoff.Config{Self: o.Self, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
+	}
+}
+
+// Submit begins a client's request.
+func (s *Shard) Submit(now core.Now, r *core.Request, out *core.Out) {
+	s.coordinator.Submit(now, r, out)
+}
+
+// Deliver takes a message of a peer. One of another cluster, or past its
+// deadline, is dropped.
+func (s *Shard) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
+	if e.Cluster != s.view.Cluster || e.Cluster == 0 || e.Deadline <= now.Mono {
+		return
+	}
+	if e.Reply {
+		s.deliverReply(now, e, out)
+	} else {
+		s.deliverRequest(now, e, out)
+	}
+}
+
+func (s *Shard) deliverReply(now core.Now, e *core.Envelope, out *core.Out) {
+	switch e.Req.Machine() {
+	case core.MachineCoordinator:
+		s.coordinator.Deliver(now, e, out)
+	case core.MachineHandoff:
+		s.handoff.Deliver(now, e, out)
+	case core.MachineMembership:
+	}
+}
+
+// deliverRequest serves a peer. A stamp that is older than this shard's view
+// is refused whatever is asked: the caller may still count on a layout whose
+// reads or writes have moved on.
+func (s *Shard) deliverRequest(now core.Now, e *core.Envelope, out *core.Out) {
+	mine := s.view.Stamp()
+	stale := e.Stamp.Older(mine)
+	if mine.Older(e.Stamp) {
+		out.Reports = append(out.Reports, core.PeerReport{Peer: e.From, Ahead: e.Stamp})
+	}
+	l := s.view.ReadLayout()
+	if l == nil {
+		return // in a cluster, but not yet in possession of its layout
+	}
+	if key := keyOf(e.Msg); key != nil && l.Partition(key) != e.Partition {
+		s.reply(now, e, &core.Refused{Why: core.RefusedInvalid}, 0, out)
+		return
+	}
+	if _, ok := e.Msg.(*core.Forward); stale && !ok {
+		s.reply(now, e, &core.Refused{Why: core.RefusedStale}, 0, out)
+		return
+	}
+	switch m := e.Msg.(type) {
+	case *core.Forward:
+		s.coordinator.Forward(now, e, stale, out)
+	case *core.Apply:
+		s.apply(now, e, m, out)
+	case *core.Read:
+		set, flush := s.replica.Read(m.Key, out)
+		if out.Failed == nil {
+			s.reply(now, e, &core.ReadReply{Set: set}, flush, out)
+		}
+	case *core.Pull:
+		s.handoff.Serve(now, e, out)
+	}
+}
+
+// keyOf returns the key that a request is about. It must be of the envelope's
+// partition, or it would reach a shard that does not own it.
+func keyOf(m core.Message) []byte {
+	switch m := m.(type) {
+	case *core.Forward:
+		return m.Key
+	case *core.Apply:
+		return m.Key
+	case *core.Read:
+		return m.Key
+	}
+	return nil
+}
+
+func (s *Shard) apply(now core.Now, e *core.Envelope, m *core.Apply, out *core.Out) {
+	flush, ok := s.replica.Apply(m.Key, m.Set, out)
+	switch {
+	case out.Failed != nil:
+	case !ok:
+		s.reply(now, e, &core.Refused{Why: core.RefusedInvalid}, 0, out)
+	default:
+		s.handoff.Stored(e.Partition)
+		s.reply(now, e, &core.Applied{}, flush, out)
+	}
+}
+
+// reply answers e, once what the answer shows is durable.
+func (s *Shard) reply(now core.Now, e *core.Envelope, m core.Message, flush uint64, out *core.Out) {
+	answer := core.Envelope{
+		From: s.self, To: e.From, Cluster: s.view.Cluster, Req: e.Req, Reply: true,
+		Partition: e.Partition, Stamp: s.view.Stamp(), Deadline: now.Mono + id.MaxMessageAge, Msg: m,
+	}
+	if flush != 0 {
+		out.SendsHeld = append(out.SendsHeld, answer)
+	} else {
+		out.Sends = append(out.Sends, answer)
+	}
+}
+
+// SendFailed is told that an envelope of this shard provably never left.
+func (s *Shard) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
+	switch e.Req.Machine() {
+	case core.MachineCoordinator:
+		s.coordinator.SendFailed(now, e, out)
+	case core.MachineHandoff:
+		s.handoff.SendFailed(now, e, out)
+	case core.MachineMembership:
+	}
+}
+
+// Durable is told that flush n and all before it are durable.
+func (s *Shard) Durable(now core.Now, n uint64, out *core.Out) {
+	s.replica.Durable(n)
+	s.coordinator.Durable(now, n, out)
+	s.handoff.Durable(now, n, out)
+}
+
+// SetView goes on by a newer view. A view that is older than what the shard
+// already goes by never comes, since Control's only grow.
+func (s *Shard) SetView(now core.Now, v *core.View, out *core.Out) {
+	s.view = v
+	s.handoff.SetView(now, v, out)
+	s.coordinator.SetView(now, v, out)
+}
+
+// Tick does what is due, and at most one chunk of background work.
+func (s *Shard) Tick(now core.Now, out *core.Out) {
+	s.coordinator.Tick(now, out)
+	s.handoff.Tick(now, out)
+}
+
+// Next returns when Tick is due.
+func (s *Shard) Next() (time.Duration, bool) {
+	a, okA := s.coordinator.Next()
+	b, okB := s.handoff.Next()
+	switch {
+	case okA && okB:
+		return min(a, b), true
+	case okA:
+		return a, true
+	}
+	return b, okB
+}
+
+// Flush ends a drain and returns the number of the flush that takes its
+// writes and held effects.
+func (s *Shard) Flush() uint64 { return s.replica.Flush() }
