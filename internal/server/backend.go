@@ -1,0 +1,19 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+)
+
+// Backend carries out what the server has parsed and checked.
+type Backend interface {
+	// Do carries out q, which Limits.Check has accepted, and returns at the
+	// latest when timeout has passed or ctx has ended. How it ended is in the
+	// result's code; no code is an error of Do itself. The result's slices
+	// are immutable.
+	Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result
+	// Status returns a snapshot that the caller owns.
+	Status() core.ClusterStatus
+}

@@ -1,0 +1,183 @@
+package server
+
+import (
+	"crypto/sha256"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// The headers of the protocol.
+const (
+	HeaderContext        = "Dynamo-Context"
+	HeaderIdempotencyKey = "Idempotency-Key"
+	HeaderTimestamp      = "Dynamo-Timestamp"
+	HeaderAcknowledged   = "Dynamo-Acknowledged"
+	HeaderRequired       = "Dynamo-Required"
+)
+
+// maxIdempotencyKey bounds the header: it is hashed, so longer would only
+// cost.
+const maxIdempotencyKey = 255
+
+// keyPrefix is what stands before a key in a path.
+const keyPrefix = "/v1/kv/"
+
+// parseKey returns the key of an escaped path below keyPrefix, byte for byte:
+// a '+' is a '+', and no dots or slashes are cleaned away.
+func parseKey(escapedPath string) ([]byte, error) {
+	key, err := url.PathUnescape(strings.TrimPrefix(escapedPath, keyPrefix))
+	if err != nil {
+		return nil, invalidf("the key in the path is not percent-encoded: %v; write a byte that is no letter, "+
+			"digit or one of - . _ ~ as %%XX", err)
+	}
+	b := []byte(key)
+	return b, CheckKey(b)
+}
+
+// params is a parsed query.
+type params struct {
+	options core.Options
+	timeout time.Duration
+}
+
+// parseQuery parses the query of a request for op. What it does not know is
+// an error: a misspelt parameter that is ignored would change what a write
+// means.
+func (l Limits) parseQuery(op core.Op, rawQuery string) (params, error) {
+	p := params{timeout: l.Timeout}
+	values, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return p, invalidf("the query is malformed: %v", err)
+	}
+	for _, name := range []string{"r", "w", "timeout", "quorum", "overwrite"} {
+		given, ok := values[name]
+		if !ok {
+			continue
+		}
+		delete(values, name)
+		if len(given) > 1 {
+			return p, invalidf("the query parameter %s stands %d times; give it once", name, len(given))
+		}
+		if err := l.parseParam(&p, op, name, given[0]); err != nil {
+			return p, err
+		}
+	}
+	for name := range values { // order does not matter: any one of them is reported
+		return p, invalidf("the query parameter %q is not known; r, w, timeout, quorum and overwrite are", name)
+	}
+	return p, nil
+}
+
+func (l Limits) parseParam(p *params, op core.Op, name, value string) (err error) {
+	switch name {
+	case "r":
+		p.options.R, err = l.parseReplicas(name, value)
+	case "w":
+		p.options.W, err = l.parseReplicas(name, value)
+	case "timeout":
+		p.timeout, err = parseTimeout(value)
+	case "quorum":
+		p.options.Quorum, err = parseQuorum(value)
+	case "overwrite":
+		p.options.Overwrite, err = parseOverwrite(op, value)
+	}
+	return err
+}
+
+func (l Limits) parseReplicas(name, value string) (int, error) {
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		return 0, invalidf("%s is %q; use a number of 1 to %d", name, value, l.Replicas)
+	}
+	return n, l.CheckReplicas(name, n)
+}
+
+func parseTimeout(value string) (time.Duration, error) {
+	d, err := time.ParseDuration(value)
+	if err != nil {
+		return 0, invalidf("the timeout is %q; use a duration such as 500ms or 2s, %v to %v", value, MinTimeout, MaxTimeout)
+	}
+	return d, CheckTimeout(d)
+}
+
+func parseQuorum(value string) (core.Quorum, error) {
+	switch value {
+	case "strict":
+		return core.QuorumStrict, nil
+	case "sloppy":
+		return core.QuorumSloppy, nil
+	}
+	return 0, invalidf("quorum is %q; strict and sloppy are allowed", value)
+}
+
+func parseOverwrite(op core.Op, value string) (bool, error) {
+	if op == core.OpGet {
+		return false, invalidf("overwrite is for writes; a read does not take it")
+	}
+	if value == "" { // ?overwrite
+		return true, nil
+	}
+	b, err := strconv.ParseBool(value)
+	if err != nil {
+		return false, invalidf("overwrite is %q; true and false are allowed", value)
+	}
+	return b, nil
+}
+
+// WriteIDFrom returns the write ID of an idempotency key: 32 hexadecimal
+// digits are the ID itself, any other text of 1 to 255 bytes is hashed to
+// 128 bits.
+func WriteIDFrom(key string) (version.WriteID, error) {
+	if key == "" || len(key) > maxIdempotencyKey {
+		return version.WriteID{}, invalidf("the idempotency key has %d bytes; 1 to %d are allowed", len(key), maxIdempotencyKey)
+	}
+	if w, err := version.ParseWriteID(key); err == nil {
+		if w.IsZero() {
+			return version.WriteID{}, invalidf("the idempotency key is all zeros, which stands for none; draw it at random")
+		}
+		return w, nil
+	}
+	sum := sha256.Sum256([]byte(key))
+	return version.WriteID(sum[:len(version.WriteID{})]), nil
+}
+
+// parseHeaders takes what the headers of a request say into q.
+func parseHeaders(q *core.Request, h http.Header) error {
+	token, err := oneHeader(h, HeaderContext)
+	if err != nil {
+		return err
+	}
+	if token != "" && q.Op != core.OpGet { // who has seen nothing may send it empty
+		if q.Context, err = ParseContext(token, q.Key); err != nil {
+			return err
+		}
+		q.HasContext = true
+	}
+	if _, given := h[HeaderIdempotencyKey]; !given || q.Op == core.OpGet {
+		return nil
+	}
+	key, err := oneHeader(h, HeaderIdempotencyKey)
+	if err != nil {
+		return err
+	}
+	q.Options.WriteID, err = WriteIDFrom(key)
+	return err
+}
+
+// oneHeader returns the only value of a header, empty where there is none.
+func oneHeader(h http.Header, name string) (string, error) {
+	values := h[name]
+	if len(values) > 1 {
+		return "", invalidf("the header %s stands %d times; send it once", name, len(values))
+	}
+	if len(values) == 0 {
+		return "", nil
+	}
+	return values[0], nil
+}

@@ -1,0 +1,104 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/id"
+)
+
+// The bounds of a connection, so that slow or hostile clients cost little.
+const (
+	headerTimeout = 10 * time.Second // a header is one packet or a few
+	bodyTimeout   = 60 * time.Second // 16 MiB at 2.2 Mbit/s
+	// writeTimeout runs from the end of the header: the body, the longest
+	// request, and as long again for the answer.
+	writeTimeout = bodyTimeout + MaxTimeout + 60*time.Second
+	idleTimeout  = 2 * time.Minute
+	// maxHeader holds the longest context beside everything else.
+	maxHeader = 2 * id.MaxContextBytes
+)
+
+// Options of a Server.
+type Options struct {
+	Backend Backend
+	Limits  Limits
+	Logger  *slog.Logger
+}
+
+// Server answers HTTP requests. It is an http.Handler, safe for concurrent
+// use, with a listener loop of its own for production.
+type Server struct {
+	backend Backend
+	limits  Limits
+	logger  *slog.Logger
+	bodies  budget
+	http    *http.Server
+}
+
+// New returns a server that does not listen yet.
+func New(o Options) *Server {
+	s := &Server{backend: o.Backend, limits: o.Limits, logger: o.Logger, bodies: newBudget()}
+	s.http = &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       headerTimeout + bodyTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}
+	return s
+}
+
+// Serve accepts connections on l until Stop, and then returns nil.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Stop closes the listeners, lets requests that run end until ctx does, and
+// then closes what is left.
+func (s *Server) Stop(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err == nil {
+		return nil
+	}
+	return errors.Join(err, s.http.Close())
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.EscapedPath()
+	switch {
+	case strings.HasPrefix(path, keyPrefix):
+		s.kv(w, r)
+	case path == "/v1/status":
+		s.status(w, r)
+	case path == "/health":
+		s.health(w, r)
+	default:
+		s.fail(w, r, failure{
+			status: http.StatusNotFound,
+			Code:   codeNoSuchPath,
+			Message: "there is no such path; PUT, GET and DELETE /v1/kv/{key}, with the key percent-encoded, " +
+				"GET /v1/status and GET /health are served",
+		})
+	}
+}
+
+func (s *Server) notAllowed(w http.ResponseWriter, r *http.Request, allowed string) {
+	w.Header().Set("Allow", allowed)
+	s.fail(w, r, failure{
+		status:  http.StatusMethodNotAllowed,
+		Code:    codeMethodNotAllowed,
+		Message: "the method " + r.Method + " is not allowed here; use " + allowed,
+	})
+}

@@ -1,0 +1,45 @@
+package server
+
+import (
+	"bytes"
+
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// Shown is a live value as a client sees it.
+type Shown struct {
+	Data      []byte        // immutable
+	Clock     version.Clock // of all siblings that have these bytes
+	Timestamp int64         // Unix nanoseconds; the latest of them
+}
+
+// Show returns the live values of a set as a client sees them: without
+// tombstones, and equal bytes once, since they are what a retried write
+// without an ID leaves. Nothing is stored so, and the context that goes with
+// them covers every sibling. They stand in the order of their dots.
+func Show(set version.Siblings) []Shown {
+	var out []Shown
+	for i := range set.Versions {
+		v := &set.Versions[i]
+		if v.Tombstone {
+			continue
+		}
+		if twin := find(out, v.Data); twin != nil {
+			twin.Clock = twin.Clock.Join(set.ClockOf(i))
+			twin.Timestamp = max(twin.Timestamp, v.Timestamp)
+			continue
+		}
+		out = append(out, Shown{Data: v.Data, Clock: set.ClockOf(i), Timestamp: v.Timestamp})
+	}
+	return out
+}
+
+// find returns the shown value of these bytes, nil where there is none.
+func find(shown []Shown, data []byte) *Shown {
+	for i := range shown {
+		if bytes.Equal(shown[i].Data, data) {
+			return &shown[i]
+		}
+	}
+	return nil
+}

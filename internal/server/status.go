@@ -1,0 +1,122 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+)
+
+// statusJSON is the body of /v1/status.
+type statusJSON struct {
+	Node            string         `json:"node"`
+	Cluster         string         `json:"cluster"` // 16 hexadecimal digits, empty before there is one
+	Serving         bool           `json:"serving"`
+	WaitsFor        string         `json:"waits_for,omitempty"`
+	Members         []memberJSON   `json:"members"`
+	Layout          layoutJSON     `json:"layout"`
+	UnderReplicated bool           `json:"under_replicated"`
+	Transition      transitionJSON `json:"transition"`
+	Leftovers       int            `json:"leftovers"` // partitions with keys here that this node does not own
+}
+
+type memberJSON struct {
+	ID         string `json:"id"`
+	Address    string `json:"address"`
+	Zone       string `json:"zone"`
+	Status     string `json:"status"` // this node's opinion: alive, suspected, dead
+	State      string `json:"state"`  // joining, active, leaving, left
+	Partitions int    `json:"partitions"`
+}
+
+type layoutJSON struct {
+	Version    uint64 `json:"version"`
+	Name       string `json:"name"` // number and digest
+	Partitions int    `json:"partitions"`
+	Replicas   int    `json:"replicas"`
+	Phase      string `json:"phase"`
+}
+
+// transitionJSON counts the partitions that the transition under way brings
+// to this node.
+type transitionJSON struct {
+	Pulls int `json:"pulls"`
+	Left  int `json:"left"`
+}
+
+// healthJSON is the body of /health.
+type healthJSON struct {
+	Status   string `json:"status"` // serving, waiting
+	Node     string `json:"node"`
+	WaitsFor string `json:"waits_for,omitempty"`
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	if !isRead(r.Method) {
+		s.notAllowed(w, r, "GET, HEAD")
+		return
+	}
+	s.writeJSON(w, http.StatusOK, statusOf(s.backend.Status()))
+}
+
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	if !isRead(r.Method) {
+		s.notAllowed(w, r, "GET, HEAD")
+		return
+	}
+	st := s.backend.Status()
+	if st.Serving {
+		s.writeJSON(w, http.StatusOK, healthJSON{Status: "serving", Node: string(st.Self)})
+		return
+	}
+	w.Header().Set("Retry-After", retryAfter)
+	s.writeJSON(w, http.StatusServiceUnavailable,
+		healthJSON{Status: "waiting", Node: string(st.Self), WaitsFor: st.WaitsFor})
+}
+
+func isRead(method string) bool { return method == http.MethodGet || method == http.MethodHead }
+
+func statusOf(st core.ClusterStatus) statusJSON {
+	out := statusJSON{
+		Node:            string(st.Self),
+		Serving:         st.Serving,
+		WaitsFor:        st.WaitsFor,
+		Members:         make([]memberJSON, len(st.Members)),
+		Layout:          layoutJSON{Replicas: st.Replicas, Phase: st.Layouts.Phase.String()},
+		UnderReplicated: st.UnderReplicated,
+		Transition:      transitionJSON{Pulls: st.Pulls, Left: st.PullsLeft},
+		Leftovers:       st.Leftovers,
+	}
+	if st.Cluster != 0 {
+		out.Cluster = fmt.Sprintf("%016x", st.Cluster)
+	}
+	var loads map[id.Node]int
+	if live := st.Layouts.Live; len(live) > 0 {
+		newest := live[len(live)-1]
+		out.Layout.Version = newest.Name().Number
+		out.Layout.Name = newest.Name().String()
+		out.Layout.Partitions = newest.Partitions()
+		out.Layout.Replicas = newest.Replicas()
+		loads = loadsOf(newest)
+	}
+	for i, m := range st.Members {
+		out.Members[i] = memberJSON{
+			ID: string(m.ID), Address: m.Addr, Zone: m.Zone,
+			Status: m.Status.String(), State: m.State.String(), Partitions: loads[m.ID],
+		}
+	}
+	return out
+}
+
+// loadsOf counts the partitions that each member owns in l.
+func loadsOf(l *ring.Layout) map[id.Node]int {
+	loads := make(map[id.Node]int, len(l.Members()))
+	for p := range l.Partitions() {
+		for _, n := range l.Owners(ring.Partition(p)) {
+			loads[n]++
+		}
+	}
+	return loads
+}

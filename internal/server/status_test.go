@@ -1,0 +1,76 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+)
+
+func TestStatusBeforeThereIsACluster(t *testing.T) {
+	f := &fake{status: core.ClusterStatus{Self: "n1", Replicas: 3, UnderReplicated: true, WaitsFor: "a seed to answer"}}
+	w := call(t, f, "GET", "/v1/status", "")
+	wantStatus(t, w, http.StatusOK)
+	want := `{"node":"n1","cluster":"","serving":false,"waits_for":"a seed to answer","members":[],` +
+		`"layout":{"version":0,"name":"","partitions":0,"replicas":3,"phase":"none"},"under_replicated":true,` +
+		`"transition":{"pulls":0,"left":0},"leftovers":0}` + "\n"
+	if got := w.Body.String(); got != want {
+		t.Errorf("got  %swant %s", got, want)
+	}
+	w = call(t, f, "GET", "/health", "")
+	wantStatus(t, w, http.StatusServiceUnavailable)
+	if got, want := w.Body.String(), `{"status":"waiting","node":"n1","waits_for":"a seed to answer"}`+"\n"; got != want {
+		t.Errorf("got  %swant %s", got, want)
+	}
+	if w.Header().Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+}
+
+func TestStatusOfACluster(t *testing.T) {
+	f := &fake{status: core.ClusterStatus{
+		Self: "n1", Cluster: 0xabc, Replicas: 3, Serving: true, Pulls: 5, PullsLeft: 2, Leftovers: 1,
+		Members: []core.MemberStatus{
+			{Member: core.Member{ID: "n1", Addr: "127.0.0.1:1", Zone: "a", State: core.Active}, Status: core.Alive},
+			{Member: core.Member{ID: "n2", Addr: "127.0.0.1:2", Zone: "b", State: core.Joining}, Status: core.Suspected},
+		},
+		Layouts: core.LayoutState{Live: twoLayouts(t), Phase: core.PhaseCopy},
+	}}
+	w := call(t, f, "GET", "/v1/status", "")
+	wantStatus(t, w, http.StatusOK)
+	var got statusJSON
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Cluster != "0000000000000abc" || got.Node != "n1" || got.UnderReplicated || !got.Serving {
+		t.Errorf("status %+v", got)
+	}
+	l := got.Layout
+	if l.Version != 2 || l.Partitions != 8 || l.Replicas != 1 || l.Phase != "copying" {
+		t.Errorf("layout %+v", l)
+	}
+	if got.Transition != (transitionJSON{Pulls: 5, Left: 2}) || got.Leftovers != 1 {
+		t.Errorf("transition %+v, leftovers %d", got.Transition, got.Leftovers)
+	}
+	want := memberJSON{ID: "n2", Address: "127.0.0.1:2", Zone: "b", Status: "suspected", State: "joining", Partitions: 4}
+	if got.Members[1] != want {
+		t.Errorf("member %+v, want %+v", got.Members[1], want)
+	}
+	wantStatus(t, call(t, f, "GET", "/health", ""), http.StatusOK)
+}
+
+// twoLayouts returns the layouts of a cluster that grows from n1 to n1 and n2.
+func twoLayouts(t *testing.T) []*ring.Layout {
+	t.Helper()
+	first, err := ring.Form(8, 1, []ring.Member{{ID: "n1", Zone: "a", Weight: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := first.Plan(2, []ring.Member{{ID: "n1", Zone: "a", Weight: 1}, {ID: "n2", Zone: "b", Weight: 1}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []*ring.Layout{first, second}
+}

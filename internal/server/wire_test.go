@@ -1,0 +1,239 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+)
+
+// roundTrip sends bytes over a real connection and returns the answer with
+// its body read.
+func roundTrip(t *testing.T, f *fake, request string) (*http.Response, []byte) {
+	t.Helper()
+	srv := httptest.NewServer(newServer(f))
+	t.Cleanup(srv.Close)
+	var d net.Dialer
+	conn, err := d.DialContext(t.Context(), "tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	method, _, _ := strings.Cut(request, " ")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, body
+}
+
+func TestKeysOnTheWire(t *testing.T) {
+	tests := []struct{ path, key string }{
+		{"a", "a"},
+		{"a/b", "a/b"},
+		{"a%2Fb", "a/b"},
+		{"..", ".."},
+		{"../../etc", "../../etc"},
+		{"%2e%2E", ".."},
+		{"a//b/", "a//b/"},
+		{"/", "/"},
+		{"a+b", "a+b"},
+		{"a%20b", "a b"},
+		{"%00", "\x00"},
+		{"%FF%fe", "\xff\xfe"},
+		{"%3Fr=1", "?r=1"},
+		{"%25", "%"},
+		{"k%C3%A4se", "käse"},
+		{"a;b=c", "a;b=c"},
+	}
+	for _, test := range tests {
+		f := &fake{result: found(siblings("v"))}
+		resp, body := roundTrip(t, f, "GET /v1/kv/"+test.path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s: %s", test.path, resp.Status, body)
+			continue
+		}
+		if string(f.asked.Key) != test.key {
+			t.Errorf("%s is the key %q, want %q", test.path, f.asked.Key, test.key)
+		}
+	}
+}
+
+func TestWrongPercentEncoding(t *testing.T) {
+	for _, path := range []string{"%", "%z", "%zz", "a%2"} {
+		f := &fake{}
+		resp, _ := roundTrip(t, f, "GET /v1/kv/"+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %s, want 400", path, resp.Status)
+		}
+		if f.asked != nil {
+			t.Errorf("%s: the backend was asked for %q", path, f.asked.Key)
+		}
+	}
+}
+
+func TestHeadHasNoBody(t *testing.T) {
+	resp, body := roundTrip(t, &fake{result: found(siblings("value"))}, "HEAD /v1/kv/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if resp.StatusCode != http.StatusOK || len(body) != 0 || resp.Header.Get("Content-Length") != "5" {
+		t.Errorf("%s with the length %s and the body %q", resp.Status, resp.Header.Get("Content-Length"), body)
+	}
+	if resp.Header.Get("Dynamo-Context") == "" {
+		t.Error("no context")
+	}
+}
+
+// A body that is too large gets its 413, whether its length is known or not,
+// though the client reads nothing before it has sent everything.
+func TestTooLargeBodies(t *testing.T) {
+	const size = 4 << 20 // far above what the kernel's buffers hold
+	body := bytes.Repeat([]byte("x"), size)
+	chunked := fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", size, body)
+	known := fmt.Sprintf("Content-Length: %d\r\n\r\n%s", size, body)
+	for name, rest := range map[string]string{"chunked": chunked, "known length": known} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{}
+			resp, answer := roundTrip(t, f, "PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\n"+rest)
+			if resp.StatusCode != http.StatusRequestEntityTooLarge || !resp.Close {
+				t.Errorf("%s, closing: %v", resp.Status, resp.Close)
+			}
+			e := errorOf(t, answer)
+			if e.Code != "too_large" || e.Outcome != "not_written" || !strings.Contains(e.Message, "1024") {
+				t.Errorf("error %+v", e)
+			}
+			if f.asked != nil {
+				t.Error("the backend was asked")
+			}
+		})
+	}
+}
+
+func TestLargestBody(t *testing.T) {
+	body := strings.Repeat("x", testLimits.MaxValueBytes)
+	f := &fake{result: core.Result{Code: core.CodeOK}}
+	chunked := fmt.Sprintf("PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body)
+	resp, _ := roundTrip(t, f, chunked)
+	if resp.StatusCode != http.StatusNoContent || string(f.asked.Value) != body {
+		t.Errorf("%s", resp.Status)
+	}
+}
+
+// A body that breaks off is never taken for a shorter value.
+func TestTruncatedBody(t *testing.T) {
+	f := &fake{}
+	r := httptest.NewRequestWithContext(t.Context(), "PUT", "/v1/kv/k", io.MultiReader(strings.NewReader("half"), brokenReader{}))
+	r.ContentLength = 8
+	w := httptest.NewRecorder()
+	newServer(f).ServeHTTP(w, r)
+	wantStatus(t, w, http.StatusBadRequest)
+	if f.asked != nil {
+		t.Errorf("the backend was asked to store %q", f.asked.Value)
+	}
+	if w.Header().Get("Connection") != "close" {
+		t.Error("the connection stays")
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
+
+// Bodies in memory are bounded: the one that does not fit any more is turned
+// away, and the next gets in when the first is gone.
+func TestBodyBudget(t *testing.T) {
+	f := &fake{result: core.Result{Code: core.CodeOK}}
+	s := newServer(f)
+	if !s.bodies.bytes.TryAcquire(maxBodies) {
+		t.Fatal("the budget is not empty")
+	}
+	put := func() *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "PUT", "/v1/kv/k", strings.NewReader("v")))
+		return w
+	}
+	w := put()
+	wantStatus(t, w, http.StatusServiceUnavailable)
+	if e := errorOf(t, w.Body.Bytes()); e.Code != "overloaded" || e.Outcome != "not_written" || w.Header().Get("Retry-After") == "" {
+		t.Errorf("error %+v, Retry-After %q", e, w.Header().Get("Retry-After"))
+	}
+	s.bodies.bytes.Release(maxBodies)
+	for range 3 {
+		wantStatus(t, put(), http.StatusNoContent)
+	}
+	if !s.bodies.bytes.TryAcquire(maxBodies) {
+		t.Error("requests that have ended hold memory of the budget")
+	}
+}
+
+// A client that sends no header is cut off.
+func TestSilentClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(&fake{})
+		l := newPipeListener()
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		conn := l.dial()
+		began := time.Now()
+		if _, err := io.ReadAll(conn); err != nil {
+			t.Errorf("the connection ended with %v", err)
+		}
+		if waited := time.Since(began); waited != headerTimeout {
+			t.Errorf("cut off after %v, want %v", waited, headerTimeout)
+		}
+		if err := s.Stop(t.Context()); err != nil {
+			t.Errorf("Stop: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+}
+
+// pipeListener is a listener whose connections are pipes.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (l *pipeListener) dial() net.Conn {
+	client, server := net.Pipe()
+	l.conns <- server
+	return client
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	close(l.done)
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
