@@ -1,0 +1,18 @@
+package engines
+
+import (
+	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/memory"
+	"github.com/dynamo-kv/dynamo/internal/storage/pebble"
+)
+
+// Drivers returns the engines that there are, the default one first.
+func Drivers() []storage.Driver {
+	return []storage.Driver{pebble.Driver(), memory.Driver()}
+}
+
+// Open opens the engine that the options name. The errors are those of
+// storage.Open.
+func Open(o storage.Options) (storage.Engine, storage.Identity, error) {
+	return storage.Open(o, Drivers()...)
+}

@@ -1,0 +1,143 @@
+package memory
+
+import (
+	"bytes"
+	"sync"
+
+	"github.com/tidwall/btree"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/storage"
+)
+
+// itemBytes is what a pair takes in the tree beside its bytes: two slice
+// headers and, nodes being two thirds full on average, half as much again.
+const itemBytes = 72
+
+// item is one pair. Its slices are the ones that were committed.
+type item struct{ key, value []byte }
+
+func less(a, b item) bool { return bytes.Compare(a.key, b.key) < 0 }
+
+// Engine implements storage.Engine.
+type Engine struct {
+	mu      sync.RWMutex
+	tree    *btree.BTreeG[item] // nil when the engine is closed
+	bytes   int64               // of all pairs, with itemBytes for each
+	commits uint64
+}
+
+var _ storage.Engine = (*Engine)(nil)
+
+// New returns an empty engine.
+func New() *Engine {
+	return &Engine{tree: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
+}
+
+// Get implements core.Store.
+func (e *Engine) Get(key []byte) ([]byte, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.tree == nil {
+		return nil, storage.ErrClosed
+	}
+	found, ok := e.tree.Get(item{key: key})
+	if !ok {
+		return nil, core.ErrNotFound
+	}
+	return found.value, nil
+}
+
+// Scan implements core.Store.
+func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byte) bool) (next []byte, err error) {
+	view, err := e.view()
+	if err != nil {
+		return nil, err
+	}
+	budget := storage.NewBudget(limit)
+	stopped := false
+	view.Ascend(item{key: from}, func(i item) bool {
+		switch {
+		case to != nil && bytes.Compare(i.key, to) >= 0:
+			return false
+		case stopped, budget.Spent():
+			next = i.key
+			return false
+		}
+		budget.Take(i.key, i.value)
+		stopped = !f(i.key, i.value)
+		return true
+	})
+	return next, nil
+}
+
+// view returns the tree as it is now. It shares its nodes with the engine's,
+// which copies each before it changes it the next time.
+func (e *Engine) view() (*btree.BTreeG[item], error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tree == nil {
+		return nil, storage.ErrClosed
+	}
+	return e.tree.Copy(), nil
+}
+
+// Commit implements storage.Engine.
+func (e *Engine) Commit(batch []core.Write, _ core.Durability, done func(error)) {
+	done(e.apply(batch))
+}
+
+func (e *Engine) apply(batch []core.Write) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tree == nil {
+		return storage.ErrClosed
+	}
+	e.commits++
+	for _, w := range batch {
+		e.write(w)
+	}
+	return nil
+}
+
+func (e *Engine) write(w core.Write) {
+	var old item
+	var replaced bool
+	if w.Delete {
+		old, replaced = e.tree.Delete(item{key: w.Key})
+	} else {
+		now := item{key: w.Key, value: w.Value}
+		if now.value == nil {
+			now.value = []byte{} // an empty value reads the same in every engine
+		}
+		old, replaced = e.tree.Set(now)
+		e.bytes += now.size()
+	}
+	if replaced {
+		e.bytes -= old.size()
+	}
+}
+
+func (i item) size() int64 { return int64(len(i.key)+len(i.value)) + itemBytes }
+
+// Stats implements storage.Engine.
+func (e *Engine) Stats() storage.Stats {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.tree == nil {
+		return storage.Stats{}
+	}
+	return storage.Stats{
+		Keys:        int64(e.tree.Len()),
+		MemoryBytes: e.bytes,
+		Commits:     e.commits,
+	}
+}
+
+// Close implements storage.Engine. What it held is gone.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tree = nil
+	return nil
+}

@@ -1,0 +1,90 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
+)
+
+// DefaultCacheBytes is the block cache of an engine that has one: enough for
+// the hot blocks and all filters of some ten million keys, and small beside
+// what a machine that runs another program as well can spare.
+const DefaultCacheBytes = 64 << 20
+
+// Options say which engine to open, where and for whom.
+type Options struct {
+	// Engine is the name of an engine.
+	Engine string
+	// Dir is the data directory. It is made if it does not exist. Engines that
+	// are not durable ignore it.
+	Dir string
+	// Node is whose data it is.
+	Node id.Node
+	// CacheBytes is the size of the block cache, for engines that have one;
+	// 0 is DefaultCacheBytes.
+	CacheBytes int64
+	// Logger gets what the engine has to say; nil drops it.
+	Logger *slog.Logger
+	// OnFailure, if not nil, is called once when the engine fails, by whatever
+	// goroutine meets the failure: it must not block and must not use the
+	// engine. The same error comes with every completion from then on.
+	OnFailure func(error)
+	// FS is the file system of the data directory; nil is the machine's own.
+	FS vfs.FS
+}
+
+// Driver is what Open must know of one engine.
+type Driver struct {
+	// Name is the engine's name, and that of its folder in the data directory.
+	Name string
+	// Durable engines keep their data in the data directory. The others start
+	// empty each time, and have no use for a directory.
+	Durable bool
+	// Open opens the engine in its folder. With create it makes the folder,
+	// which does not exist, else a folder that does not hold a complete store
+	// is an error. The options are valid and have their defaults filled in.
+	Open func(dir string, create bool, o Options) (Engine, error)
+}
+
+// withDefaults fills in what was left out.
+func (o Options) withDefaults() Options {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = DefaultCacheBytes
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// validate returns the driver that the options ask for, or every fault of
+// theirs at once.
+func (o Options) validate(drivers []Driver) (Driver, error) {
+	driver, err := pick(o.Engine, drivers)
+	faults := []error{err}
+	if _, err := id.ParseNode(string(o.Node)); err != nil {
+		faults = append(faults, err)
+	}
+	if driver.Durable && o.Dir == "" {
+		faults = append(faults, fmt.Errorf("storage engine %q needs a data directory", o.Engine))
+	}
+	if o.CacheBytes < 0 {
+		faults = append(faults, fmt.Errorf("cache of %d bytes; it must not be negative", o.CacheBytes))
+	}
+	return driver, errors.Join(faults...)
+}
+
+func pick(name string, drivers []Driver) (Driver, error) {
+	names := make([]string, 0, len(drivers))
+	for _, d := range drivers {
+		if d.Name == name {
+			return d, nil
+		}
+		names = append(names, d.Name)
+	}
+	return Driver{}, fmt.Errorf("storage engine %q is not known; there are: %s", name, strings.Join(names, ", "))
+}

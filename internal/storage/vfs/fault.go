@@ -1,0 +1,69 @@
+package vfs
+
+import (
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// ErrInjected is the error that tests make a file system return.
+var ErrInjected = errors.New("injected disk error")
+
+// Op is one operation on a file system or a file of it.
+type Op = errorfs.Op
+
+// Mutates reports whether op may change what a later start finds on the disk:
+// every write and sync, and every change of a directory.
+func Mutates(op Op) bool { return op.Kind.ReadOrWrite() == errorfs.OpIsWrite }
+
+// Watch returns fs with a hook that is called before every operation, from
+// whatever goroutine carries it out. What the hook returns, if not nil, is the
+// operation's outcome, and the operation does not take place.
+func Watch(fs FS, hook func(Op) error) FS {
+	return errorfs.Wrap(fs, errorfs.InjectorFunc(hook))
+}
+
+// SplitWrites returns fs with every write of more than one byte carried out as
+// two, so that a test that stands below it can crash or fail in the middle of
+// a record: a torn write.
+func SplitWrites(fs FS) FS { return splitFS{fs} }
+
+type splitFS struct{ vfs.FS }
+
+func (s splitFS) Create(name string, c Category) (File, error) {
+	return split(s.FS.Create(name, c))
+}
+
+func (s splitFS) OpenReadWrite(name string, c Category, opts ...vfs.OpenOption) (File, error) {
+	return split(s.FS.OpenReadWrite(name, c, opts...))
+}
+
+func (s splitFS) ReuseForWrite(oldname, newname string, c Category) (File, error) {
+	return split(s.FS.ReuseForWrite(oldname, newname, c))
+}
+
+// Unwrap returns the file system below.
+func (s splitFS) Unwrap() FS { return s.FS }
+
+func split(f File, err error) (File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return splitFile{f}, nil
+}
+
+type splitFile struct{ vfs.File }
+
+func (f splitFile) Write(p []byte) (int, error) {
+	half := len(p) / 2
+	if half == 0 {
+		return f.File.Write(p)
+	}
+	n, err := f.File.Write(p[:half])
+	if err != nil {
+		return n, err
+	}
+	m, err := f.File.Write(p[half:])
+	return n + m, err
+}
