@@ -36,7 +36,10 @@ func (e Epoch) String() string { return fmt.Sprintf("%016x.%d", e.Start, e.Seq) 
 // Compare orders epochs by start, then sequence. The order is for sorting
 // only: starts are random, so it says nothing about time.
 func (e Epoch) Compare(o Epoch) int {
-	return cmp.Or(cmp.Compare(e.Start, o.Start), cmp.Compare(e.Seq, o.Seq))
+	if e.Start != o.Start {
+		return cmp.Compare(e.Start, o.Start)
+	}
+	return cmp.Compare(e.Seq, o.Seq)
 }
 
 // Actor is who mints dots: a node in one epoch.
@@ -95,7 +98,10 @@ func (d Dot) String() string { return d.Actor.String() + ":" + strconv.FormatUin
 // Compare orders dots by actor, then counter. Only for dots of one actor does
 // the order say which came first.
 func (d Dot) Compare(o Dot) int {
-	return cmp.Or(d.Actor.Compare(o.Actor), cmp.Compare(d.Counter, o.Counter))
+	if order := d.Actor.Compare(o.Actor); order != 0 {
+		return order
+	}
+	return cmp.Compare(d.Counter, o.Counter)
 }
 
 // validate checks a dot that came from outside.

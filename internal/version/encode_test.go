@@ -14,7 +14,7 @@ import (
 
 // requireRoundTrip checks that s decodes to itself, has its Size, and leaves
 // what follows it alone.
-func requireRoundTrip(t *rapid.T, s Siblings) {
+func requireRoundTrip(t rapid.TB, s Siblings) {
 	t.Helper()
 	b := s.AppendBinary([]byte("head"))[4:]
 	if len(b) != s.Size() {
@@ -54,15 +54,14 @@ func TestRoundTripAtTheLimits(t *testing.T) {
 
 // TestManyActors has more actors than one byte can index.
 func TestManyActors(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(126, 300).Draw(t, "actors")
+	for _, n := range []int{127, 128, 129, 300} {
 		var s Siblings
 		for i := range n {
 			a := Actor{"a", Epoch{Start: uint64(i + 1)}}
 			s, _ = s.Put(DotClock(Dot{a, uint64(1 + i%3)}), a, Write{})
 		}
 		requireRoundTrip(t, s)
-	})
+	}
 }
 
 // TestFormat pins the bytes: a change of format needs a new version byte.
@@ -112,12 +111,12 @@ func TestDataIsCutOff(t *testing.T) {
 }
 
 // The parts of hostile encodings.
-var (
-	encA1  = []byte{1, 'a', 1, 0, 0, 0, 0, 0, 0, 0, 1} // actor a1, first in a table
-	encA2  = []byte{0, 2, 0, 0, 0, 0, 0, 0, 0, 1}      // a2, after an actor of a
-	encB1  = []byte{1, 'b', 1, 0, 0, 0, 0, 0, 0, 0, 1}
-	encMax = binary.AppendUvarint(nil, MaxCounter)
-	encVer = []byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} // a1:1, no data
+const (
+	encA1  = "\x01a\x01\x00\x00\x00\x00\x00\x00\x00\x01" // actor a1, first in a table
+	encA2  = "\x00\x02\x00\x00\x00\x00\x00\x00\x00\x01"  // a2, after an actor of a
+	encB1  = "\x01b\x01\x00\x00\x00\x00\x00\x00\x00\x01"
+	encMax = "\xff\xff\xff\xff\xff\xff\xff\xff\x7f"             // MaxCounter
+	encVer = "\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" // a1:1, no data
 )
 
 func join(parts ...any) []byte {
