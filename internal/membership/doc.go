@@ -1,0 +1,74 @@
+// Package membership is the machine that knows who is in the cluster and which
+// layout it goes by: gossip, forming and joining, member records, and the
+// agreement on layouts and on the phases of their transitions.
+//
+// A Machine has no goroutine, no lock and no clock. Each method is one step:
+// it takes the time, changes the machine and appends effects to a core.Out.
+// node.Control wraps it; the runtime and the simulator drive that.
+//
+// # Who writes what
+//
+// A member's record is written by that member alone; everybody else passes it
+// on. The newer record wins: the higher incarnation, then the higher
+// heartbeat. The incarnation is persisted and grows with each start, before
+// the first message; a node that hears of a record of its own that it did not
+// write takes a higher one.
+//
+// Layouts have no leader and no vote. A core.LayoutState is a register that
+// only grows, ordered by its stamp (number, digest, phase); every node adopts
+// a newer one whole, whoever sent it, and any node may write the next one when
+// the members' records allow it:
+//
+//   - the next layout is planned when the members differ from the layout's and
+//     have been unchanged for LayoutDelay times (1 + the node's rank in the
+//     layout), so that normally one node plans. Where several do, equal inputs
+//     give equal layouts; unequal ones fork, the larger name wins, and what
+//     the loser held is planned again;
+//   - PhaseCopy ends when every member of the new layout shows Synced with the
+//     new layout's full name;
+//   - PhaseMoved ends when N-R+1 old owners of each partition show a stamp that
+//     refuses reads under the old layout. N is the old layout's number of
+//     owners and R the configured one, lowered to it.
+//
+// A dead member blocks both ends of a transition until it is back, since
+// nobody may speak for it: a dead new owner the first, more than R-1 dead old
+// owners of a partition the second. Meanwhile both layouts are live and
+// serve. Failure detection and removal by command come with a later step.
+//
+// N and the number of partitions belong to the cluster, from its forming on. A
+// node whose configuration differs goes by the cluster's: nodes with different
+// N would plan in turns for ever, and R and W would not fit any more.
+//
+// # What is durable
+//
+// A promise is durable before it is told. A layout state is persisted before
+// the View with it is handed out and before it is gossiped; the own record
+// shows a stamp when every shard has reported that it goes by it, and what
+// shards go by came from such a View. Until the node's identity (cluster and
+// incarnation) is durable, the machine neither sends nor answers.
+//
+// # Joining
+//
+// A node without a cluster asks its seeds with cluster 0. The answer has the
+// members and the layouts; it adopts them, makes them durable and only then
+// gossips as a member. Nobody counts it before that, so a join that ends
+// halfway leaves nothing behind. Two kinds of answer carry no layouts: one
+// with cluster 0 comes from a node that has no cluster to give, and one with a
+// cluster and a record of the joiner's own ID says that a live instance holds
+// that ID already.
+//
+// A node alone in a cluster that it formed itself, without keys, may leave it
+// to join another. While it tries to, it gives its own to nobody; and for a
+// while after it gave its own to somebody it does not try. So two nodes cannot
+// swap clusters.
+//
+// # One ID, several instances
+//
+// An instance is one data directory. A record of a known ID from another
+// instance is accepted if it comes from the same address (the old process
+// cannot listen there any more), or if the old instance has shown no new
+// heartbeat for five gossip intervals. Otherwise it is refused, and its sender
+// with it. The owner of an ID applies the same rule to itself: while it hears
+// a live instance of its ID with a higher incarnation, it does not compete;
+// it says so in its status and does not count as serving.
+package membership

@@ -1,0 +1,269 @@
+package membership
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+)
+
+// noSeed is the slot of messages that go to members.
+const noSeed = core.MaxSlots - 1
+
+// speak sends what is due: questions to seeds, rounds of gossip, news.
+func (m *Machine) speak(now core.Now, out *core.Out) {
+	if !m.speaks() {
+		return
+	}
+	if m.asking() && now.Mono >= m.nextAsk {
+		m.nextAsk = now.Mono + m.jittered(m.cfg.GossipInterval)
+		m.ask(now, out)
+	}
+	if m.cluster == 0 {
+		m.nextRound, m.news = core.Never, false
+		return
+	}
+	regular := now.Mono >= m.nextRound
+	if regular || m.news && len(m.peers) > 0 && now.Mono-m.lastBurst >= burstGap {
+		m.round(now, out)
+	}
+	if regular {
+		m.nextRound = now.Mono + m.jittered(m.cfg.GossipInterval)
+		m.rounds++
+		m.afterRound(now, out)
+	}
+}
+
+// round tells a few random members all that this node knows.
+func (m *Machine) round(now core.Now, out *core.Out) {
+	m.self.Heartbeat++
+	m.news, m.lastBurst = false, now.Mono
+	for _, p := range m.pick() {
+		m.tell(now, p, out)
+	}
+}
+
+// afterRound does what goes with each regular round.
+func (m *Machine) afterRound(now core.Now, out *core.Out) {
+	if len(m.seeds) > 0 && m.rounds%seedRounds == 1 {
+		if i := m.rng.IntN(len(m.seeds)); m.seeds[i].answer != ownAddress {
+			m.send(now, core.Envelope{Addr: m.seeds[i].addr}, uint32(i), m.cluster, out)
+		}
+	}
+	m.outliveRival(now)
+	for _, p := range m.peers {
+		if p.health.refreshLatency(now.Mono) {
+			m.viewDirty = true
+		}
+	}
+	m.persist(out)
+}
+
+// pick returns a few random members that have not left.
+func (m *Machine) pick() []*peer {
+	picked := make([]*peer, 0, len(m.peers))
+	for _, p := range m.peers {
+		if p.rec.State != core.Left {
+			picked = append(picked, p)
+		}
+	}
+	for i := range min(fanout, len(picked)) {
+		j := i + m.rng.IntN(len(picked)-i)
+		picked[i], picked[j] = picked[j], picked[i]
+	}
+	return picked[:min(fanout, len(picked))]
+}
+
+// pokeGap is the least time between two extra messages to one peer that is
+// ahead: longer than its answer takes, so that a peer whose layouts this node
+// cannot take is not asked without end.
+func (m *Machine) pokeGap() time.Duration { return max(burstGap, m.cfg.GossipInterval/4) }
+
+// poke gossips at once with a peer that is ahead.
+func (m *Machine) poke(now core.Now, p *peer, out *core.Out) {
+	if !m.speaks() || now.Mono-p.poked < m.pokeGap() {
+		return
+	}
+	p.poked = now.Mono
+	m.tell(now, p, out)
+}
+
+// tell gossips with one member.
+func (m *Machine) tell(now core.Now, p *peer, out *core.Out) {
+	e := core.Envelope{To: p.rec.ID, Addr: p.rec.Addr}
+	m.send(now, e, noSeed, m.cluster, out)
+}
+
+// send completes a request of gossip and sends it. With cluster 0 it asks for
+// a cluster and shows nothing but the own record.
+func (m *Machine) send(now core.Now, e core.Envelope, slot uint32, cluster uint64, out *core.Out) {
+	state := core.GossipState{Members: []core.Member{m.askingRecord()}}
+	if cluster != 0 {
+		state = m.knowledge(m.knownStamp(e.To))
+		e.Stamp = m.published.Stamp()
+	}
+	e.Req = core.NewReqID(0, core.MachineMembership, slot, uint32(m.cfg.Start))
+	e.Msg = &core.Gossip{State: state}
+	m.post(now, e, cluster, out)
+}
+
+// reply answers a Gossip, at the address that its sender has given.
+func (m *Machine) reply(now core.Now, e *core.Envelope, addr string, state core.GossipState, out *core.Out) {
+	r := core.Envelope{To: e.From, Addr: addr, Req: e.Req, Reply: true, Msg: &core.GossipReply{State: state}}
+	if r.To == m.self.ID {
+		r.To = "" // another instance: what is addressed to oneself goes nowhere
+	}
+	if state.Cluster != 0 {
+		r.Stamp = m.published.Stamp()
+	}
+	m.post(now, r, state.Cluster, out)
+}
+
+func (m *Machine) post(now core.Now, e core.Envelope, cluster uint64, out *core.Out) {
+	life := min(max(2*m.cfg.GossipInterval, minMessageLife), id.MaxMessageAge)
+	e.From = m.self.ID
+	e.Cluster = cluster
+	e.Deadline = now.Mono + life
+	out.Sends = append(out.Sends, e)
+}
+
+// knowledge is all that this node may tell, with the layouts where the
+// receiver's stamp is older.
+func (m *Machine) knowledge(known core.Stamp) core.GossipState {
+	state := core.GossipState{Cluster: m.cluster, Members: m.allMembers()}
+	if known.Older(m.published.Stamp()) {
+		state.Layouts = m.published
+	}
+	return state
+}
+
+// bare is an answer that gives nothing away but who answers, and for whom.
+func (m *Machine) bare(cluster uint64) core.GossipState {
+	return core.GossipState{Cluster: cluster, Members: []core.Member{m.self}}
+}
+
+// askingRecord is the own record as a joiner shows it.
+func (m *Machine) askingRecord() core.Member {
+	rec := lasting(m.self)
+	rec.State = core.Joining
+	return rec
+}
+
+func (m *Machine) knownStamp(n id.Node) core.Stamp {
+	if i, ok := m.find(n); ok {
+		return m.peers[i].stamp
+	}
+	return core.Stamp{}
+}
+
+// Deliver takes a Gossip or GossipReply; no other message is for this machine.
+func (m *Machine) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
+	switch {
+	case !m.speaks():
+		// The sender tries again: rather a lost round than an answer of a
+		// node that does not know durably who it is.
+	case now.Mono > e.Deadline:
+		m.counters.Expired++
+	case e.To != "" && e.To != m.self.ID:
+		m.counters.Invalid++ // it was for the node that had this address before
+	default:
+		m.receive(now, e, out)
+	}
+	m.settle(now, out)
+}
+
+func (m *Machine) receive(now core.Now, e *core.Envelope, out *core.Out) {
+	switch msg := e.Msg.(type) {
+	case *core.Gossip:
+		m.onGossip(now, e, &msg.State, out)
+	case *core.GossipReply:
+		m.onReply(now, e, &msg.State, out)
+	default:
+		m.counters.Invalid++
+	}
+}
+
+// onGossip answers a request.
+func (m *Machine) onGossip(now core.Now, e *core.Envelope, state *core.GossipState, out *core.Out) {
+	sender, ok := senderRecord(e, state)
+	switch {
+	case !ok:
+		m.counters.Invalid++
+	case sender.ID == m.self.ID && sender.Start == m.self.Start:
+		m.foundOwnAddress(e)
+	case state.Cluster == 0:
+		m.answerJoiner(now, e, sender, out)
+	case state.Cluster != m.cluster:
+		m.counters.Foreign++
+		m.reply(now, e, sender.Addr, m.bare(m.hosted()), out)
+	default:
+		m.take(now, e, state, out)
+		if m.speaks() { // else the incarnation has just grown
+			m.reply(now, e, sender.Addr, m.knowledge(e.Stamp), out)
+		}
+	}
+}
+
+// onReply takes the answer to a request of this node.
+func (m *Machine) onReply(now core.Now, e *core.Envelope, state *core.GossipState, out *core.Out) {
+	if _, ok := senderRecord(e, state); !ok {
+		m.counters.Invalid++
+		return
+	}
+	s := m.askedSeed(e)
+	if s != nil {
+		s.say(now, inCluster, state.Cluster, "")
+	}
+	switch {
+	case state.Cluster == 0:
+		if s != nil {
+			s.say(now, noCluster, 0, "")
+		}
+	case state.Cluster == m.cluster:
+		m.take(now, e, state, out)
+	case s != nil && (m.cluster == 0 || m.leaving):
+		m.considerJoining(now, s, e, state, out)
+	default:
+		m.counters.Foreign++
+	}
+}
+
+// take merges what another member of this cluster knows.
+func (m *Machine) take(now core.Now, e *core.Envelope, state *core.GossipState, out *core.Out) {
+	m.seeStamp(e.Stamp)
+	m.merge(now, state.Members)
+	m.adoptLayouts(state.Layouts)
+	i, found := m.find(e.From)
+	if !found {
+		return
+	}
+	p := m.peers[i]
+	p.stamp = e.Stamp
+	if m.layouts.Stamp().Older(e.Stamp) {
+		m.poke(now, p, out)
+	}
+}
+
+// SendFailed takes back a message that was certainly not sent. The next round
+// tries again.
+func (m *Machine) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
+	if i, ok := m.find(e.To); ok {
+		m.peers[i].observe(now.Mono, core.PeerReport{Peer: e.To, Failed: 1})
+	}
+	m.settle(now, out)
+}
+
+// senderRecord returns the record of a message's sender, which is among the
+// members that it sends. It is checked.
+func senderRecord(e *core.Envelope, state *core.GossipState) (core.Member, bool) {
+	if len(state.Members) > id.MaxMembers {
+		return core.Member{}, false
+	}
+	i := slices.IndexFunc(state.Members, func(rec core.Member) bool { return rec.ID == e.From })
+	if i < 0 {
+		return core.Member{}, false
+	}
+	rec := state.Members[i]
+	return rec, checkMember(rec) == nil && rec.Incarnation > 0
+}

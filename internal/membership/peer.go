@@ -1,0 +1,204 @@
+package membership
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/latency"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+)
+
+// peer is another member as this node sees it: its record, and what this node
+// has observed of it.
+type peer struct {
+	rec   core.Member
+	stamp core.Stamp // the newest layouts that it is known to have
+	poked time.Duration
+
+	// heard is when its heartbeat moved last; a start of this node counts as
+	// if it had. spoke says that it has moved since that start.
+	heard time.Duration
+	spoke bool
+
+	health health
+}
+
+// health is what shards reported of a peer. It is where the outcomes of
+// requests meet the heartbeats; failure detection decides on both.
+type health struct {
+	answered uint64
+	failed   uint64
+	window   latency.Window
+	p95, p99 time.Duration // as the shards know them
+}
+
+// status is this node's opinion. Without a detector it holds every member for
+// alive: callers find out by their own timeouts.
+func (h *health) status() core.Status { return core.Alive }
+
+// observe takes one shard's outcomes.
+func (p *peer) observe(now time.Duration, r core.PeerReport) {
+	p.health.answered += uint64(r.OK)
+	p.health.failed += uint64(r.Failed)
+	if r.Latency > 0 {
+		p.health.window.Add(now, r.Latency)
+	}
+	if r.OK > 0 {
+		p.hear(now)
+	}
+}
+
+func (p *peer) hear(now time.Duration) {
+	p.heard = now
+	p.spoke = true
+}
+
+// refreshLatency takes the percentiles over if one has moved enough to matter
+// to callers.
+func (h *health) refreshLatency(now time.Duration) (moved bool) {
+	var p95, p99 time.Duration
+	if p, ok := h.window.Percentiles(now, 0.95, 0.99); ok {
+		p95, p99 = p[0], p[1]
+	}
+	if !differs(h.p95, p95) && !differs(h.p99, p99) {
+		return false
+	}
+	h.p95, h.p99 = p95, p99
+	return true
+}
+
+func differs(old, now time.Duration) bool {
+	return math.Abs(float64(now-old)) > latencyMoved*float64(old)
+}
+
+// yields says that a record may take the peer's place although it may come
+// from another instance: see the package's documentation.
+func (p *peer) yields(now, quiet time.Duration, rec core.Member) bool {
+	return rec.Instance == p.rec.Instance || rec.Addr == p.rec.Addr || now-p.heard > quiet
+}
+
+// find returns where the peer of that ID is, or belongs.
+func (m *Machine) find(n id.Node) (int, bool) {
+	return slices.BinarySearchFunc(m.peers, n, func(p *peer, n id.Node) int { return cmp.Compare(p.rec.ID, n) })
+}
+
+// merge takes the records of a message.
+func (m *Machine) merge(now core.Now, records []core.Member) {
+	for _, rec := range records {
+		switch {
+		case checkMember(rec) != nil || rec.Incarnation == 0:
+			m.counters.Invalid++
+		case rec.ID == m.self.ID:
+			m.meetSelf(now, rec)
+		default:
+			m.learn(now, rec)
+		}
+	}
+}
+
+// learn takes another member's record if it is newer.
+func (m *Machine) learn(now core.Now, rec core.Member) {
+	m.seeStamp(rec.Stamp)
+	i, found := m.find(rec.ID)
+	if !found {
+		if len(m.peers)+1 >= id.MaxMembers {
+			m.counters.Full++
+			return
+		}
+		p := &peer{rec: rec, stamp: rec.Stamp, poked: now.Mono - m.pokeGap(), heard: now.Mono}
+		m.peers = slices.Insert(m.peers, i, p)
+		m.dirty.members, m.viewDirty, m.wantedStale, m.review, m.news = true, true, true, true, true
+		return
+	}
+	p := m.peers[i]
+	if !rec.Newer(p.rec) {
+		return
+	}
+	if !p.yields(now.Mono, m.quiet(), rec) {
+		m.counters.Taken++
+		return
+	}
+	m.replace(p, rec)
+	p.hear(now.Mono)
+}
+
+// replace puts a newer record in a peer's place and notes what that changes.
+func (m *Machine) replace(p *peer, rec core.Member) {
+	old := p.rec
+	p.rec = rec
+	if rec.Instance != old.Instance || p.stamp.Older(rec.Stamp) {
+		p.stamp = rec.Stamp
+	}
+	if rec.Start != old.Start {
+		p.health = health{}
+	}
+	if rec.Addr != old.Addr || rec.Start != old.Start || rec.State != old.State {
+		m.viewDirty = true
+	}
+	if rec.Stamp != old.Stamp || rec.Synced != old.Synced {
+		m.review = true
+	}
+	if rec.State != old.State || asRing(rec) != asRing(old) {
+		m.wantedStale = true
+	}
+	if lasting(rec) != lasting(old) {
+		m.dirty.members = true
+	}
+}
+
+// lasting returns the part of a record that is persisted.
+func lasting(m core.Member) core.Member {
+	m.Heartbeat, m.Stamp, m.Synced = 0, core.Stamp{}, ring.Name{}
+	return m
+}
+
+// meetSelf takes a record of this node's own ID out of somebody's message.
+func (m *Machine) meetSelf(now core.Now, rec core.Member) {
+	if rec.Start == m.self.Start || rec.Incarnation < m.self.Incarnation {
+		return
+	}
+	if rec.Instance == m.self.Instance || rec.Addr == m.self.Addr {
+		// An earlier start of this node, or a process that this one has
+		// replaced at its address: it is gone.
+		m.refute(rec.Incarnation)
+		return
+	}
+	if m.rival == nil || rec.Newer(*m.rival) {
+		m.rival, m.rivalHeard = &rec, now.Mono
+	}
+}
+
+// outliveRival takes the own ID back from an instance that is silent.
+func (m *Machine) outliveRival(now core.Now) {
+	if m.rival == nil {
+		return
+	}
+	if m.rival.Incarnation < m.self.Incarnation {
+		m.rival = nil
+		return
+	}
+	if now.Mono-m.rivalHeard > m.quiet() {
+		m.refute(m.rival.Incarnation)
+		m.rival = nil
+	}
+}
+
+// allMembers returns every record, the own one included, sorted by ID. The
+// slice is new.
+func (m *Machine) allMembers() []core.Member {
+	all := make([]core.Member, 0, len(m.peers)+1)
+	for _, p := range m.peers {
+		all = append(all, p.rec)
+	}
+	i, _ := m.find(m.self.ID)
+	return slices.Insert(all, i, m.self)
+}
+
+// asRing returns a member as layouts know it.
+func asRing(m core.Member) ring.Member {
+	return ring.Member{ID: m.ID, Zone: m.Zone, Weight: m.Weight}
+}
