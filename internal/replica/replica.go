@@ -92,7 +92,15 @@ func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush 
 	}
 	rec.set = merged
 	r.store.put(dataKey, rec, out)
-	return r.store.flush, true
+	return r.promised(), true
+}
+
+// promised returns the flush that what is written now waits for.
+func (r *Replica) promised() uint64 {
+	if bug.On(bug.SkipFsyncWait) {
+		return 0
+	}
+	return r.store.flush
 }
 
 // Write mints a version as DESIGN section 4 says, in one step: drop what the
@@ -125,7 +133,7 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 	if bug.On(bug.ContextCoversUnseen) {
 		seen = set.Clock
 	}
-	return core.LocalResult{Code: core.CodeOK, Set: set, Context: seen, Flush: r.store.flush}
+	return core.LocalResult{Code: core.CodeOK, Set: set, Context: seen, Flush: r.promised()}
 }
 
 func (r *Replica) mint(set version.Siblings, context version.Clock, a version.Actor, w version.Write) (version.Siblings, version.Dot) {
