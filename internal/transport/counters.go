@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // Counters is what a transport counts its Stats with. Any goroutine may count.
 type Counters struct {
-	sent, received                            traffic
+	sent, received                             traffic
 	refused, failed, expired, unknown, invalid atomic.Uint64
 }
 

@@ -1,0 +1,97 @@
+package wire
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// The numbers in peer.proto of the fields that repeat, and of those on the
+// way to them.
+const (
+	batchEnvelopes      = 4
+	envelopeGossip      = 14
+	envelopeGossipReply = 15
+	envelopePullReply   = 17
+	gossipStateField    = 1
+	stateMembers        = 2
+	stateLayouts        = 3
+	pullReplyItems      = 1
+)
+
+// scan counts what a message repeats before anything is allocated for it: an
+// empty element takes 2 bytes in a message and a hundred times as much in
+// memory. Fields that occur several times add up, as they do when decoded.
+type scan struct{ envelopes, elements int }
+
+// scanBatch refuses a message that repeats too much.
+func scanBatch(b []byte) error {
+	var s scan
+	return fields(b, func(num protowire.Number, v []byte) error {
+		if num != batchEnvelopes {
+			return nil
+		}
+		if s.envelopes++; s.envelopes > MaxBatchEnvelopes {
+			return fmt.Errorf("more than %d envelopes", MaxBatchEnvelopes)
+		}
+		return s.envelope(v)
+	})
+}
+
+func (s *scan) envelope(b []byte) error {
+	return fields(b, func(num protowire.Number, v []byte) error {
+		switch num {
+		case envelopePullReply:
+			return s.count(v, pullReplyItems, pullReplyItems)
+		case envelopeGossip, envelopeGossipReply:
+			return fields(v, func(num protowire.Number, v []byte) error {
+				if num != gossipStateField {
+					return nil
+				}
+				return s.count(v, stateMembers, stateLayouts)
+			})
+		}
+		return nil
+	})
+}
+
+// count adds the fields with the numbers from first to last.
+func (s *scan) count(b []byte, first, last protowire.Number) error {
+	return fields(b, func(num protowire.Number, _ []byte) error {
+		if num < first || num > last {
+			return nil
+		}
+		if s.elements++; s.elements > maxElements {
+			return fmt.Errorf("more than %d items and members", maxElements)
+		}
+		return nil
+	})
+}
+
+// fields calls f for each field of the message b that has a length, which are
+// the ones that can repeat without bound, and skips all others.
+func fields(b []byte, f func(num protowire.Number, v []byte) error) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		if typ != protowire.BytesType {
+			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+			continue
+		}
+		v, n := protowire.ConsumeBytes(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		if err := f(num, v); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
