@@ -1,0 +1,91 @@
+package node
+
+import (
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/membership"
+)
+
+// Control owns what the whole node has one of: its membership and its layouts.
+// It has the shape of a Shard, and hands views to the shards.
+type Control struct {
+	membership *membership.Machine
+}
+
+// NewControl returns the control machine of a node with what store remembers
+// of its cluster. The error says which record cannot be read.
+func NewControl(o Options, store core.Store) (*Control, error) {
+	m, err := membership.New(membership.Config{
+		Self:           o.Self,
+		Start:          o.Start,
+		Instance:       o.Instance,
+		Addr:           o.Addr,
+		Zone:           o.Zone,
+		Datacentre:     o.Datacentre,
+		Weight:         o.Weight,
+		Seed:           o.Seed,
+		Shards:         o.Shards,
+		Partitions:     o.Partitions,
+		N:              o.N,
+		R:              o.R,
+		GossipInterval: o.GossipInterval,
+		LayoutDelay:    o.LayoutDelay,
+		LayoutAuto:     o.LayoutAuto,
+		Seeds:          o.Seeds,
+	}, store)
+	if err != nil {
+		return nil, err
+	}
+	return &Control{membership: m}, nil
+}
+
+// Begin starts the machine, once, before any other step: it forms a cluster,
+// goes on with the persisted one, or begins to look for its seeds.
+func (c *Control) Begin(now core.Now, out *core.Out) { c.membership.Begin(now, out) }
+
+// Join asks to become a member of the seeds' cluster; a Reply ends it.
+func (c *Control) Join(now core.Now, j *core.Join, out *core.Out) { c.membership.Join(now, j, out) }
+
+// Deliver takes a peer's Gossip or GossipReply.
+func (c *Control) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
+	c.membership.Deliver(now, e, out)
+}
+
+// SendFailed is told that an envelope of Control provably never left.
+func (c *Control) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
+	c.membership.SendFailed(now, e, out)
+}
+
+// Report takes the outcomes of requests to peers, as a shard has tallied them.
+func (c *Control) Report(now core.Now, r []core.PeerReport, out *core.Out) {
+	c.membership.Report(now, r, out)
+}
+
+// Shard takes how far a shard has come.
+func (c *Control) Shard(now core.Now, r core.ShardReport, out *core.Out) {
+	c.membership.Shard(now, r, out)
+}
+
+// Durable is told that flush n and all before it are durable.
+func (c *Control) Durable(now core.Now, n uint64, out *core.Out) { c.membership.Durable(now, n, out) }
+
+// Tick does what is due.
+func (c *Control) Tick(now core.Now, out *core.Out) { c.membership.Tick(now, out) }
+
+// Next returns when Tick is due.
+func (c *Control) Next() (mono time.Duration, ok bool) { return c.membership.Next() }
+
+// Flush ends a drain and returns the number of the flush that takes its writes
+// and held effects.
+func (c *Control) Flush() uint64 { return c.membership.Flush() }
+
+// View returns a view for every shard where it has changed since the last
+// call, else nil. What it shows is durable.
+func (c *Control) View() *core.View { return c.membership.View() }
+
+// Status returns a snapshot of what this node knows; the caller owns it.
+func (c *Control) Status() core.ClusterStatus { return c.membership.Status() }
+
+// Counters returns what membership has left out so far, for metrics.
+func (c *Control) Counters() membership.Counters { return c.membership.Counters() }
