@@ -1,0 +1,208 @@
+package runtime
+
+import (
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/node"
+)
+
+// machine is what a loop drives: a Shard or Control.
+type machine interface {
+	Deliver(now core.Now, e *core.Envelope, out *core.Out)
+	SendFailed(now core.Now, e *core.Envelope, out *core.Out)
+	Durable(now core.Now, flush uint64, out *core.Out)
+	Tick(now core.Now, out *core.Out)
+	Next() (time.Duration, bool)
+	Flush() uint64
+}
+
+// loop drives one machine. Its goroutine owns all fields but queue.
+type loop struct {
+	runtime *Runtime
+	machine machine
+	begin   func(now core.Now, out *core.Out)                    // before the first drain
+	step    func(l *loop, now core.Now, in input, out *core.Out) // what only one kind of machine takes
+	after   func()                                               // at the end of each drain
+	queue   *queue
+	waiters waiters
+	out     core.Out
+	inputs  []input // taken and not yet stepped
+	spare   []input
+
+	flushed   uint64 // the flush up to which Durable has been stepped
+	committed uint64 // the latest flush that had a batch
+	held      []heldEffect
+}
+
+// heldEffect leaves when its flush is durable.
+type heldEffect struct {
+	flush uint64
+	send  core.Envelope
+	reply core.Reply
+	sends bool
+}
+
+// run is the loop's goroutine.
+func (l *loop) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	defer l.end()
+	l.out.Reset()
+	l.begin(l.runtime.now(), &l.out)
+	err := l.flush(&l.out)
+	for err == nil && l.wait(timer) {
+		err = l.drain()
+	}
+	if err != nil {
+		l.runtime.fail(err)
+	}
+}
+
+// wait returns true when there may be something to do, false when the runtime
+// stops.
+func (l *loop) wait(timer *time.Timer) bool {
+	select {
+	case <-l.runtime.stop:
+		return false
+	default:
+	}
+	if len(l.inputs) > 0 {
+		return true
+	}
+	if at, ok := l.machine.Next(); ok {
+		timer.Reset(max(0, at-l.runtime.mono()))
+	} else {
+		timer.Reset(time.Hour)
+	}
+	select {
+	case <-l.runtime.stop:
+		return false
+	case <-l.queue.wake:
+		// Whoever fills the queue is likely to go on: one turn of the
+		// scheduler more makes larger batches and costs nothing when idle.
+		runtime.Gosched()
+	case <-timer.C:
+	}
+	return true
+}
+
+// drain steps what is there, at most node.MaxDrain inputs, and carries out
+// the effects.
+func (l *loop) drain() error {
+	now := l.runtime.now()
+	flushed, err := l.take()
+	if err != nil {
+		return err
+	}
+	out := &l.out
+	out.Reset()
+	if flushed > l.flushed {
+		l.flushed = flushed
+		l.release()
+		l.machine.Durable(now, flushed, out)
+	}
+	n := min(len(l.inputs), node.MaxDrain)
+	var stepped [kinds]int
+	for i := range l.inputs[:n] {
+		in := l.inputs[i]
+		l.inputs[i] = input{}
+		stepped[in.kind]++
+		l.stepOne(now, in, out)
+	}
+	l.inputs = l.inputs[n:]
+	if n > 0 {
+		l.queue.began(&stepped)
+	}
+	if at, ok := l.machine.Next(); ok && at <= now.Mono {
+		l.machine.Tick(now, out)
+	}
+	return l.flush(out)
+}
+
+// take fills l.inputs from the queue when all of it has been stepped.
+func (l *loop) take() (flushed uint64, err error) {
+	spare := l.spare[:0]
+	if len(l.inputs) > 0 {
+		l.queue.mu.Lock()
+		defer l.queue.mu.Unlock()
+		return l.queue.flushed, l.queue.failure
+	}
+	l.inputs, flushed, err = l.queue.take(spare)
+	l.spare = l.inputs
+	return flushed, err
+}
+
+func (l *loop) stepOne(now core.Now, in input, out *core.Out) {
+	switch in.kind {
+	case peerRequest, peerReply:
+		l.machine.Deliver(now, in.value.(*core.Envelope), out)
+	case sendFailed:
+		l.machine.SendFailed(now, in.value.(*core.Envelope), out)
+	default:
+		l.step(l, now, in, out)
+	}
+}
+
+// flush carries out a drain's effects, in the order that core.Out states.
+func (l *loop) flush(out *core.Out) error {
+	n := l.machine.Flush()
+	if out.Failed != nil {
+		return out.Failed
+	}
+	if len(out.Writes) > 0 {
+		l.committed = n
+		l.runtime.engine.Commit(out.Writes, l.runtime.durability, func(err error) { l.queue.durable(n, err) })
+	}
+	for i := range out.Sends {
+		l.send(&out.Sends[i])
+	}
+	for i := range out.Replies {
+		l.waiters.answer(out.Replies[i])
+	}
+	for i := range out.SendsHeld {
+		l.held = append(l.held, heldEffect{flush: l.committed, send: out.SendsHeld[i], sends: true})
+	}
+	for i := range out.RepliesHeld {
+		l.held = append(l.held, heldEffect{flush: l.committed, reply: out.RepliesHeld[i]})
+	}
+	l.release()
+	l.runtime.report(out)
+	l.after()
+	return nil
+}
+
+// release lets go of the held effects whose flush is durable.
+func (l *loop) release() {
+	n := 0
+	for n < len(l.held) && l.held[n].flush <= l.flushed {
+		if h := &l.held[n]; h.sends {
+			l.send(&h.send)
+		} else {
+			l.waiters.answer(h.reply)
+		}
+		n++
+	}
+	l.held = slices.Delete(l.held, 0, n)
+}
+
+// send hands an envelope to the transport; what it does not take fails.
+func (l *loop) send(e *core.Envelope) {
+	if l.runtime.send(e) || e.Reply {
+		return
+	}
+	failed := *e
+	l.queue.put(input{kind: sendFailed, value: &failed})
+}
+
+// end answers everyone who still waits for this loop.
+func (l *loop) end() {
+	l.waiters.stop()
+	for _, in := range slices.Concat(l.inputs, l.queue.close()) {
+		if in.waiter != nil {
+			in.waiter.reply <- stopped(core.NotWritten)
+		}
+	}
+}

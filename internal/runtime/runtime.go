@@ -1,0 +1,333 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/node"
+)
+
+// Engine is where a node keeps its data. Commit applies a batch atomically
+// and calls done once, from any goroutine, when it is durable or with the
+// error on which the node stops; batches that one goroutine commits one after
+// another complete in that order.
+type Engine interface {
+	core.Store
+	Commit(batch []core.Write, d core.Durability, done func(error))
+}
+
+// Transport sends envelopes. Send queues e for the node at addr and never
+// waits; false says that nothing was queued.
+type Transport interface {
+	Send(addr string, e *core.Envelope) bool
+	Close() error
+}
+
+// Handler is what a transport delivers to: the Runtime. Its methods never
+// wait.
+type Handler interface {
+	Deliver(e *core.Envelope)
+	SendFailed(e *core.Envelope)
+}
+
+// Options of a Runtime. Every field is needed.
+type Options struct {
+	Node       node.Options
+	Engine     Engine
+	Durability core.Durability
+	// Connect makes the node's transport, which delivers to h from the moment
+	// it is made. mono is the clock of envelopes' deadlines.
+	Connect func(h Handler, mono func() time.Duration) (Transport, error)
+	Logger  *slog.Logger
+}
+
+// Runtime drives one node's machines. Its methods may be called from any
+// goroutine.
+type Runtime struct {
+	self       id.Node
+	engine     Engine
+	durability core.Durability
+	transport  Transport
+	logger     *slog.Logger
+	began      time.Time
+	shards     []*loop
+	control    *loop
+	machine    *node.Control // the control loop's alone
+	view       atomic.Pointer[core.View]
+	status     atomic.Pointer[core.ClusterStatus]
+	stop       chan struct{} // closed when the loops must end
+	stopOnce   sync.Once
+	loops      sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	err     error      // what stopped the node
+	changed chan struct{}
+}
+
+// New returns a node that runs: its loops have started, and it forms, goes on
+// with or looks for its cluster. An error leaves nothing running.
+func New(o Options) (*Runtime, error) {
+	r := &Runtime{
+		self: o.Node.Self, engine: o.Engine, durability: o.Durability, logger: o.Logger,
+		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}),
+	}
+	control, err := node.NewControl(o.Node, o.Engine)
+	if err != nil {
+		return nil, fmt.Errorf("reading what this node knew of its cluster: %w", err)
+	}
+	r.machine = control
+	r.view.Store(&core.View{Self: o.Node.Self})
+	for i := range o.Node.Shards {
+		r.shards = append(r.shards, r.newShard(o, i))
+	}
+	r.control = r.newControl(o)
+	r.publish()
+	if r.transport, err = o.Connect(r, r.mono); err != nil {
+		return nil, err
+	}
+	for _, l := range append(r.shards, r.control) {
+		r.loops.Go(l.run)
+	}
+	return r, nil
+}
+
+func (r *Runtime) newShard(o Options, i int) *loop {
+	shard := node.NewShard(o.Node, i, o.Engine)
+	return &loop{
+		runtime: r, machine: shard, queue: newQueue(), waiters: waiters{loop: i},
+		begin: func(core.Now, *core.Out) {},
+		after: func() {},
+		step: func(l *loop, now core.Now, in input, out *core.Out) {
+			switch v := in.value.(type) {
+			case *core.Request:
+				v.Req = l.waiters.add(in.waiter)
+				shard.Submit(now, v, out)
+			case *core.View:
+				shard.SetView(now, v, out)
+			}
+		},
+	}
+}
+
+func (r *Runtime) newControl(o Options) *loop {
+	control := r.machine
+	return &loop{
+		runtime: r, machine: control, queue: newQueue(), waiters: waiters{loop: o.Node.Shards},
+		begin: control.Begin,
+		after: r.publish,
+		step: func(l *loop, now core.Now, in input, out *core.Out) {
+			switch v := in.value.(type) {
+			case *core.Join:
+				v.Req = l.waiters.add(in.waiter)
+				control.Join(now, v, out)
+			case *[]core.PeerReport:
+				control.Report(now, *v, out)
+			case *core.ShardReport:
+				control.Shard(now, *v, out)
+			}
+		},
+	}
+}
+
+// publish passes Control's new view on, and shows its status. It runs on the
+// control loop, and once before the loops start.
+func (r *Runtime) publish() {
+	if v := r.machine.View(); v != nil {
+		r.view.Store(v)
+		for _, l := range r.shards {
+			l.queue.put(input{kind: newView, value: v})
+		}
+	}
+	status := r.machine.Status()
+	r.status.Store(&status)
+	r.mu.Lock()
+	close(r.changed)
+	r.changed = make(chan struct{})
+	r.mu.Unlock()
+}
+
+// report passes a shard's reports on to Control. Out's slices are its loop's.
+func (r *Runtime) report(out *core.Out) {
+	if len(out.Reports) > 0 {
+		reports := append([]core.PeerReport(nil), out.Reports...)
+		r.control.queue.put(input{kind: peerReports, value: &reports})
+	}
+	for i := range out.Shards {
+		one := out.Shards[i]
+		r.control.queue.put(input{kind: shardReport, value: &one})
+	}
+}
+
+func (r *Runtime) mono() time.Duration { return time.Since(r.began) }
+
+func (r *Runtime) now() core.Now {
+	now := time.Now()
+	return core.Now{Mono: now.Sub(r.began), Wall: time.Duration(now.UnixNano())}
+}
+
+// Do carries out a client's request and returns its result: by the timeout,
+// or when ctx ends. It fills in q's Req and Deadline; q and what it points to
+// must not be changed any more.
+func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result {
+	q.Deadline = r.mono() + timeout
+	v := r.view.Load()
+	l := v.ReadLayout()
+	if l == nil {
+		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}
+	}
+	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
+	w := &waiter{reply: make(chan core.Reply, 1)}
+	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
+		return r.turnedAway()
+	}
+	select {
+	case reply := <-w.reply:
+		return reply.Result
+	case <-ctx.Done():
+		outcome := core.Unknown
+		if q.Op == core.OpGet {
+			outcome = core.NotWritten
+		}
+		return core.Result{Code: core.CodeTimeout, Outcome: outcome}
+	}
+}
+
+// turnedAway says why a queue has not taken a request.
+func (r *Runtime) turnedAway() core.Result {
+	select {
+	case <-r.stop:
+		return core.Result{Code: core.CodeStopped, Outcome: core.NotWritten}
+	default:
+		return core.Result{Code: core.CodeOverloaded, Outcome: core.NotWritten}
+	}
+}
+
+// Join makes this node a member of the seeds' cluster and returns once it
+// holds identity, members and layout.
+func (r *Runtime) Join(ctx context.Context, seeds []string, timeout time.Duration) core.Reply {
+	w := &waiter{reply: make(chan core.Reply, 1)}
+	j := &core.Join{Seeds: seeds, Deadline: r.mono() + timeout}
+	if !r.control.queue.put(input{kind: joinRequest, waiter: w, value: j}) {
+		return core.Reply{Result: r.turnedAway()}
+	}
+	select {
+	case reply := <-w.reply:
+		return reply
+	case <-ctx.Done():
+		return core.Reply{Result: core.Result{Code: core.CodeTimeout}, Detail: "the caller has given up"}
+	}
+}
+
+// Status returns what Control knew after its latest drain. The caller must
+// not change it.
+func (r *Runtime) Status() core.ClusterStatus { return *r.status.Load() }
+
+// Changed returns a channel that is closed when the status may have changed.
+// Take the channel before looking at the status, so that nothing is missed.
+func (r *Runtime) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
+}
+
+// Deliver takes an envelope from the transport.
+func (r *Runtime) Deliver(e *core.Envelope) {
+	l := r.loop(e)
+	k := peerRequest
+	if e.Reply {
+		k = peerReply
+	}
+	if !l.queue.put(input{kind: k, value: e}) && !e.Reply {
+		r.refuse(e)
+	}
+}
+
+// refuse answers a request for which a queue has no room. A forward is
+// dropped instead: a refusal promises that no copy of it will be executed,
+// and only the coordinator can promise that. Gossip comes again by itself.
+func (r *Runtime) refuse(e *core.Envelope) {
+	switch e.Msg.(type) {
+	case *core.Apply, *core.Read, *core.Pull:
+	default:
+		return
+	}
+	v := r.view.Load()
+	r.send(&core.Envelope{
+		From: r.self, To: e.From, Cluster: v.Cluster, Req: e.Req, Reply: true, Partition: e.Partition,
+		Stamp: v.Stamp(), Deadline: r.mono() + id.MaxMessageAge, Msg: &core.Refused{Why: core.RefusedOverloaded},
+	})
+}
+
+// SendFailed takes back a request that was provably never sent.
+func (r *Runtime) SendFailed(e *core.Envelope) {
+	switch e.Msg.(type) {
+	case *core.Gossip, *core.GossipReply:
+		r.control.queue.put(input{kind: sendFailed, value: e})
+	default:
+		if i := e.Req.Shard(); i < len(r.shards) {
+			r.shards[i].queue.put(input{kind: sendFailed, value: e})
+		}
+	}
+}
+
+func (r *Runtime) loop(e *core.Envelope) *loop {
+	if i := node.Route(e, len(r.shards)); i >= 0 {
+		return r.shards[i]
+	}
+	return r.control
+}
+
+// send hands e to the transport, or to this node's own loops, and says
+// whether it was taken.
+func (r *Runtime) send(e *core.Envelope) bool {
+	if e.To == r.self {
+		own := *e
+		r.Deliver(&own)
+		return true
+	}
+	addr := e.Addr
+	if addr == "" {
+		peer, _ := r.view.Load().Peer(e.To)
+		addr = peer.Addr
+	}
+	return addr != "" && r.transport.Send(addr, e)
+}
+
+// fail stops the node on an error after which its state is not known.
+func (r *Runtime) fail(err error) {
+	r.mu.Lock()
+	first := r.err == nil
+	r.err = errors.Join(r.err, err)
+	r.mu.Unlock()
+	if first {
+		r.logger.Error("the node stops: its storage has failed", "error", err)
+	}
+	r.stopOnce.Do(func() { close(r.stop) })
+}
+
+// Done is closed when the node stops: by Stop, or on a failure, which Err
+// then returns.
+func (r *Runtime) Done() <-chan struct{} { return r.stop }
+
+// Err returns the failure that stopped the node, nil where there is none.
+func (r *Runtime) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// Stop ends the loops, answers everyone who still waits, closes the transport
+// and waits for all of it. The engine is the caller's to close. It is
+// idempotent.
+func (r *Runtime) Stop() error {
+	r.stopOnce.Do(func() { close(r.stop) })
+	r.loops.Wait()
+	return r.transport.Close()
+}
