@@ -85,6 +85,9 @@ type Fault struct {
 	Nodes uint32        // which nodes, as bits by their index; what they mean depends on the kind
 	Share float64       // of messages
 	By    time.Duration // how much: of delay, of skew
+	// Armed crashes wait for the next batch that one of the nodes commits, and
+	// strike around its fsync: what is lost at other times is seldom anything.
+	Armed bool
 }
 
 // String returns the fault as failure reports show it.
@@ -106,6 +109,9 @@ func (f Fault) String() string {
 	}
 	if f.By != 0 {
 		s += fmt.Sprintf(" by %v", f.By.Round(time.Microsecond))
+	}
+	if f.Armed {
+		s += " armed"
 	}
 	return s
 }

@@ -58,6 +58,10 @@ type Plan struct {
 	ZeroID    float64 // share of puts that let the node draw the write ID
 	Retry     float64 // share of unknown writes that are tried again
 	Bursts    []Burst // when clients are busy, in order
+	// Early lets clients and faults begin at once, while the cluster is still
+	// being formed; else they leave it Warmup for that.
+	Early  bool
+	Warmup time.Duration
 
 	Faults []Fault // in order
 }
@@ -141,6 +145,10 @@ func (p *Plan) drawClients(rng *rand.Rand) {
 	p.Vary = rng.IntN(2) == 0
 	p.ZeroID = pick(rng, 0, 0.2)
 	p.Retry = pick(rng, 0, 0.3, 1)
+	p.Early = rng.IntN(3) == 0
+	if !p.Early {
+		p.Warmup = time.Minute
+	}
 }
 
 // drawFaults spreads the faults over the run, and gives each growth company:
@@ -160,6 +168,9 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 		for range rng.IntN(4) {
 			p.Faults = append(p.Faults, p.drawFault(rng, at-time.Second+drawTime(rng, p.Layout+8*time.Second)))
 		}
+	}
+	if rng.IntN(2) == 0 { // what was acknowledged a moment ago must be there
+		p.Faults = append(p.Faults, Fault{At: p.Length, For: time.Second, Kind: Blackout, Nodes: 1<<p.Nodes - 1})
 	}
 	for i := range p.Faults {
 		f := &p.Faults[i]
@@ -205,6 +216,7 @@ func (p *Plan) drawFault(rng *rand.Rand, at time.Duration) Fault {
 		f.Kind = Stall
 		f.For = min(f.For, id.MaxMessageAge/3)
 	}
+	f.Armed = (f.Kind == Crash || f.Kind == Blackout) && rng.IntN(4) > 0
 	return f
 }
 

@@ -15,8 +15,10 @@ const (
 	evArrive                   // an envelope reaches its receiver
 	evRefused                  // a sender learns that an envelope was not sent
 	evFsync                    // a disk's fsync is complete
-	evFault                    // a fault begins
+	evFault                    // a fault begins, or is armed
+	evStrike                   // an armed fault begins
 	evHeal                     // a fault ends
+	evBurst                    // every client is busy for a while
 	evClient                   // a client does its next thing
 	evRequest                  // a client's request reaches a node
 	evReply                    // a node's reply reaches a client
@@ -36,7 +38,8 @@ type event struct {
 	gen  uint32 // of the process: events of an earlier one miss
 	n    int64  // a number of a fault or an attempt
 	env  *core.Envelope
-	msg  any // what else a rare event needs
+	// result is of an evReply.
+	result *core.Result
 }
 
 func (e *event) before(o *event) bool {

@@ -1,0 +1,289 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/replica"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// gotten takes what a get was answered.
+func (h *history) gotten(o *operation, r *core.Result) {
+	if r.Code != core.CodeOK && r.Code != core.CodeNotFound {
+		if o.final {
+			h.w.fail("convergence", "a get of %s from all owners fails after everything has healed: %v", o.key.key, r.Code)
+		}
+		return
+	}
+	k := o.key
+	shown, covered := h.read("a get", k, &r.Set)
+	h.exact("a get", k, r.Context, covered)
+	if live := len(r.Set.Live()) > 0; live != (r.Code == core.CodeOK) {
+		h.w.fail("reply", "a get of %s answers %v with live versions: %v", k.key, r.Code, live)
+	}
+	h.covers("a get that asked", o, covered)
+	k.observed.add(shown)
+	if o.final {
+		h.w.finals[k.index] = shown
+	}
+	c := &held{clock: r.Context, seen: covered}
+	o.client.last[k.index] = c
+	k.give(c)
+}
+
+// covers checks the strict quorum: what was acknowledged before an operation
+// began has been seen by it.
+func (h *history) covers(who string, o *operation, seen bitset) {
+	o.must.minus(seen).each(func(i int) {
+		m := &o.key.mints[i]
+		h.w.fail("strict quorum", "%s R=%d misses %v of write %d to %s, which W=%d had acknowledged before it began",
+			who, o.r, m.dot, m.write.number, o.key.key, m.write.required)
+	})
+}
+
+// written takes what a write was answered.
+func (h *history) written(o *operation, r *core.Result) {
+	wr, k := o.write, o.key
+	switch {
+	case r.Outcome == core.Written:
+		wr.outcome = okay
+		h.acknowledged(o, r)
+	case o.unsure || r.Outcome != core.NotWritten:
+		wr.outcome = unknown
+	default:
+		wr.outcome = failed
+		if len(wr.mints) > 0 {
+			h.w.fail("phantom", "write %d to %s was minted as %v, and its client is told that it is not written",
+				wr.number, k.key, k.mints[wr.mints[0]].dot)
+		}
+	}
+}
+
+func (h *history) acknowledged(o *operation, r *core.Result) {
+	wr, k := o.write, o.key
+	c := &held{clock: r.Context, fromPut: true}
+	own := 0
+	for _, i := range wr.mints {
+		if !r.Context.Covers(k.mints[i].dot) {
+			continue
+		}
+		own++
+		k.acked[wr.required].set(i)
+		c.seen.set(i)
+		c.seen.add(k.mints[i].past)
+	}
+	if own == 0 {
+		h.w.fail("reply", "write %d to %s is acknowledged with a context that covers no dot of it", wr.number, k.key)
+	}
+	if wr.context != nil {
+		c.seen.add(wr.context.seen)
+	}
+	h.exact("a write", k, r.Context, c.seen)
+	h.covers("an overwriting delete that asked", o, c.seen)
+	o.client.last[k.index] = c
+	k.give(c)
+}
+
+// checkEnd looks at all disks when everything has healed and come to rest.
+func (w *world) checkEnd() {
+	l := w.checkLayouts()
+	if l == nil {
+		return
+	}
+	stored := w.collect(l)
+	for _, k := range w.history.keys {
+		w.checkKey(l, k, stored[k.index])
+	}
+}
+
+// checkLayouts returns the one layout that everybody goes by, nil where they
+// do not.
+func (w *world) checkLayouts() *ring.Layout {
+	if why := w.unrest(); why != "" {
+		w.fail("convergence", "%v after everything has healed: %s", w.now-w.healedAt, why)
+		return nil
+	}
+	return w.nodes[0].view.Layouts.Live[0]
+}
+
+// unrest says what has not come to rest yet, nothing where all has.
+func (w *world) unrest() string {
+	var first *core.View
+	members := 0
+	for _, p := range w.nodes {
+		if !p.exists {
+			continue
+		}
+		members++
+		if !p.up || p.view == nil || !p.joined {
+			return fmt.Sprintf("%v is not in the cluster", p.id)
+		}
+		if first == nil {
+			first = p.view
+		}
+		switch stamp := p.view.Stamp(); {
+		case stamp != first.Stamp():
+			return fmt.Sprintf("%v goes by %v, %v by %v", p.id, stamp, first.Self, first.Stamp())
+		case stamp.Phase != core.PhaseDone:
+			return fmt.Sprintf("the transition to %v is stuck", stamp)
+		}
+	}
+	l := first.Layouts.Live[0]
+	if n := len(l.Members()); n != members {
+		return fmt.Sprintf("layout %v has %d members of %d", l.Name(), n, members)
+	}
+	for _, p := range w.nodes {
+		if p.exists {
+			if key := w.leftover(l, p); key != "" {
+				return fmt.Sprintf("%v still holds %s, which it does not own", p.id, key)
+			}
+		}
+	}
+	return ""
+}
+
+// leftover returns a key that p holds and does not own in l.
+func (w *world) leftover(l *ring.Layout, p *process) string {
+	for _, row := range w.rows(p) {
+		if key := core.ClientKey(row.key); !l.Owns(p.id, l.Partition(key)) {
+			return string(key)
+		}
+	}
+	return ""
+}
+
+// rows returns what p's disk holds for clients' keys.
+func (w *world) rows(p *process) table {
+	from, to := core.AllData()
+	a, _ := p.disk.data.find(from)
+	b, _ := p.disk.data.find(to)
+	return p.disk.data[a:b]
+}
+
+// copyOf is the set that one owner holds of a key.
+type copyOf struct {
+	node id.Node
+	set  version.Siblings
+}
+
+// collect returns what the owners hold, by key index.
+func (w *world) collect(l *ring.Layout) [][]copyOf {
+	stored := make([][]copyOf, len(w.history.keys))
+	for _, p := range w.nodes {
+		if !p.exists {
+			continue
+		}
+		for _, row := range w.rows(p) {
+			set, err := replica.StoredSet(row.value)
+			k := w.history.byKey[string(core.ClientKey(row.key))]
+			if err != nil || k == nil {
+				w.fail("store", "%v holds a record of %q that cannot be used: %v", p.id, core.ClientKey(row.key), err)
+				continue
+			}
+			if l.Owns(p.id, l.Partition(k.key)) {
+				stored[k.index] = append(stored[k.index], copyOf{p.id, set})
+			}
+		}
+	}
+	return stored
+}
+
+// checkKey holds the final state of a key to its history.
+func (w *world) checkKey(l *ring.Layout, k *keyHistory, copies []copyOf) {
+	h := w.history
+	var final version.Siblings
+	covered := make([]bitset, len(copies))
+	for i, c := range copies {
+		merged, err := version.Merge(final, c.set)
+		if err != nil {
+			w.fail("equal dots", "the owners of %s do not merge at %v: %v", k.key, c.node, err)
+			return
+		}
+		final = merged
+		_, covered[i] = h.read("the copy at "+string(c.node), k, &c.set)
+	}
+	shown, past := h.read("the final merge", k, &final)
+	h.exact("the final merge", k, final.Clock, past)
+
+	must := k.observed.clone()
+	for n := range k.acked {
+		must.add(k.acked[n])
+	}
+	must.minus(past).each(func(i int) {
+		m := &k.mints[i]
+		w.fail("lost write", "%v of write %d to %s (%v) is neither in the final siblings nor replaced by them",
+			m.dot, m.write.number, k.key, h.standing(k, i))
+	})
+	h.checkSiblings(k, shown, must)
+	h.checkQuorums(l, k, covered)
+	if got, ok := w.finals[k.index]; ok && !slices.Equal(trim(got), trim(shown)) {
+		w.fail("convergence", "a get of %s from all owners shows other versions than they hold", k.key)
+	}
+}
+
+// trim drops the zero words at the end, which mean nothing.
+func trim(b bitset) bitset {
+	for len(b) > 0 && b[len(b)-1] == 0 {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// standing says what is known of a mint.
+func (h *history) standing(k *keyHistory, i int) string {
+	for n := range k.acked {
+		if k.acked[n].has(i) {
+			return fmt.Sprintf("acknowledged at W=%d", n)
+		}
+	}
+	return "read by a client"
+}
+
+// checkSiblings finds versions that something else, which is certain to have
+// been written, had replaced.
+func (h *history) checkSiblings(k *keyHistory, shown, certain bitset) {
+	certain = certain.clone()
+	certain.add(shown)
+	var replaced bitset
+	by := make(map[int]int)
+	certain.each(func(j int) {
+		k.mints[j].past.each(func(i int) { by[i] = j })
+		replaced.add(k.mints[j].past)
+	})
+	shown.each(func(i int) {
+		if replaced.has(i) {
+			h.w.fail("false sibling", "%v of write %d to %s is among the final siblings, though %v of write %d had seen it",
+				k.mints[i].dot, k.mints[i].write.number, k.key, k.mints[by[i]].dot, k.mints[by[i]].write.number)
+		}
+	})
+}
+
+// checkQuorums holds every choice of R owners to what a read by them must
+// find.
+func (h *history) checkQuorums(l *ring.Layout, k *keyHistory, covered []bitset) {
+	r := min(h.w.plan.R, l.OwnerCount())
+	must := h.overlapping(k, h.w.plan.R)
+	for len(covered) < l.OwnerCount() {
+		covered = append(covered, nil) // an owner that holds nothing
+	}
+	for choice := range 1 << len(covered) {
+		var seen bitset
+		n := 0
+		for i := range covered {
+			if choice&(1<<i) != 0 {
+				seen.add(covered[i])
+				n++
+			}
+		}
+		if n != r {
+			continue
+		}
+		must.minus(seen).each(func(i int) {
+			h.w.fail("strict quorum", "%d of the owners of %s do not hold %v, which was acknowledged", r, k.key, k.mints[i].dot)
+		})
+	}
+}

@@ -1,0 +1,240 @@
+package sim
+
+import (
+	"slices"
+	"time"
+)
+
+// armedFor is how long an armed crash waits for a commit; then it strikes all
+// the same.
+const armedFor = 3 * time.Second
+
+// beginFault lets a fault happen, or arms it.
+func (w *world) beginFault(i int) {
+	f := &w.plan.Faults[i]
+	if !f.Armed {
+		w.strike(i)
+		return
+	}
+	w.armed = append(w.armed, i)
+	w.queue.push(event{at: w.now + armedFor, kind: evStrike, n: int64(i)})
+}
+
+// committed lets the armed faults that p is part of strike soon: before, in
+// the middle of, or after the fsync.
+func (w *world) committed(p *process) {
+	for n := 0; n < len(w.armed); {
+		i := w.armed[n]
+		if w.plan.Faults[i].Nodes&(1<<p.index) == 0 {
+			n++
+			continue
+		}
+		w.armed = slices.Delete(w.armed, n, n+1)
+		w.queue.push(event{at: w.now + drawTime(w.rng, 2*w.plan.Fsync), kind: evStrike, n: int64(i)})
+	}
+}
+
+// strike makes a fault happen, once. It counts only if it met somebody.
+func (w *world) strike(i int) {
+	f := &w.plan.Faults[i]
+	if w.healing || w.struck[i] {
+		return
+	}
+	w.struck[i] = true
+	w.armed = slices.DeleteFunc(w.armed, func(n int) bool { return n == i })
+	moved := w.inTransition()
+	met := w.inflict(i, f)
+	w.trace.printf(w.now, "fault %d: %v, met %v", i, f, met)
+	if !met {
+		return
+	}
+	s := &w.report.Stats
+	s.Faults[f.Kind]++
+	if moved {
+		s.FaultsInTransition++
+	}
+	if f.Kind == Grow {
+		if len(w.active) > 0 {
+			s.GrowthUnderFault++
+		}
+		return
+	}
+	w.active = append(w.active, i)
+	w.setNetwork()
+	w.queue.push(event{at: w.now + f.For, kind: evHeal, n: int64(i)})
+}
+
+// inflict does what a fault does to nodes, and says whether it met any.
+func (w *world) inflict(i int, f *Fault) bool {
+	switch f.Kind {
+	case Loss, Duplicate, Reorder:
+		return true
+	case Grow:
+		return w.grow()
+	case Crash, Restart, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, faultKinds:
+	}
+	met := false
+	for _, p := range w.nodes {
+		if f.Nodes&(1<<p.index) == 0 || !p.exists {
+			continue
+		}
+		switch f.Kind {
+		case Crash, Blackout:
+			if !p.up {
+				continue
+			}
+			w.crash(p)
+			p.downBy = i
+		case Restart:
+			if !p.up {
+				continue
+			}
+			w.stop(p)
+			p.downBy = i
+		case SlowDisk:
+			p.slowDisk += f.By
+		case Skew:
+			p.skew += f.By
+		case Stall:
+			p.stalledUntil = max(p.stalledUntil, w.now+f.For)
+			p.stalled = p.stalledUntil
+		case Halves, Isolate, OneWay, Loss, Duplicate, Reorder, Grow, faultKinds:
+		}
+		met = true
+	}
+	return met
+}
+
+// healFault ends a fault.
+func (w *world) healFault(i int) {
+	f := &w.plan.Faults[i]
+	at := -1
+	for n, a := range w.active {
+		if a == i {
+			at = n
+		}
+	}
+	if at < 0 {
+		return // everything has healed meanwhile
+	}
+	w.active = append(w.active[:at], w.active[at+1:]...)
+	w.trace.printf(w.now, "fault %d heals: %v", i, f.Kind)
+	w.setNetwork()
+	for _, p := range w.nodes {
+		if f.Nodes&(1<<p.index) == 0 || !p.exists {
+			continue
+		}
+		switch f.Kind {
+		case Crash, Blackout, Restart:
+			if !p.up && p.downBy == i {
+				w.restart(p)
+			}
+		case SlowDisk:
+			p.slowDisk = max(0, p.slowDisk-f.By)
+		case Skew:
+			p.skew -= f.By
+		case Stall, Halves, Isolate, OneWay, Loss, Duplicate, Reorder, Grow, faultKinds:
+		}
+	}
+}
+
+// restart starts a node again; one node of the cluster changes its address at
+// times, as containers do. It is always the same one, so that nodes that were
+// apart still know where to find each other.
+func (w *world) restart(p *process) {
+	if p.index == w.mover && w.settled() && w.rng.IntN(2) == 0 {
+		delete(w.net.addrs, p.addr)
+		p.port++
+		p.addr = address(p)
+		w.report.Stats.Moves++
+	}
+	w.report.Stats.Restarts++
+	w.start(p)
+}
+
+// settled says that no node is on its way into the cluster, which would look
+// for its seeds where they were when it was started.
+func (w *world) settled() bool {
+	for _, p := range w.nodes {
+		if p.exists && !p.joined {
+			return false
+		}
+	}
+	return true
+}
+
+// grow starts the next node, if there is one.
+func (w *world) grow() bool {
+	for _, p := range w.nodes {
+		if !p.exists {
+			w.start(p)
+			if w.plan.Seeds[p.index] == joinCall && p.index > 0 {
+				w.queue.push(event{at: w.now + drawTime(w.rng, time.Second), kind: evJoin, node: int32(p.index)})
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// inTransition says whether any node goes by two layouts.
+func (w *world) inTransition() bool {
+	for _, p := range w.nodes {
+		if p.view != nil && len(p.view.Layouts.Live) > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// setNetwork makes the network what the active faults leave of it.
+func (w *world) setNetwork() {
+	n := &w.net
+	n.cut = [maxNodes][maxNodes]bool{}
+	n.loss, n.duplicate, n.reorder, n.lateBy, n.slowBy = 0, 0, 0, 0, 0
+	for _, i := range w.active {
+		f := &w.plan.Faults[i]
+		switch f.Kind {
+		case Halves, Isolate:
+			n.sever(f.Nodes, true)
+		case OneWay:
+			n.sever(f.Nodes, false)
+		case Loss:
+			n.loss = max(n.loss, f.Share)
+		case Duplicate:
+			n.duplicate, n.lateBy = max(n.duplicate, f.Share), max(n.lateBy, f.By)
+		case Reorder:
+			n.reorder, n.slowBy = max(n.reorder, f.Share), max(n.slowBy, f.By)
+		case Crash, Restart, Blackout, SlowDisk, Skew, Stall, Grow, faultKinds:
+		}
+	}
+}
+
+// sever cuts the ways from the nodes of a side to all others, and back.
+func (n *network) sever(side uint32, back bool) {
+	for a := range maxNodes {
+		for b := range maxNodes {
+			from, to := side&(1<<a) != 0, side&(1<<b) != 0
+			if from && !to || back && to && !from {
+				n.cut[a][b] = true
+			}
+		}
+	}
+}
+
+// heal ends everything that is wrong, for good.
+func (w *world) heal() {
+	w.healing, w.healedAt = true, w.now
+	w.trace.printf(w.now, "everything heals")
+	w.active = nil
+	w.setNetwork()
+	for _, p := range w.nodes {
+		if !p.exists {
+			continue
+		}
+		p.slowDisk, p.skew, p.stalledUntil = 0, 0, 0
+		if !p.up {
+			w.restart(p)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package sim
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/node"
+)
+
+// controlLoop is the index of Control's loop.
+const controlLoop = -1
+
+// process is a node: its disk, which lasts, and the process that runs on it,
+// which crashes and is started again.
+type process struct {
+	index    int
+	id       id.Node
+	addr     string
+	port     int
+	disk     *Disk
+	instance uint64
+	exists   bool // it has been started once
+
+	up     bool
+	gen    uint32        // grows with each start and each end: events of an earlier one miss
+	born   time.Duration // Mono is counted from here
+	skew   time.Duration // of the wall clock
+	view   *core.View    // the newest of this process
+	ctl    *loop
+	shards []*loop
+
+	stalledUntil time.Duration
+	stalled      time.Duration // when the latest stall ended: deadlines meanwhile were missed
+	slowDisk     time.Duration // most that an fsync takes longer
+	syncing      bool
+	starts       int
+	joined       bool // it has come to the cluster
+	downBy       int  // the fault that ended the process
+}
+
+func (p *process) loop(index int) *loop {
+	if index == controlLoop {
+		return p.ctl
+	}
+	return p.shards[index]
+}
+
+// viewed notes a view that Control has published: the first node's cluster is
+// the one, and every other node has joined when it shows that one.
+func (w *world) viewed(p *process, v *core.View) {
+	p.view = v
+	if p.index == 0 && w.cluster == 0 {
+		w.cluster = v.Cluster
+	}
+	if w.cluster != 0 && v.Cluster == w.cluster && !p.joined {
+		p.joined = true
+		w.trace.printf(w.now, "%v has joined", p.id)
+	}
+	if s := v.Stamp(); s.Phase == core.PhaseDone && s.Layout.Number > w.newest {
+		w.newest = s.Layout.Number
+		if v.Cluster == w.cluster {
+			w.report.Stats.Transitions++
+		}
+	}
+}
+
+func (w *world) mono(p *process) time.Duration { return w.now - p.born }
+
+// epoch is when every run begins, on the wall clock.
+const epoch = 1_000_000 * time.Hour
+
+func (w *world) wall(p *process) time.Duration { return epoch + w.now + p.skew }
+
+// start runs a process on the disk of p, which survives from earlier ones.
+func (w *world) start(p *process) {
+	p.disk.Recover()
+	p.up, p.exists, p.syncing = true, true, false
+	p.gen++
+	p.starts++
+	p.born, p.stalledUntil = w.now, 0
+	p.view = nil
+	w.net.addrs[p.addr] = p.index
+	o := w.options(p)
+	p.shards = p.shards[:0]
+	for i := range o.Shards {
+		s := node.NewShard(o, i, p.disk)
+		p.shards = append(p.shards, &loop{index: i, machine: s, shard: s, timer: core.Never})
+	}
+	c, err := node.NewControl(o, p.disk)
+	if err != nil {
+		p.up = false
+		w.fail("start", "%v does not start on its own disk: %v", p.id, err)
+		return
+	}
+	p.ctl = &loop{index: controlLoop, machine: c, control: c, timer: core.Never}
+	w.trace.printf(w.now, "%v starts (start %d, address %s)", p.id, p.starts, p.addr)
+	w.input(p, controlLoop, input{kind: inBegin})
+}
+
+func (w *world) options(p *process) node.Options {
+	rng := core.Stream(w.plan.Seed, "sim/start/"+strconv.Itoa(p.index)+"/"+strconv.Itoa(p.starts))
+	o := node.Options{
+		Self: p.id, Start: rng.Uint64() | 1, Instance: p.instance, Addr: p.addr,
+		Zone: "", Weight: 1, Seed: rng.Uint64(), Shards: w.plan.Shards,
+		Partitions: w.plan.Partitions, N: w.plan.N, R: w.plan.R, W: w.plan.W,
+		PeerTimeout: w.plan.Peer, GossipInterval: w.plan.Gossip,
+		LayoutDelay: w.plan.Layout, LayoutAuto: true,
+	}
+	if p.index > 0 && w.plan.Seeds[p.index] == joinSeeds {
+		o.Seeds = w.seedsOf(p)
+	}
+	return o
+}
+
+// seedsOf returns the addresses of nodes that were there before p.
+func (w *world) seedsOf(p *process) []string {
+	var seeds []string
+	for _, q := range w.nodes {
+		if q.index < p.index && q.exists && (q.index == 0 || len(seeds) < 2) {
+			seeds = append(seeds, q.addr)
+		}
+	}
+	return seeds
+}
+
+// crash ends the process as a power cut does.
+func (w *world) crash(p *process) {
+	w.trace.printf(w.now, "%v crashes", p.id)
+	p.disk.Crash(w.rng)
+	w.end(p)
+}
+
+// stop ends the process cleanly: what it has committed is durable.
+func (w *world) stop(p *process) {
+	w.trace.printf(w.now, "%v stops", p.id)
+	p.disk.Sync(p.disk.Last())
+	w.end(p)
+}
+
+// end forgets the process; its clients notice, at once or never.
+func (w *world) end(p *process) {
+	p.up = false
+	p.gen++
+	p.view = nil
+	p.ctl, p.shards = nil, p.shards[:0]
+	w.disconnect(p)
+}
+
+// callJoin calls Join on a process that formed a cluster of one, and again
+// until it has come to the cluster: the operator's part.
+func (w *world) callJoin(p *process) {
+	if p.joined {
+		return
+	}
+	if p.up && w.cluster != 0 {
+		j := &core.Join{Req: joinReq, Seeds: w.seedsOf(p), Deadline: w.mono(p) + joinTimeout}
+		w.input(p, controlLoop, input{kind: inJoin, join: j})
+	}
+	w.queue.push(event{at: w.now + joinTimeout + time.Second, kind: evJoin, node: int32(p.index)})
+}
+
+// joinTimeout is how long a Join may take before it is called again.
+const joinTimeout = 5 * time.Second
+
+// joinReq is the request ID of every Join: nobody waits for its reply, since
+// the view shows whether it has worked.
+const joinReq = core.ReqID(1<<64 - 1)
+
+// fail notes that a promise or an invariant is broken.
+func (w *world) fail(checker, format string, args ...any) {
+	v := Violation{Checker: checker, At: w.now, What: fmt.Sprintf(format, args...)}
+	w.trace.printf(w.now, "VIOLATION %v", v)
+	if len(w.report.Violations) < maxViolations {
+		w.report.Violations = append(w.report.Violations, v)
+	}
+}

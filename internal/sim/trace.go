@@ -1,0 +1,217 @@
+package sim
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+)
+
+// tracer hashes every step of every loop and all of its effects, so that two
+// runs of a seed can be compared to the byte, and writes them as text where
+// somebody wants to read them.
+type tracer struct {
+	digest *xxhash.Digest
+	buf    []byte
+	text   *bufio.Writer // nil: nobody reads
+	steps  uint64
+}
+
+func newTracer(w io.Writer) *tracer {
+	t := &tracer{digest: xxhash.New(), buf: make([]byte, 0, 512)}
+	if w != nil {
+		t.text = bufio.NewWriterSize(w, 1<<20)
+	}
+	return t
+}
+
+// begin starts the entry of one step.
+func (t *tracer) begin(at time.Duration, node, loop int, kind inputKind) {
+	t.steps++
+	t.buf = t.buf[:0]
+	t.num(uint64(at), uint64(node), uint64(loop), uint64(kind))
+}
+
+// end closes the entry.
+func (t *tracer) end() { _, _ = t.digest.Write(t.buf) } // a digest never fails
+
+func (t *tracer) num(n ...uint64) {
+	for _, v := range n {
+		t.buf = binary.AppendUvarint(t.buf, v)
+	}
+}
+
+func (t *tracer) str(s string) {
+	t.num(uint64(len(s)))
+	t.buf = append(t.buf, s...)
+}
+
+func (t *tracer) bytes(b []byte) { t.num(uint64(len(b)), xxhash.Sum64(b)) }
+
+// printf writes a line of text, if somebody reads.
+func (t *tracer) printf(at time.Duration, format string, args ...any) {
+	if t.text == nil {
+		return
+	}
+	_, _ = fmt.Fprintf(t.text, "%12.6f ", at.Seconds()) // flush reports what fails
+	_, _ = fmt.Fprintf(t.text, format, args...)
+	_ = t.text.WriteByte('\n')
+}
+
+// flush writes out the text.
+func (t *tracer) flush() error {
+	if t.text == nil {
+		return nil
+	}
+	return t.text.Flush()
+}
+
+func (t *tracer) input(in *input) {
+	switch in.kind {
+	case inDeliver, inSendFailed:
+		t.envelope(in.env)
+	case inSubmit:
+		r := in.req
+		t.num(uint64(r.Req), uint64(r.Op), uint64(r.Deadline), uint64(r.Options.R), uint64(r.Options.W), uint64(r.Context.Len()))
+		t.bytes(r.Key)
+		t.bytes(r.Value)
+	case inDurable:
+		t.num(in.flush)
+	case inView:
+		stamp := in.view.Stamp()
+		t.num(stamp.Layout.Number, stamp.Layout.Digest, uint64(stamp.Phase), uint64(len(in.view.Peers)))
+	case inReport:
+		t.str(string(in.report.Peer))
+		t.num(uint64(in.report.OK), uint64(in.report.Failed), uint64(in.report.Latency))
+	case inShard:
+		t.num(uint64(in.shard.Shard), in.shard.Stamp.Layout.Number, uint64(in.shard.Stamp.Phase), in.shard.Synced.Number, uint64(in.shard.PullsLeft))
+	case inTick, inBegin, inJoin:
+	}
+}
+
+func (t *tracer) envelope(e *core.Envelope) {
+	t.str(string(e.From))
+	t.str(string(e.To))
+	kind, payload := describe(e.Msg)
+	flag := uint64(0)
+	if e.Reply {
+		flag = 1
+	}
+	t.num(uint64(e.Req), flag, uint64(e.Partition), e.Stamp.Layout.Number, uint64(e.Stamp.Phase), uint64(e.Deadline), uint64(kind), payload)
+}
+
+// effects adds what a step has appended to out since before.
+func (t *tracer) effects(out *core.Out, before *lengths) {
+	for _, w := range out.Writes[before.writes:] {
+		t.bytes(w.Key)
+		t.bytes(w.Value)
+	}
+	for i := before.sends; i < len(out.Sends); i++ {
+		t.envelope(&out.Sends[i])
+	}
+	for i := before.sendsHeld; i < len(out.SendsHeld); i++ {
+		t.envelope(&out.SendsHeld[i])
+	}
+	for i := before.replies; i < len(out.Replies); i++ {
+		t.reply(&out.Replies[i])
+	}
+	for i := before.repliesHeld; i < len(out.RepliesHeld); i++ {
+		t.reply(&out.RepliesHeld[i])
+	}
+}
+
+func (t *tracer) reply(r *core.Reply) {
+	t.num(uint64(r.Req), uint64(r.Result.Code), uint64(r.Result.Outcome), uint64(r.Result.Acknowledged),
+		uint64(r.Result.Set.Size()), uint64(r.Result.Context.Len()))
+}
+
+// messageKind names the messages for traces.
+type messageKind uint8
+
+const (
+	msgApply messageKind = iota + 1
+	msgApplied
+	msgRead
+	msgReadReply
+	msgForward
+	msgForwarded
+	msgPull
+	msgPullReply
+	msgRefused
+	msgGossip
+	msgGossipReply
+)
+
+// String returns the message's name.
+func (k messageKind) String() string {
+	names := [...]string{"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply"}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return names[0]
+}
+
+// describe returns a message's kind, and a number that depends on what is in
+// it.
+func describe(m core.Message) (messageKind, uint64) {
+	switch m := m.(type) {
+	case *core.Apply:
+		return msgApply, xxhash.Sum64(m.Key) + uint64(m.Set.Size())
+	case *core.Applied:
+		return msgApplied, 0
+	case *core.Read:
+		return msgRead, xxhash.Sum64(m.Key)
+	case *core.ReadReply:
+		return msgReadReply, uint64(m.Set.Size())
+	case *core.Forward:
+		return msgForward, xxhash.Sum64(m.Key) + m.Start + uint64(m.Limit)
+	case *core.Forwarded:
+		return msgForwarded, uint64(m.Result.Code)<<8 + uint64(m.Result.Outcome)
+	case *core.Pull:
+		return msgPull, m.Layout.Digest + xxhash.Sum64(m.After)
+	case *core.PullReply:
+		return msgPullReply, uint64(len(m.Items))
+	case *core.Refused:
+		return msgRefused, uint64(m.Why)
+	case *core.Gossip:
+		return msgGossip, uint64(len(m.State.Members))<<32 + m.State.Layouts.Stamp().Layout.Number
+	case *core.GossipReply:
+		return msgGossipReply, uint64(len(m.State.Members))<<32 + m.State.Layouts.Stamp().Layout.Number
+	}
+	return 0, 0
+}
+
+// explain returns an envelope as text.
+func explain(e *core.Envelope) string {
+	kind, _ := describe(e.Msg)
+	detail := ""
+	switch m := e.Msg.(type) {
+	case *core.Apply:
+		detail = fmt.Sprintf(" %s %s", m.Key, m.Set.Clock)
+	case *core.Read:
+		detail = fmt.Sprintf(" %s", m.Key)
+	case *core.ReadReply:
+		detail = fmt.Sprintf(" %s", m.Set.Clock)
+	case *core.Forward:
+		detail = fmt.Sprintf(" %s %v id %v", m.Key, m.Op, m.Options.WriteID)
+	case *core.Forwarded:
+		detail = fmt.Sprintf(" %v %v %v", m.Result.Code, m.Result.Outcome, m.Result.Context)
+	case *core.Pull:
+		detail = fmt.Sprintf(" %v after %s", m.Layout, m.After)
+	case *core.PullReply:
+		detail = fmt.Sprintf(" %d items, done %v", len(m.Items), m.Done)
+	case *core.Refused:
+		detail = " " + m.Why.String()
+	}
+	to := e.To
+	if to == "" {
+		to = id.Node("@" + e.Addr)
+	}
+	return fmt.Sprintf("%v %v→%v req %v p%d %v%s", kind, e.From, to, e.Req, e.Partition, e.Stamp, detail)
+}
