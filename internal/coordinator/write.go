@@ -13,7 +13,7 @@ func (c *Coordinator) startWrite(now core.Now, s *slot, out *core.Out) {
 	res := c.local.Write(core.LocalWrite{
 		Key:       s.key,
 		Context:   s.context,
-		Overwrite: s.options.Overwrite && s.op == core.OpPut,
+		Overwrite: s.options.Overwrite,
 		Write: version.Write{
 			ID:        s.options.WriteID,
 			Tombstone: s.op == core.OpDelete,

@@ -8,7 +8,8 @@ type LocalWrite struct {
 	Key []byte
 	// Context is what the writer has seen; empty for a blind write.
 	Context version.Clock
-	// Overwrite makes the replica's own stored clock the context.
+	// Overwrite joins the replica's own stored clock into the context, which
+	// then is what a quorum has shown, or empty: the writer has seen nothing.
 	Overwrite bool
 	Write     version.Write
 }

@@ -114,11 +114,11 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 		return core.LocalResult{Code: core.CodeStopped}
 	}
 	if v, ok := rec.set.Find(w.Write.ID); ok {
-		return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: w.Context.With(v.Dot), Flush: flush}
+		return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: repeated(w, v.Dot), Flush: flush}
 	}
 	context := w.Context
 	if w.Overwrite {
-		context = rec.set.Clock
+		context = rec.set.Clock.Join(context)
 	}
 	epoch := rec.epoch
 	if epoch.Start != r.config.Start || r.lostData(rec, context) {
@@ -134,6 +134,17 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 		seen = set.Clock
 	}
 	return core.LocalResult{Code: core.CodeOK, Set: set, Context: seen, Flush: r.promised()}
+}
+
+// repeated returns the context of a write that was minted before. What is
+// stored now, or what a quorum shows now, is not what an Overwrite has
+// replaced then, and its client has not seen it: a later write with a context
+// that covered it would drop it.
+func repeated(w core.LocalWrite, minted version.Dot) version.Clock {
+	if w.Overwrite {
+		return version.DotClock(minted)
+	}
+	return w.Context.With(minted)
 }
 
 func (r *Replica) mint(set version.Siblings, context version.Clock, a version.Actor, w version.Write) (version.Siblings, version.Dot) {

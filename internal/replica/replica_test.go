@@ -254,6 +254,27 @@ func TestWriteIDIsMintedOnce(t *testing.T) {
 	}
 }
 
+// A retried Overwrite-delete that was executed before reads a quorum again,
+// and finds what was written since. Its context must not cover that.
+func TestRepeatedOverwriteHasNotSeenWhatCameAfterIt(t *testing.T) {
+	h := newHarness(t)
+	before := h.put("k", "1", version.Clock{})
+	w := core.LocalWrite{Key: []byte("k"), Context: before.Context, Overwrite: true, Write: version.Write{ID: version.WriteID{9}, Tombstone: true}}
+	first := h.Write(w, &h.out)
+	if !first.Context.Dominates(before.Context) {
+		t.Error("an Overwrite's context does not cover what a quorum has shown")
+	}
+	after := h.put("k", "2", version.Clock{})
+	w.Context = after.Set.Clock
+	second := h.Write(w, &h.out)
+	if second.Context.Dominates(after.Context) {
+		t.Error("the context of a repeated Overwrite covers a version that was written after it")
+	}
+	if len(second.Set.Live()) != 1 {
+		t.Errorf("a repeated Overwrite-delete left %d live versions; it had not seen the one", len(second.Set.Live()))
+	}
+}
+
 func TestClientPutsStopAtTheLimits(t *testing.T) {
 	h := newHarness(t)
 	for i := range id.MaxSiblings {
