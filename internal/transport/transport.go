@@ -48,3 +48,14 @@ type Traffic struct {
 	Messages  uint64 // batches, hellos aside
 	Bytes     uint64 // of the encoded messages
 }
+
+// GiveBack hands the requests among envelopes that were never sent back to h.
+// Transports call it; the envelopes are copied.
+func GiveBack(h Handler, envelopes []core.Envelope) {
+	for i := range envelopes {
+		if !envelopes[i].Reply {
+			e := envelopes[i]
+			h.SendFailed(&e)
+		}
+	}
+}
