@@ -137,14 +137,23 @@ func (w *world) unrest() string {
 		return fmt.Sprintf("layout %v has %d members of %d", l.Name(), n, members)
 	}
 	for _, p := range w.nodes {
-		if p.exists {
-			if key := w.leftover(l, p); key != "" {
-				return fmt.Sprintf("%v still holds %s, which it does not own", p.id, key)
+		if !p.exists {
+			continue
+		}
+		if key := w.leftover(l, p); key != "" {
+			return fmt.Sprintf("%v still holds %s, which it does not own", p.id, key)
+		}
+		for _, peer := range p.view.Peers {
+			if q := w.nodes[peerIndex(peer.ID)]; peer.Addr != q.addr || peer.Start != q.start {
+				return fmt.Sprintf("%v knows %v at %s in an earlier start; it is at %s", p.id, peer.ID, peer.Addr, q.addr)
 			}
 		}
 	}
 	return ""
 }
+
+// peerIndex is the reverse of nodeID.
+func peerIndex(n id.Node) int { return int(n[1] - '1') }
 
 // leftover returns a key that p holds and does not own in l.
 func (w *world) leftover(l *ring.Layout, p *process) string {

@@ -281,7 +281,7 @@ func (w *world) answer(p *process, r *core.Reply) {
 		return
 	}
 	a.answered = true
-	if w.clientRng.IntN(100) == 0 { // the connection breaks
+	if !w.healing && w.clientRng.IntN(100) == 0 { // the connection breaks
 		w.report.Stats.RepliesLost++
 		return
 	}

@@ -37,6 +37,7 @@ type process struct {
 	slowDisk     time.Duration // most that an fsync takes longer
 	syncing      bool
 	starts       int
+	start        uint64 // the nonce of the latest
 	joined       bool // it has come to the cluster
 	downBy       int  // the fault that ended the process
 }
@@ -84,6 +85,7 @@ func (w *world) start(p *process) {
 	p.view = nil
 	w.net.addrs[p.addr] = p.index
 	o := w.options(p)
+	p.start = o.Start
 	p.shards = p.shards[:0]
 	for i := range o.Shards {
 		s := node.NewShard(o, i, p.disk)
@@ -115,11 +117,11 @@ func (w *world) options(p *process) node.Options {
 	return o
 }
 
-// seedsOf returns the addresses of nodes that were there before p.
+// seedsOf returns the addresses of nodes of the cluster that p is to join.
 func (w *world) seedsOf(p *process) []string {
 	var seeds []string
 	for _, q := range w.nodes {
-		if q.index < p.index && q.exists && (q.index == 0 || len(seeds) < 2) {
+		if q.index < p.index && (q.index == 0 || q.joined && len(seeds) < 2) {
 			seeds = append(seeds, q.addr)
 		}
 	}
