@@ -70,6 +70,7 @@ func newClients(p *Plan) []*client {
 
 // busy makes every client work for a while.
 func (w *world) busy(b Burst) {
+	w.burst = b
 	for _, c := range w.clients {
 		c.busyUntil = max(c.busyUntil, w.now+b.For)
 		w.wakeClient(c, drawTime(c.rng, 100*time.Millisecond))
@@ -102,6 +103,11 @@ func (w *world) act(c *client) {
 	}
 }
 
+// hot says whether the present burst's favourites are to be used.
+func (w *world) hot(rng *rand.Rand) bool {
+	return w.burst.Hot && w.now < w.burst.At+w.plan.Warmup+w.burst.For && rng.IntN(2) == 0
+}
+
 // think draws a pause: half of them are hardly any, so that clients race.
 func (c *client) think() time.Duration {
 	if c.rng.IntN(2) == 0 {
@@ -116,6 +122,9 @@ func (c *client) draw(w *world) *operation {
 	i := c.rng.IntN(p.Keys)
 	if p.Skewed && c.rng.IntN(3) > 0 {
 		i = c.rng.IntN(min(p.Keys, 3))
+	}
+	if w.hot(c.rng) {
+		i = w.burst.Key
 	}
 	k := w.history.keys[i]
 	switch n := c.rng.IntN(100); {
@@ -231,6 +240,9 @@ func (w *world) try(o *operation) {
 // someNode draws a node that a client may know: one that has joined, or that
 // still tries and has not formed a cluster of its own.
 func (w *world) someNode(rng *rand.Rand) *process {
+	if p := w.nodes[w.burst.Node]; p.joined && w.hot(rng) {
+		return p
+	}
 	var known []*process
 	for _, p := range w.nodes {
 		if p.joined || p.exists && w.plan.Seeds[p.index] == joinSeeds && rng.IntN(4) == 0 {

@@ -35,7 +35,7 @@ const (
 	Skew
 	// Stall stops the loops of nodes, as SIGSTOP would.
 	Stall
-	// Grow starts a new node that joins the cluster. It does not heal.
+	// Grow starts new nodes that join the cluster. It does not heal.
 	Grow
 
 	faultKinds
@@ -88,6 +88,7 @@ type Fault struct {
 	// Armed crashes wait for the next batch that one of the nodes commits, and
 	// strike around its fsync: what is lost at other times is seldom anything.
 	Armed bool
+	Count int // of nodes that join
 }
 
 // String returns the fault as failure reports show it.
@@ -109,6 +110,9 @@ func (f Fault) String() string {
 	}
 	if f.By != 0 {
 		s += fmt.Sprintf(" by %v", f.By.Round(time.Microsecond))
+	}
+	if f.Count > 0 {
+		s += fmt.Sprintf(" count %d", f.Count)
 	}
 	if f.Armed {
 		s += " armed"

@@ -28,6 +28,9 @@ type keyHistory struct {
 	key   []byte
 	mints []mint
 	byDot map[version.Dot]int // index into mints; looked up by key only
+	// byActor has for each actor the index of the mint of each counter, from
+	// 1 on; -1 where there is none. Looked up by key only.
+	byActor map[version.Actor]*[]int
 
 	// acked has, by the W that they were acknowledged with, the mints of
 	// writes that a client was told are written.
@@ -89,7 +92,7 @@ type held struct {
 func newHistory(w *world, keys int) *history {
 	h := &history{w: w, byKey: make(map[string]*keyHistory), byID: make(map[version.WriteID]*write)}
 	for i := range keys {
-		k := &keyHistory{index: i, key: keyName(w.plan.Seed, i), byDot: make(map[version.Dot]int)}
+		k := &keyHistory{index: i, key: keyName(w.plan.Seed, i), byDot: make(map[version.Dot]int), byActor: make(map[version.Actor]*[]int)}
 		h.keys = append(h.keys, k)
 		h.byKey[string(k.key)] = k
 	}
@@ -216,22 +219,59 @@ func (h *history) minted(p *process, k *keyHistory, set *version.Siblings, v *ve
 	case wr.context != nil:
 		m.past = wr.context.seen
 	}
-	k.mints = append(k.mints, m)
-	k.byDot[v.Dot] = i
+	k.add(m)
 	wr.mints = append(wr.mints, i)
 	h.w.trace.printf(h.w.now, "  minted %v of %s for write %d, context %v, overwrite %v", v.Dot, k.key, wr.number, wr.context != nil, wr.overwrite)
+}
+
+// add takes a mint into the key's history.
+func (k *keyHistory) add(m mint) {
+	i := len(k.mints)
+	k.mints = append(k.mints, m)
+	k.byDot[m.dot] = i
+	counters := k.byActor[m.dot.Actor]
+	if counters == nil {
+		counters = new([]int)
+		k.byActor[m.dot.Actor] = counters
+	}
+	for uint64(len(*counters)) < m.dot.Counter {
+		*counters = append(*counters, -1)
+	}
+	(*counters)[m.dot.Counter-1] = i
+}
+
+// coveredBy returns the mints that a clock covers, and how many dots it covers
+// that were never minted.
+func (k *keyHistory) coveredBy(c version.Clock) (covered bitset, strange uint64) {
+	covered = make(bitset, (len(k.mints)+63)/64)
+	take := func(a version.Actor, from, to uint64) {
+		var known []int
+		if counters := k.byActor[a]; counters != nil {
+			known = (*counters)[min(from-1, uint64(len(*counters))):min(to, uint64(len(*counters)))]
+		}
+		strange += to - from + 1 - uint64(len(known))
+		for _, i := range known {
+			if i < 0 {
+				strange++
+			} else {
+				covered[i>>6] |= 1 << (i & 63)
+			}
+		}
+	}
+	for _, d := range c.Vector() {
+		take(d.Actor, 1, d.Counter)
+	}
+	for _, d := range c.Dots() {
+		take(d.Actor, d.Counter, d.Counter)
+	}
+	return covered, strange
 }
 
 // replacedBy returns what an Overwrite has replaced, from the set that it
 // left: all that the clock covers and that is not beside it. This is what
 // only the machine can tell.
 func (k *keyHistory) replacedBy(set *version.Siblings) bitset {
-	var past bitset
-	for i := range k.mints {
-		if set.Clock.Covers(k.mints[i].dot) {
-			past.set(i)
-		}
-	}
+	past, _ := k.coveredBy(set.Clock)
 	for i := range set.Versions {
 		if at, ok := k.byDot[set.Versions[i].Dot]; ok && past.has(at) {
 			past[at>>6] &^= 1 << (at & 63)
@@ -266,23 +306,13 @@ func (h *history) read(who string, k *keyHistory, set *version.Siblings) (shown,
 
 // exact checks that a clock covers nothing that its holder has not seen.
 func (h *history) exact(who string, k *keyHistory, clock version.Clock, seen bitset) {
-	known := uint64(0)
-	for i := range k.mints {
-		if !clock.Covers(k.mints[i].dot) {
-			continue
-		}
-		known++
-		if !seen.has(i) {
-			h.w.fail("context", "%s of %s has a context that covers %v of write %d, which it has not seen",
-				who, k.key, k.mints[i].dot, k.mints[i].write.number)
-		}
-	}
-	total := uint64(len(clock.Dots()))
-	for _, d := range clock.Vector() {
-		total += d.Counter
-	}
-	if total != known {
-		h.w.fail("context", "%s of %s has a context that covers %d dots, of which %d were minted", who, k.key, total, known)
+	covered, strange := k.coveredBy(clock)
+	covered.minus(seen).each(func(i int) {
+		h.w.fail("context", "%s of %s has a context that covers %v of write %d, which it has not seen",
+			who, k.key, k.mints[i].dot, k.mints[i].write.number)
+	})
+	if strange > 0 {
+		h.w.fail("context", "%s of %s has a context that covers %d dots that were never minted", who, k.key, strange)
 	}
 }
 

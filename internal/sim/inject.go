@@ -30,7 +30,7 @@ func (w *world) committed(p *process) {
 			continue
 		}
 		w.armed = slices.Delete(w.armed, n, n+1)
-		w.queue.push(event{at: w.now + drawTime(w.rng, 2*w.plan.Fsync), kind: evStrike, n: int64(i)})
+		w.queue.push(event{at: w.now + drawTime(w.rng, 2*w.plan.Fsync+p.slowDisk), kind: evStrike, n: int64(i)})
 	}
 }
 
@@ -70,7 +70,11 @@ func (w *world) inflict(i int, f *Fault) bool {
 	case Loss, Duplicate, Reorder:
 		return true
 	case Grow:
-		return w.grow()
+		met := false
+		for range f.Count {
+			met = w.grow() || met
+		}
+		return met
 	case Crash, Restart, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, faultKinds:
 	}
 	met := false
@@ -165,16 +169,16 @@ func (w *world) settled() bool {
 
 // grow starts the next node, if there is one.
 func (w *world) grow() bool {
-	for _, p := range w.nodes {
-		if !p.exists {
-			w.start(p)
-			if w.plan.Seeds[p.index] == joinCall && p.index > 0 {
-				w.queue.push(event{at: w.now + drawTime(w.rng, time.Second), kind: evJoin, node: int32(p.index)})
-			}
-			return true
-		}
+	if w.started == len(w.nodes) {
+		return false
 	}
-	return false
+	p := w.nodes[w.started]
+	w.started++
+	w.start(p)
+	if p.index > 0 && w.plan.Seeds[p.index] == joinCall {
+		w.queue.push(event{at: w.now + drawTime(w.rng, time.Second), kind: evJoin, node: int32(p.index)})
+	}
+	return true
 }
 
 // inTransition says whether any node goes by two layouts.

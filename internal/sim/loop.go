@@ -135,8 +135,8 @@ func (w *world) drain(p *process, l *loop) {
 		w.step(p, l, now, &input{kind: inTick})
 	}
 	w.flush(p, l)
-	if !p.up {
-		return // the machine asked the process to stop
+	if w.halted {
+		return
 	}
 	if l.head < len(l.queue) {
 		w.schedule(p, l)
@@ -252,6 +252,7 @@ func (w *world) flush(p *process, l *loop) {
 	n := l.machine.Flush()
 	if out.Failed != nil {
 		w.fail("store", "%v: loop %d failed: %v", p.id, l.index, out.Failed)
+		w.halted = true
 		return
 	}
 	w.commit(p, l, n)

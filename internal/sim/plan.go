@@ -18,8 +18,7 @@ const (
 	maxKeys  = 50
 
 	faultsPerHour    = 30 // growth aside
-	burstsPerHour    = 60 // beside those that go with the faults
-	pickPerBurst     = 10 // operations of one client in a burst, on average
+	burstsPerHour    = 30 // beside those that go with the faults
 	defaultRequest   = 2 * time.Second
 	defaultPeer      = 300 * time.Millisecond
 	defaultPartition = 16
@@ -66,8 +65,13 @@ type Plan struct {
 	Faults []Fault // in order
 }
 
-// Burst is a time in which every client is busy.
-type Burst struct{ At, For time.Duration }
+// Burst is a time in which every client is busy: everywhere, or in a hot one
+// with one key through one node, half of the time.
+type Burst struct {
+	At, For   time.Duration
+	Hot       bool
+	Key, Node int
+}
 
 // joinStyle is how a node comes to the cluster.
 type joinStyle uint8
@@ -157,18 +161,12 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 	count := max(1, int(p.Length*faultsPerHour/time.Hour))
 	for range count {
 		at := drawTime(rng, p.Length)
-		p.Faults = append(p.Faults, p.drawFault(rng, at))
+		p.addFault(rng, p.drawFault(rng, at))
 		for rng.IntN(4) == 0 { // trouble comes in company
-			p.Faults = append(p.Faults, p.drawFault(rng, at+drawTime(rng, 3*time.Second)))
+			p.addFault(rng, p.drawFault(rng, at+drawTime(rng, 3*time.Second)))
 		}
 	}
-	for range p.Nodes - p.Initial {
-		at := drawTime(rng, p.Length*9/10)
-		p.Faults = append(p.Faults, Fault{At: at, Kind: Grow})
-		for range rng.IntN(4) {
-			p.Faults = append(p.Faults, p.drawFault(rng, at-time.Second+drawTime(rng, p.Layout+8*time.Second)))
-		}
-	}
+	p.drawGrowth(rng)
 	if rng.IntN(2) == 0 { // what was acknowledged a moment ago must be there
 		p.Faults = append(p.Faults, Fault{At: p.Length, For: time.Second, Kind: Blackout, Nodes: 1<<p.Nodes - 1})
 	}
@@ -178,6 +176,37 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 		f.For = min(f.For, p.Length-f.At)
 	}
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
+}
+
+// drawGrowth lets nodes join, alone or several at once. A cluster that clients
+// use from the very beginning grows to its first size as well.
+func (p *Plan) drawGrowth(rng *rand.Rand) {
+	first := p.Initial
+	if p.Early {
+		first = 1
+	}
+	for left := p.Nodes - first; left > 0; {
+		f := Fault{At: drawTime(rng, p.Length*9/10), Kind: Grow, Count: 1 + rng.IntN(min(left, 3))}
+		if p.Nodes-left < p.Initial {
+			f.At = drawTime(rng, 5*time.Second)
+		}
+		left -= f.Count
+		p.Faults = append(p.Faults, f)
+		for range rng.IntN(4) {
+			p.addFault(rng, p.drawFault(rng, f.At-2*time.Second+drawTime(rng, p.Layout+8*time.Second)))
+		}
+	}
+}
+
+// addFault adds a fault; one that waits for a commit often meets slow disks,
+// which have more to lose.
+func (p *Plan) addFault(rng *rand.Rand, f Fault) {
+	if f.Armed && rng.IntN(3) > 0 {
+		slow := Fault{At: f.At - drawTime(rng, time.Second), Kind: SlowDisk, Nodes: f.Nodes, By: pick(rng, 10*time.Millisecond, 100*time.Millisecond, time.Second)}
+		slow.For = f.At - slow.At + armedFor
+		p.Faults = append(p.Faults, slow)
+	}
+	p.Faults = append(p.Faults, f)
 }
 
 func (p *Plan) drawFault(rng *rand.Rand, at time.Duration) Fault {
@@ -223,14 +252,21 @@ func (p *Plan) drawFault(rng *rand.Rand, at time.Duration) Fault {
 // drawBursts makes clients busy around the faults, which is where mistakes
 // show, and now and then in between.
 func (p *Plan) drawBursts(rng *rand.Rand) {
+	if p.Early {
+		p.Bursts = append(p.Bursts, p.drawBurst(rng, 0, 2*time.Second))
+	}
 	for _, f := range p.Faults {
 		at := max(0, f.At-drawTime(rng, 2*time.Second))
-		p.Bursts = append(p.Bursts, Burst{At: at, For: time.Second + drawTime(rng, min(f.For, 10*time.Second)+4*time.Second)})
+		p.Bursts = append(p.Bursts, p.drawBurst(rng, at, time.Second+drawTime(rng, min(f.For, 6*time.Second)+3*time.Second)))
 	}
 	for range max(1, int(p.Length*burstsPerHour/time.Hour)) {
-		p.Bursts = append(p.Bursts, Burst{At: drawTime(rng, p.Length), For: drawTime(rng, 4*time.Second)})
+		p.Bursts = append(p.Bursts, p.drawBurst(rng, drawTime(rng, p.Length), drawTime(rng, 3*time.Second)))
 	}
 	slices.SortStableFunc(p.Bursts, func(a, b Burst) int { return cmp.Compare(a.At, b.At) })
+}
+
+func (p *Plan) drawBurst(rng *rand.Rand, at, length time.Duration) Burst {
+	return Burst{At: at, For: length, Hot: rng.IntN(2) == 0, Key: rng.IntN(p.Keys), Node: rng.IntN(p.Nodes)}
 }
 
 // drawLength draws how long something lasts: mostly a moment, at times for

@@ -38,8 +38,8 @@ type process struct {
 	syncing      bool
 	starts       int
 	start        uint64 // the nonce of the latest
-	joined       bool // it has come to the cluster
-	downBy       int  // the fault that ended the process
+	joined       bool   // it has come to the cluster
+	downBy       int    // the fault that ended the process
 }
 
 func (p *process) loop(index int) *loop {
@@ -93,7 +93,7 @@ func (w *world) start(p *process) {
 	}
 	c, err := node.NewControl(o, p.disk)
 	if err != nil {
-		p.up = false
+		p.up, w.halted = false, true
 		w.fail("start", "%v does not start on its own disk: %v", p.id, err)
 		return
 	}
@@ -175,7 +175,10 @@ const joinReq = core.ReqID(1<<64 - 1)
 func (w *world) fail(checker, format string, args ...any) {
 	v := Violation{Checker: checker, At: w.now, What: fmt.Sprintf(format, args...)}
 	w.trace.printf(w.now, "VIOLATION %v", v)
-	if len(w.report.Violations) < maxViolations {
+	if w.violated == nil {
+		w.violated = make(map[string]int)
+	}
+	if w.violated[checker]++; w.violated[checker] <= maxViolations {
 		w.report.Violations = append(w.report.Violations, v)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
 
-// maxViolations is how many violations a run notes before it stops: one bug
-// breaks many promises, and the first few tell which.
-const maxViolations = 20
+// maxViolations is how many violations a run notes for each checker: one bug
+// breaks many promises many times, and the first few tell which.
+const maxViolations = 3
 
 // Violation is one broken promise or invariant.
 type Violation struct {

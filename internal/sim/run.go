@@ -24,7 +24,11 @@ type world struct {
 	net    network
 	trace  *tracer
 	report *Report
+	// violated counts violations by checker; looked up by key only.
+	violated map[string]int
+	halted   bool // what went wrong leaves nothing to go on with
 
+	started int    // nodes so far
 	cluster uint64 // of the first node: the others join it
 	newest  uint64 // the largest number of a layout whose transition is over
 	grows   bool   // layouts change while clients work
@@ -37,6 +41,7 @@ type world struct {
 	healedAt time.Duration
 
 	clients   []*client
+	burst     Burst // the latest
 	clientRng *rand.Rand
 	attempts  []*attempt
 	oldest    int // every attempt before this one is over
@@ -94,7 +99,8 @@ func (w *world) run() {
 			w.fail("panic", "%v\n%s", v, debug.Stack())
 		}
 	}()
-	for range w.plan.Initial {
+	w.grow()
+	for !w.plan.Early && w.started < w.plan.Initial {
 		w.grow()
 	}
 	for i, f := range w.plan.Faults {
@@ -104,24 +110,21 @@ func (w *world) run() {
 		w.queue.push(event{at: w.plan.Warmup + b.At, kind: evBurst, n: int64(i)})
 	}
 	w.until(w.plan.Warmup + w.plan.Length)
-	if w.stopped() {
+	if w.halted {
 		return
 	}
 	w.heal()
 	w.rest()
-	if w.stopped() {
+	if w.halted {
 		return
 	}
 	w.readAll()
 	w.checkEnd()
 }
 
-// stopped says that enough has gone wrong.
-func (w *world) stopped() bool { return len(w.report.Violations) >= maxViolations }
-
 // until handles the events up to a time.
 func (w *world) until(end time.Duration) {
-	for !w.queue.empty() && w.queue.heap[0].at <= end && !w.stopped() {
+	for !w.queue.empty() && w.queue.heap[0].at <= end && !w.halted {
 		e := w.queue.pop()
 		w.now = e.at
 		w.handle(&e)
@@ -209,7 +212,7 @@ func (w *world) settleBound() time.Duration {
 
 // rest waits until the cluster has come to rest, at most the bound.
 func (w *world) rest() {
-	for end := w.now + w.settleBound(); w.now < end && !w.stopped(); {
+	for end := w.now + w.settleBound(); w.now < end && !w.halted; {
 		w.until(w.now + time.Second)
 		if w.unrest() == "" && w.idle() {
 			return
