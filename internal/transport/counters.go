@@ -23,8 +23,15 @@ func (t *traffic) load() Traffic {
 // Sent counts one message with so many envelopes.
 func (c *Counters) Sent(envelopes, bytes int) { c.sent.add(envelopes, bytes) }
 
-// Received counts one message with so many envelopes.
-func (c *Counters) Received(envelopes, bytes int) { c.received.add(envelopes, bytes) }
+// Received counts one message of so many bytes: its envelopes that were
+// delivered, those of unknown kinds, and whether it was malformed.
+func (c *Counters) Received(delivered, unknown, bytes int, err error) {
+	c.received.add(delivered, bytes)
+	c.unknown.Add(uint64(unknown))
+	if err != nil {
+		c.invalid.Add(1)
+	}
+}
 
 // Refused counts a Send that returned false.
 func (c *Counters) Refused() { c.refused.Add(1) }
@@ -34,12 +41,6 @@ func (c *Counters) Failed(envelopes int) { c.failed.Add(uint64(envelopes)) }
 
 // Expired counts envelopes whose deadline passed in the outbox.
 func (c *Counters) Expired(envelopes int) { c.expired.Add(uint64(envelopes)) }
-
-// Unknown counts received envelopes of unknown kinds.
-func (c *Counters) Unknown(envelopes int) { c.unknown.Add(uint64(envelopes)) }
-
-// Invalid counts a received message that was malformed.
-func (c *Counters) Invalid() { c.invalid.Add(1) }
 
 // Stats returns the counts. They are not of one instant.
 func (c *Counters) Stats() Stats {

@@ -34,7 +34,7 @@ type Transport interface {
 // batching works.
 type Stats struct {
 	Sent     Traffic // handed to a connection
-	Received Traffic // delivered
+	Received Traffic // its envelopes were delivered
 	Refused  uint64  // Send returned false
 	Failed   uint64  // accepted and provably not sent, for another reason than its deadline
 	Expired  uint64  // the deadline passed in the outbox

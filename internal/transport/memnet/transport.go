@@ -130,11 +130,7 @@ func (t *Transport) enter() bool {
 // receive delivers a message. Its caller has entered.
 func (t *Transport) receive(b []byte) error {
 	r, err := wire.Decode(t.mono(), b, t.handler.Deliver)
-	t.count.Received(r.Delivered, len(b))
-	t.count.Unknown(r.Unknown)
-	if err != nil {
-		t.count.Invalid()
-	}
+	t.count.Received(r.Delivered, r.Unknown, len(b), err)
 	return err
 }
 

@@ -1,0 +1,78 @@
+package grpcstream
+
+import (
+	"math"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/backoff"
+	"github.com/dynamo-kv/dynamo/internal/id"
+)
+
+const (
+	// maxPeers bounds the addresses that are sent to at a time: all members,
+	// and as many that have moved to another address lately.
+	maxPeers = 2 * id.MaxMembers
+
+	// idleAfter is when a connection that nothing is sent over is closed.
+	// Members gossip far more often; what is closed is an address that is not
+	// used any more.
+	idleAfter = 5 * time.Minute
+
+	// connectTimeout is the time for a connection, its handshakes and the
+	// peer's hello: several round trips around the world.
+	connectTimeout = 5 * time.Second
+
+	// A connection that shows no life is found out within half of M, so that
+	// no message in it can grow older than M: after pingAfter of silence a
+	// ping is sent, and pingTimeout later the connection is closed. gRPC uses
+	// pingTimeout as TCP's user timeout too.
+	silence     = id.MaxMessageAge / 2
+	pingAfter   = 10 * time.Second // gRPC allows no less
+	pingTimeout = silence - pingAfter
+
+	// minPing is what a peer must leave between two pings: half of pingAfter,
+	// so that no honest one is ever refused.
+	minPing = pingAfter / 2
+
+	// sendTimeout bounds the time that one message takes to leave. It is long
+	// enough for the largest at 25 Mbit/s.
+	sendTimeout = silence
+
+	// beatEvery is how often a transport looks whether its process was
+	// stopped; it must be much less than silence.
+	beatEvery = time.Second
+
+	// window is how much a peer may have sent that has not been read: the
+	// product of bandwidth and delay at 1 Gbit/s over 32 ms, or 10 Gbit/s over
+	// 3 ms. It is also the most that a peer which is not read from costs.
+	window = 4 << 20
+
+	// ioBuffer is the size of a connection's read and write buffers: a few
+	// HTTP/2 frames of 16 KiB a system call. Idle connections hold none for
+	// writing.
+	ioBuffer = 64 << 10
+
+	// maxStreams bounds the streams of one connection. A peer has one.
+	maxStreams = 16
+
+	// maxHeaderBytes bounds the HTTP/2 headers of a stream; ours are below 1 KiB.
+	maxHeaderBytes = 16 << 10
+
+	// maxHelloBytes bounds a hello: a node ID.
+	maxHelloBytes = 1 << 10
+
+	// messageSlack is what a message may exceed id.MaxMessageBytes by before
+	// gRPC ends the stream by itself; package wire refuses it with a better
+	// error.
+	messageSlack = 1 << 10
+
+	// complainEvery bounds the log lines about malformed messages, since
+	// whoever sends them chooses how many there are.
+	complainEvery = 10 * time.Second
+)
+
+// retry returns when to try again to connect: soon, so that a node that has
+// restarted is reached quickly, and never less often than each second.
+func retry() backoff.Policy {
+	return backoff.Policy{Retries: math.MaxInt, Base: 50 * time.Millisecond, Max: time.Second, Jitter: 0.2}
+}
