@@ -3,6 +3,7 @@
 package sim_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,29 +12,51 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/sim"
 )
 
-// budget is how many cluster-hours the simulator may take to catch a bug.
-const budget = 20
+// seeded is a bug with what must catch it: each of the checkers within budget
+// cluster-hours, a seed each, from seed 0 on.
+type seeded struct {
+	bug      bug.Bug
+	budget   uint64
+	checkers []string
+}
 
+// TestSeededBugs proves that the checkers are not vacuous.
 func TestSeededBugs(t *testing.T) {
 	t.Cleanup(func() { bug.Set(bug.None) })
+	list := []seeded{
+		{bug.EqualDots, 5, []string{"equal dots", "strict quorum"}},
+		{bug.SkipFsyncWait, 40, []string{"lost write"}},
+		{bug.SuccessBelowW, 20, []string{"strict quorum"}},
+		{bug.ContextCoversUnseen, 10, []string{"context", "lost write"}},
+		{bug.GrowWithoutCopy, 40, []string{"strict quorum"}},
+	}
 	for _, b := range bug.All() {
-		t.Run(b.String(), func(t *testing.T) {
-			bug.Set(b)
-			caught := 0
-			first := ""
-			for seed := range uint64(budget) {
-				r := sim.Run(sim.NewPlan(seed, time.Hour), nil)
-				if r.Failed() {
-					caught++
-					if first == "" {
-						t.Logf("seed %d: %s: %v", seed, strings.Join(r.Checkers(), ", "), r.Violations[0])
-						first = "x"
-					} else {
-						t.Logf("seed %d: %s", seed, strings.Join(r.Checkers(), ", "))
-					}
-				}
-			}
-			t.Logf("caught in %d of %d", caught, budget)
+		if !slices.ContainsFunc(list, func(s seeded) bool { return s.bug == b }) {
+			t.Errorf("%v is not on the list", b)
+		}
+	}
+	for _, s := range list {
+		t.Run(s.bug.String(), func(t *testing.T) {
+			bug.Set(s.bug)
+			s.mustBeCaught(t)
 		})
 	}
+}
+
+func (s seeded) mustBeCaught(t *testing.T) {
+	missing := slices.Clone(s.checkers)
+	for seed := range s.budget {
+		r := sim.Run(sim.NewPlan(seed, time.Hour), nil)
+		missing = slices.DeleteFunc(missing, func(checker string) bool {
+			i := slices.IndexFunc(r.Violations, func(v sim.Violation) bool { return v.Checker == checker })
+			if i >= 0 {
+				t.Logf("seed %d: %v", seed, r.Violations[i])
+			}
+			return i >= 0
+		})
+		if len(missing) == 0 {
+			return
+		}
+	}
+	t.Errorf("%v was not caught by %s within %d cluster-hours", s.bug, strings.Join(missing, ", "), s.budget)
 }

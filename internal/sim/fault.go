@@ -79,12 +79,13 @@ func (k FaultKind) String() string {
 // fixed before the run begins, so that a failing run can be tried again
 // without some of them.
 type Fault struct {
-	At    time.Duration // when it begins
-	For   time.Duration // how long until it heals
-	Kind  FaultKind
-	Nodes uint32        // which nodes, as bits by their index; what they mean depends on the kind
-	Share float64       // of messages
-	By    time.Duration // how much: of delay, of skew
+	Number int           // its place in the seed's plan, which a shrunk plan keeps
+	At     time.Duration // when it begins
+	For    time.Duration // how long until it heals
+	Kind   FaultKind
+	Nodes  uint32        // which nodes, as bits by their index; what they mean depends on the kind
+	Share  float64       // of messages
+	By     time.Duration // how much: of delay, of skew
 	// Armed crashes wait for the next batch that one of the nodes commits, and
 	// strike around its fsync: what is lost at other times is seldom anything.
 	Armed bool
@@ -93,7 +94,7 @@ type Fault struct {
 
 // String returns the fault as failure reports show it.
 func (f Fault) String() string {
-	s := fmt.Sprintf("%-9s at %v", f.Kind, f.At.Round(time.Microsecond))
+	s := fmt.Sprintf("%2d %-9s at %v", f.Number, f.Kind, f.At.Round(time.Microsecond))
 	if f.For > 0 {
 		s += fmt.Sprintf(" for %v", f.For.Round(time.Microsecond))
 	}

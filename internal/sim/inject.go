@@ -44,7 +44,7 @@ func (w *world) strike(i int) {
 	w.armed = slices.DeleteFunc(w.armed, func(n int) bool { return n == i })
 	moved := w.inTransition()
 	met := w.inflict(i, f)
-	w.trace.printf(w.now, "fault %d: %v, met %v", i, f, met)
+	w.trace.printf(w.now, "fault %v, met %v", f, met)
 	if !met {
 		return
 	}
@@ -122,7 +122,7 @@ func (w *world) healFault(i int) {
 		return // everything has healed meanwhile
 	}
 	w.active = append(w.active[:at], w.active[at+1:]...)
-	w.trace.printf(w.now, "fault %d heals: %v", i, f.Kind)
+	w.trace.printf(w.now, "fault heals: %v", f)
 	w.setNetwork()
 	for _, p := range w.nodes {
 		if f.Nodes&(1<<p.index) == 0 || !p.exists {

@@ -91,7 +91,8 @@ func NewPlan(seed uint64, length time.Duration) *Plan {
 	return p
 }
 
-// Without returns the plan without some of its faults.
+// Without returns the plan without some of its faults. Nothing else of it
+// changes: the clients are busy when they were.
 func (p *Plan) Without(drop func(i int) bool) *Plan {
 	q := *p
 	q.Faults = nil
@@ -176,6 +177,9 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 		f.For = min(f.For, p.Length-f.At)
 	}
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
+	for i := range p.Faults {
+		p.Faults[i].Number = i
+	}
 }
 
 // drawGrowth lets nodes join, alone or several at once. A cluster that clients

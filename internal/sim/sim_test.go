@@ -2,51 +2,206 @@ package sim_test
 
 import (
 	"flag"
+	"fmt"
+	"io"
 	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/sim"
 )
 
+// The flags of this package's tests.
 var (
-	seedFlag  = flag.Uint64("sim.seed", 1, "the seed that TestSeed runs")
-	hoursFlag = flag.Int("sim.hours", 0, "the cluster-hours that TestHours runs; 0: a few")
-	traceFlag = flag.String("sim.trace", "", "the file that TestSeed writes its trace to")
+	seedFlag  = flag.Uint64("sim.seed", 1, "the seed that TestSeed runs, and the first one of TestHours")
+	onlyFlag  = flag.String("sim.only", "", "the numbers of the faults that TestSeed keeps, with commas in between; all if empty")
+	traceFlag = flag.String("sim.trace", "", "the file that TestSeed writes its trace to, for people to read")
+	hoursFlag = flag.Int("sim.hours", 0, "the cluster-hours that TestHours runs, one a seed; 0: a few")
 )
 
+const (
+	// defaultHours are what every test run affords, also with -race.
+	defaultHours = 24
+	// enoughHours are those in which everything that can go wrong must have.
+	enoughHours = 10
+	// shrinkTries bounds the runs that are spent on making a failure smaller.
+	shrinkTries = 150
+)
+
+// regressions are seeds that failed once, with what they found.
+func regressions() map[uint64]string {
+	return map[uint64]string{
+		12: "the context of a repeated Overwrite-delete covered what was written after its first execution",
+	}
+}
+
+// TestSeed replays one seed and says everything about it.
 func TestSeed(t *testing.T) {
-	plan := sim.NewPlan(*seedFlag, time.Hour)
-	t.Log(plan)
-	var r *sim.Report
+	plan := only(t, sim.NewPlan(*seedFlag, time.Hour), *onlyFlag)
+	var text io.Writer
 	if *traceFlag != "" {
 		f, err := os.Create(*traceFlag)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
-		r = sim.Run(plan, f)
-	} else {
-		r = sim.Run(plan, nil)
+		t.Cleanup(func() {
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		text = f
 	}
-	t.Logf("trace %016x\n%v", r.TraceHash, &r.Stats)
-	for _, v := range r.Violations {
-		t.Error(v)
+	r := sim.Run(plan, text)
+	t.Logf("%v\ntrace %016x\n%v", plan, r.TraceHash, &r.Stats)
+	check(t, r)
+}
+
+// only returns the plan with those of its faults that are listed.
+func only(t *testing.T, plan *sim.Plan, list string) *sim.Plan {
+	t.Helper()
+	if list == "" {
+		return plan
+	}
+	var keep []int
+	for part := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil {
+			t.Fatalf("-sim.only: %v; use numbers of faults with commas in between, such as 3,17", err)
+		}
+		keep = append(keep, n)
+	}
+	return plan.Without(func(i int) bool { return !slices.Contains(keep, i) })
+}
+
+// TestRegressions replays the seeds that failed once.
+func TestRegressions(t *testing.T) {
+	for seed, what := range regressions() {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			t.Log(what)
+			check(t, sim.Run(sim.NewPlan(seed, time.Hour), nil))
+		})
 	}
 }
 
+// TestHours runs seed after seed, an hour each, on every core.
 func TestHours(t *testing.T) {
 	hours := *hoursFlag
 	if hours == 0 {
-		hours = 20
+		hours = defaultHours
 	}
+	began := time.Now() //nolint:forbidigo // how long it took on a real clock is reported, and decides nothing
+	reports := runAll(hours)
 	var total sim.Stats
-	for seed := range uint64(hours) {
-		r := sim.Run(sim.NewPlan(*seedFlag+seed, time.Hour), nil)
+	for _, r := range reports {
 		total.Add(&r.Stats)
-		for _, v := range r.Violations {
-			t.Errorf("seed %d: %v", *seedFlag+seed, v)
+		if r.Failed() && !t.Failed() {
+			check(t, r)
 		}
 	}
-	t.Logf("%v", &total)
+	took := time.Since(began) //nolint:forbidigo // as above
+	t.Logf("\n%v  %-12s %v, %.1f cluster-hours a second on %d cores", &total, "real time", took.Round(time.Millisecond), total.Hours()/took.Seconds(), runtime.GOMAXPROCS(0))
+	if hours >= enoughHours {
+		checkVacuity(t, &total)
+	}
+}
+
+func runAll(hours int) []*sim.Report {
+	reports := make([]*sim.Report, hours)
+	var wg sync.WaitGroup
+	for worker := range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := worker; i < hours; i += runtime.GOMAXPROCS(0) {
+				reports[i] = sim.Run(sim.NewPlan(*seedFlag+uint64(i), time.Hour), nil)
+			}
+		})
+	}
+	wg.Wait()
+	return reports
+}
+
+// check reports a run that failed: its seed, what broke, the fewest faults
+// that break it, and the commands that replay it.
+func check(t *testing.T, r *sim.Report) {
+	t.Helper()
+	if !r.Failed() {
+		return
+	}
+	checker := r.Checkers()[0]
+	shrunk := sim.Shrink(r.Plan, shrinkTries, func(p *sim.Plan) bool {
+		return slices.Contains(sim.Run(p, nil).Checkers(), checker)
+	})
+	var b strings.Builder
+	fmt.Fprintf(&b, "%v\n", r.Plan)
+	for _, v := range r.Violations {
+		fmt.Fprintf(&b, "  %v\n", v)
+	}
+	fmt.Fprintf(&b, "  %d of its %d faults are enough for [%s]:\n", len(shrunk.Faults), len(r.Plan.Faults), checker)
+	numbers := make([]string, 0, len(shrunk.Faults))
+	for _, f := range shrunk.Faults {
+		fmt.Fprintf(&b, "    %v\n", f)
+		numbers = append(numbers, strconv.Itoa(f.Number))
+	}
+	fmt.Fprintf(&b, "  replay: make sim SEED=%d\n", r.Plan.Seed)
+	if len(numbers) > 0 {
+		fmt.Fprintf(&b, "  those:  go test ./internal/sim -run TestSeed -v -sim.seed=%d -sim.only=%s -sim.trace=trace.txt\n", r.Plan.Seed, strings.Join(numbers, ","))
+	}
+	t.Error(b.String())
+}
+
+// checkVacuity fails where nothing has happened of something that must have.
+func checkVacuity(t *testing.T, s *sim.Stats) {
+	t.Helper()
+	must := map[string]uint64{
+		"gets": s.Operations[core.OpGet], "puts": s.Operations[core.OpPut], "deletes": s.Operations[core.OpDelete],
+		"blind puts": s.Blind, "writes with a read's context": s.ByRead, "writes with a write's context": s.ByPut,
+		"overwrites": s.Overwrites, "retries": s.Retries, "gets with siblings": s.Siblings,
+		"writes minted more than once": s.MintedTwice, "lost replies": s.RepliesLost,
+		"restarts": s.Restarts, "transitions": s.Transitions, "nodes that joined": s.Joined,
+		"growths under faults": s.GrowthUnderFault, "faults in transitions": s.FaultsInTransition,
+		"crashes": s.Disk.Crashes, "dropped unsynced batches": s.Disk.Dropped, "kept unsynced batches": s.Disk.Survived,
+		"torn tails": s.Disk.Torn, "lost messages": s.Network.Lost, "cut messages": s.Network.Cut,
+		"duplicated messages": s.Network.Duplicated, "delayed messages": s.Network.Delayed,
+		"refused messages": s.Network.Refused, "messages to the dead": s.Network.ToTheDead,
+	}
+	for _, outcome := range []string{"get ok", "get not_found", "put ok", "put quorum unknown", "put timeout unknown", "put stopped not_written", "delete ok"} {
+		must[outcome] = s.Results[outcome]
+	}
+	for k, n := range s.Faults {
+		must["faults of the kind "+sim.FaultKind(k).String()] = n
+	}
+	for what, n := range must {
+		if n == 0 {
+			t.Errorf("%.0f cluster-hours had no %s", s.Hours(), what)
+		}
+	}
+	if perHour := float64(s.Total()) / s.Hours(); perHour < 2000 {
+		t.Errorf("%.0f operations a cluster-hour; at least 2000 are needed", perHour)
+	}
+	if perHour := float64(s.FaultTotal()) / s.Hours(); perHour < 20 {
+		t.Errorf("%.0f faults a cluster-hour; at least 20 are needed", perHour)
+	}
+}
+
+// TestTraceHash runs seeds twice: the same seed gives the same trace, to the
+// byte, and another one gives another.
+func TestTraceHash(t *testing.T) {
+	seen := make(map[uint64]uint64)
+	for seed := range uint64(4) {
+		a := sim.Run(sim.NewPlan(seed, 20*time.Minute), nil)
+		b := sim.Run(sim.NewPlan(seed, 20*time.Minute), io.Discard)
+		if a.TraceHash != b.TraceHash || a.Steps != b.Steps {
+			t.Errorf("seed %d: %d steps with the trace %016x, then %d with %016x", seed, a.Steps, a.TraceHash, b.Steps, b.TraceHash)
+		}
+		if other, ok := seen[a.TraceHash]; ok {
+			t.Errorf("seeds %d and %d have the same trace", other, seed)
+		}
+		seen[a.TraceHash] = seed
+	}
 }
