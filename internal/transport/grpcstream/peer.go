@@ -111,8 +111,12 @@ func (p *peer) fail(envelopes []core.Envelope) {
 // time to.
 func (p *peer) connected() bool {
 	pauses := p.t.pauses.now()
+	if p.link != nil && p.link.pauses != pauses {
+		p.drop()
+		p.lasted() // it is not the peer's fault
+	}
 	if p.link != nil {
-		if p.link.whole() && p.link.pauses == pauses {
+		if p.link.whole() {
 			return true
 		}
 		p.drop()
@@ -139,11 +143,15 @@ func (p *peer) drop() {
 	if time.Since(l.born) < retry().Max {
 		p.backOff()
 	} else {
-		p.attempts, p.next = 0, time.Time{}
+		p.lasted()
 	}
 	p.t.logger.Debug("the connection to a peer has ended", "addr", p.addr, "error", err)
 }
 
+// lasted lets the next attempt be made at once.
+func (p *peer) lasted() { p.attempts, p.next = 0, time.Time{} }
+
+// backOff puts off the next attempt.
 func (p *peer) backOff() {
 	p.attempts++
 	pause, _ := retry().Delay(p.attempts, p.rng)

@@ -1,0 +1,432 @@
+package grpcstream
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+
+	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/transport/outbox"
+	"github.com/dynamo-kv/dynamo/internal/transport/wire"
+)
+
+// sink keeps what a transport hands over.
+type sink struct{ delivered, failed chan *core.Envelope }
+
+func newSink() *sink {
+	return &sink{make(chan *core.Envelope, 2*outbox.MaxEnvelopes), make(chan *core.Envelope, 2*outbox.MaxEnvelopes)}
+}
+
+func (s *sink) Deliver(e *core.Envelope)    { s.delivered <- e }
+func (s *sink) SendFailed(e *core.Envelope) { s.failed <- e }
+
+// clock is a Mono that tests move on.
+type clock struct{ now atomic.Int64 }
+
+func (c *clock) mono() time.Duration { return time.Duration(c.now.Load()) }
+
+func (c *clock) pass(d time.Duration) { c.now.Add(int64(d)) }
+
+type testNode struct {
+	*Transport
+	*sink
+	*clock
+	addr string
+}
+
+// start returns a node that listens. The test's end closes it.
+func start(t *testing.T, change func(*Options)) *testNode {
+	t.Helper()
+	n := &testNode{sink: newSink(), clock: new(clock)}
+	o := Options{Self: "n1", Handler: n.sink, Mono: n.clock.mono}
+	change(&o)
+	var err error
+	if n.Transport, err = New(o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	n.addr = serve(t, n.Transport, "")
+	return n
+}
+
+func plain(*Options) {}
+
+func (n *testNode) request(req uint64) *core.Envelope {
+	return &core.Envelope{
+		From: "n1", To: "n2", Req: core.ReqID(req), Deadline: n.clock.mono() + id.MaxMessageAge,
+		Msg: &core.Read{Key: []byte("k")},
+	}
+}
+
+func (n *testNode) send(t *testing.T, addr string, req uint64) {
+	t.Helper()
+	if !n.Send(addr, n.request(req)) {
+		t.Fatalf("envelope %d is not accepted", req)
+	}
+}
+
+func receive[T any](t *testing.T, what string, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%s: nothing after 30 seconds", what)
+		panic("unreachable")
+	}
+}
+
+func TestNewChecksItsOptions(t *testing.T) {
+	good := Options{Self: "n1", Handler: newSink(), Mono: new(clock).mono}
+	for name, breaks := range map[string]func(*Options){
+		"self":    func(o *Options) { o.Self = "a~b" },
+		"handler": func(o *Options) { o.Handler = nil },
+		"mono":    func(o *Options) { o.Mono = nil },
+	} {
+		o := good
+		breaks(&o)
+		if _, err := New(o); err == nil {
+			t.Errorf("%s is wrong, and New takes it", name)
+		}
+	}
+}
+
+// A node that accepts connections and says nothing, as a stopped process
+// does, costs an outbox. What waits for it was never sent, and comes back.
+func TestSilentPeer(t *testing.T) {
+	a, c := start(t, plain), start(t, plain)
+	ln := listen(t, "")
+	accepted := make(chan net.Conn, 10)
+	go func() {
+		defer close(accepted)
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- conn
+		}
+	}()
+	addr := ln.Addr().String()
+	for req := range uint64(outbox.MaxEnvelopes) {
+		a.send(t, addr, req)
+	}
+	if a.Send(addr, a.request(0)) {
+		t.Error("the outbox of a silent peer is not bounded")
+	}
+	a.send(t, c.addr, 1)
+	receive(t, "the other peer", c.delivered)
+
+	conn := receive(t, "a connection", accepted)
+	if len(a.failed) > 0 {
+		t.Errorf("%d requests have come back already", len(a.failed))
+	}
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	for range outbox.MaxEnvelopes {
+		receive(t, "what comes back", a.failed)
+	}
+	if s := a.Stats(); s.Sent.Envelopes != 1 || s.Failed != outbox.MaxEnvelopes {
+		t.Errorf("the stats count %+v", s)
+	}
+}
+
+// Close does not wait for a peer that is silent.
+func TestCloseWhileConnecting(t *testing.T) {
+	a := start(t, plain)
+	ln := listen(t, "")
+	defer func() { _ = ln.Close() }()
+	a.send(t, ln.Addr().String(), 1)
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	began := time.Now()
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took >= connectTimeout {
+		t.Errorf("Close took %s", took)
+	}
+	if len(a.failed) != 1 {
+		t.Errorf("%d requests have come back, want 1", len(a.failed))
+	}
+}
+
+func TestPauses(t *testing.T) {
+	var c clock
+	p := newPauses(c.mono)
+	for _, step := range []struct {
+		pass time.Duration
+		want uint64
+	}{
+		{0, 0}, {beatEvery, 0},
+		{silence, 0},
+		{silence + 1, 1},
+		{0, 1},
+		{-time.Hour, 1}, // a clock that goes back is no pause, nor is its return
+		{time.Hour, 1},
+		{core.Never / 4, 2},
+	} {
+		c.pass(step.pass)
+		if got := p.now(); got != step.want {
+			t.Errorf("%d pauses after another %s, want %d", got, step.pass, step.want)
+		}
+	}
+}
+
+// A node that stood still for longer than silence takes nothing from streams
+// of before: nobody knows how old it is. Its peers connect again.
+func TestStoppedReceiver(t *testing.T) {
+	a, b := start(t, plain), start(t, plain)
+	a.send(t, b.addr, 1)
+	receive(t, "before", b.delivered)
+	b.pass(silence + 1)
+	a.send(t, b.addr, 2)
+	var e *core.Envelope
+	for req := uint64(3); e == nil; req++ {
+		a.send(t, b.addr, req)
+		e = soon(b.delivered)
+	}
+	if e.Req == 2 {
+		t.Error("an envelope over a stream of before the pause is delivered")
+	}
+}
+
+// soon returns what comes within a short time, or nil.
+func soon(c <-chan *core.Envelope) *core.Envelope {
+	select {
+	case e := <-c:
+		return e
+	case <-time.After(20 * time.Millisecond):
+		return nil
+	}
+}
+
+// A node that stood still sends nothing over its connections of before.
+func TestStoppedSender(t *testing.T) {
+	a, b := start(t, plain), start(t, plain)
+	a.send(t, b.addr, 1)
+	receive(t, "before", b.delivered)
+	before := a.peer(b.addr).link
+	a.pass(silence + 1)
+	a.send(t, b.addr, 2)
+	if e := receive(t, "after", b.delivered); e.Req != 2 {
+		t.Errorf("envelope %d arrives, want 2", e.Req)
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	if before.whole() {
+		t.Error("the connection of before the pause still stands")
+	}
+}
+
+func (t *Transport) peer(addr string) *peer {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.peers[addr]
+}
+
+// An address that is not used any more is forgotten, unless something waits.
+func TestRetire(t *testing.T) {
+	a, b := start(t, plain), start(t, plain)
+	a.send(t, b.addr, 1)
+	receive(t, "the first", b.delivered)
+	old := a.peer(b.addr)
+	if !a.retire(old) || a.peer(b.addr) != nil {
+		t.Fatal("an idle peer is not forgotten")
+	}
+	a.send(t, b.addr, 2)
+	receive(t, "the second", b.delivered)
+	if a.peer(b.addr) == old {
+		t.Error("the peer that was forgotten has come back")
+	}
+
+	waiting := newPeer(a.Transport, "127.0.0.1:1")
+	if !waiting.queue.Put(a.request(3)) || a.retire(waiting) {
+		t.Error("a peer is forgotten that something waits for")
+	}
+}
+
+func TestPeersAreBounded(t *testing.T) {
+	a, b := start(t, plain), start(t, plain)
+	a.send(t, b.addr, 1)
+	receive(t, "the first", b.delivered)
+	a.mu.Lock()
+	for i := range maxPeers - 1 {
+		a.peers[strconv.Itoa(i)] = newPeer(a.Transport, "")
+	}
+	a.mu.Unlock()
+	if a.Send("127.0.0.1:1", a.request(2)) {
+		t.Errorf("one more than %d addresses is accepted", maxPeers)
+	}
+	a.send(t, b.addr, 3)
+	receive(t, "a peer that is known", b.delivered)
+}
+
+// The pauses between attempts grow from 50 ms to a second and start over once
+// a connection has lasted.
+func TestBackOff(t *testing.T) {
+	p := newPeer(start(t, plain).Transport, "")
+	for _, want := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {
+		before := time.Now()
+		p.backOff()
+		if got, want := p.next.Sub(before), want*time.Millisecond; got < want*7/10 || got > want*13/10 {
+			t.Errorf("a pause of %s, want about %s", got, want)
+		}
+	}
+	for range 1000 {
+		p.backOff()
+	}
+	if p.next.After(time.Now().Add(time.Second)) {
+		t.Error("a pause above one second")
+	}
+}
+
+// oddPeer is a server that does not keep to the protocol.
+type oddPeer struct {
+	dynamov1.UnimplementedPeerServer
+	says [][]byte
+}
+
+func (o *oddPeer) Stream(stream grpc.BidiStreamingServer[dynamov1.Batch, dynamov1.Batch]) error {
+	for _, b := range o.says {
+		if err := stream.SendMsg(&message{buffer: mem.SliceBuffer(b)}); err != nil {
+			return err
+		}
+	}
+	<-stream.Context().Done()
+	return nil
+}
+
+// Peers that answer with something else than a hello get nothing.
+func TestOddPeers(t *testing.T) {
+	hello := wire.EncodeHello("n2")
+	for name, c := range map[string]struct {
+		says [][]byte
+		sent bool // something may be sent before it is found out
+	}{
+		"garbage":         {says: [][]byte{[]byte("hello")}},
+		"no name":         {says: [][]byte{nil}},
+		"a huge hello":    {says: [][]byte{make([]byte, maxHelloBytes+1)}},
+		"two hellos":      {says: [][]byte{hello, hello}, sent: true},
+		"no such service": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := grpc.NewServer(grpc.ForceServerCodecV2(codec{}))
+			defer server.Stop()
+			if c.says != nil {
+				dynamov1.RegisterPeerServer(server, &oddPeer{says: c.says})
+			}
+			ln := listen(t, "")
+			served := make(chan error, 1)
+			go func() { served <- server.Serve(ln) }()
+			a := start(t, plain)
+			for req := uint64(1); a.Stats().Failed == 0; req++ {
+				a.send(t, ln.Addr().String(), req)
+				soon(a.failed)
+			}
+			if !c.sent && a.Stats().Sent.Envelopes > 0 {
+				t.Error("envelopes were sent to it")
+			}
+			server.Stop()
+			if err := receive(t, "the server", served); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The bytes on the wire are plain protobuf: a client that was generated from
+// peer.proto, without any of our encoding, is understood.
+func TestPlainProtobufClient(t *testing.T) {
+	b := start(t, plain)
+	conn, err := grpc.NewClient(b.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	stream, err := dynamov1.NewPeerClient(conn).Stream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello, err := stream.Recv()
+	if err != nil || hello.From != "n1" {
+		t.Fatalf("the hello is %v: %v", hello, err)
+	}
+	read := &dynamov1.Envelope{
+		Req: 9, Remaining: 1000, Message: &dynamov1.Envelope_Read{Read: &dynamov1.Read{Key: []byte("k")}},
+	}
+	if err := stream.Send(&dynamov1.Batch{From: "x", Envelopes: []*dynamov1.Envelope{read}}); err != nil {
+		t.Fatal(err)
+	}
+	if e := receive(t, "the read", b.delivered); e.From != "x" || e.Req != 9 {
+		t.Errorf("the envelope %+v arrives", e)
+	}
+	if err := stream.Send(&dynamov1.Batch{From: "x", Envelopes: []*dynamov1.Envelope{{}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a malformed message is answered with %v", err)
+	}
+}
+
+// certificate returns a certificate for 127.0.0.1 that signs itself.
+func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(parsed)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
+
+func TestTLS(t *testing.T) {
+	cert, pool := certificate(t)
+	secure := func(o *Options) {
+		o.ServeCredentials = credentials.NewServerTLSFromCert(&cert)
+		o.DialCredentials = credentials.NewClientTLSFromCert(pool, "")
+	}
+	a, b, plainText := start(t, secure), start(t, secure), start(t, plain)
+	a.send(t, b.addr, 1)
+	receive(t, "over TLS", b.delivered)
+	plainText.send(t, b.addr, 2)
+	receive(t, "plain text to a node with TLS", plainText.failed)
+	a.send(t, plainText.addr, 3)
+	receive(t, "TLS to a node without", a.failed)
+}
