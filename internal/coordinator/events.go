@@ -109,6 +109,7 @@ func (c *Coordinator) Durable(now core.Now, n uint64, out *core.Out) {
 		w := c.waits[i]
 		if s := c.slot(w.req); s != nil && s.local == asked && s.localFlush == w.flush {
 			s.local = done
+			c.mergeOwn(s)
 			c.settle(now, s, out)
 		}
 	}

@@ -23,8 +23,9 @@ func (c *Coordinator) startRead(now core.Now, s *slot, out *core.Out) {
 	c.rank(s.peers)
 	if l.Owns(c.config.Self, s.partition) {
 		set, flush := c.local.Read(s.key, out)
-		c.merge(s, set)
+		s.own = set
 		c.awaitLocal(s, flush)
+		c.mergeOwn(s)
 	}
 	c.askMissing(now, s, out)
 	c.setHedge(now, s)
@@ -117,6 +118,16 @@ func (c *Coordinator) merge(s *slot, set version.Siblings) bool {
 	}
 	s.merged = merged
 	return true
+}
+
+// mergeOwn adds this node's own answer once it is durable: what a crash may
+// still take away must not be shown, though others make up the quorum
+// (scenario lost-observed-read).
+func (c *Coordinator) mergeOwn(s *slot) {
+	if s.stage == reading && s.local == done {
+		c.merge(s, s.own)
+		s.own = version.Siblings{}
+	}
 }
 
 // settleRead answers once R owners have answered, or cannot any more.

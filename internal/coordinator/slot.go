@@ -50,6 +50,7 @@ type slot struct {
 	// A read.
 	layout ring.Name        // that it counts answers in
 	merged version.Siblings // over the answers so far
+	own    version.Siblings // this node's own answer, until it is durable
 	hedge  time.Duration    // when the next peer is asked as well; core.Never: not
 
 	// A write that has been minted.
