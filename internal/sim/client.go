@@ -293,6 +293,7 @@ func (w *world) answer(p *process, r *core.Reply) {
 		return
 	}
 	a.answered = true
+	w.checkDurable(p, a.op, &r.Result)
 	if !w.healing && w.clientRng.IntN(100) == 0 { // the connection breaks
 		w.report.Stats.RepliesLost++
 		return

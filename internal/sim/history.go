@@ -169,6 +169,7 @@ func (h *history) stored(p *process, dataKey, value []byte) {
 		h.w.fail("phantom", "%v stores the key %q, which nobody wrote", p.id, core.ClientKey(dataKey))
 		return
 	}
+	p.unsynced = append(p.unsynced, unsynced{batch: p.disk.Last() + 1, key: k.index, clock: set.Clock})
 	for i := range set.Versions {
 		v := &set.Versions[i]
 		if at, ok := k.byDot[v.Dot]; ok {
@@ -176,6 +177,13 @@ func (h *history) stored(p *process, dataKey, value []byte) {
 		} else {
 			h.minted(p, k, &set, v)
 		}
+	}
+}
+
+// removed notes that a step has removed a record.
+func (h *history) removed(p *process, dataKey []byte) {
+	if k := h.byKey[string(core.ClientKey(dataKey))]; k != nil {
+		p.unsynced = append(p.unsynced, unsynced{batch: p.disk.Last() + 1, key: k.index})
 	}
 }
 

@@ -223,7 +223,9 @@ func (w *world) inspect(p *process, l *loop, now core.Now, before *lengths) {
 		return
 	}
 	for _, wr := range out.Writes[before.writes:] {
-		if !wr.Delete {
+		if wr.Delete {
+			w.history.removed(p, wr.Key)
+		} else {
 			w.history.stored(p, wr.Key, wr.Value)
 		}
 	}
@@ -349,6 +351,7 @@ func (w *world) fsyncTime(p *process) time.Duration {
 func (w *world) synced(p *process, number uint64) {
 	p.syncing = false
 	p.disk.Sync(number)
+	p.noteSynced()
 	for i := -1; i < len(p.shards); i++ {
 		index := i
 		if i < 0 {

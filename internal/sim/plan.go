@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -202,13 +203,18 @@ func (p *Plan) drawGrowth(rng *rand.Rand) {
 	}
 }
 
-// addFault adds a fault; one that waits for a commit often meets slow disks,
-// which have more to lose.
+// addFault adds a fault. One that waits for a commit often meets slow disks,
+// which have more to lose, and a network that keeps others from having it.
 func (p *Plan) addFault(rng *rand.Rand, f Fault) {
 	if f.Armed && rng.IntN(3) > 0 {
 		slow := Fault{At: f.At - drawTime(rng, time.Second), Kind: SlowDisk, Nodes: f.Nodes, By: pick(rng, 10*time.Millisecond, 100*time.Millisecond, time.Second)}
 		slow.For = f.At - slow.At + armedFor
 		p.Faults = append(p.Faults, slow)
+		if rng.IntN(2) == 0 {
+			loss := slow
+			loss.Kind, loss.Nodes, loss.By, loss.Share = Loss, 0, 0, pick(rng, 0.3, 0.6)
+			p.Faults = append(p.Faults, loss)
+		}
 	}
 	p.Faults = append(p.Faults, f)
 }
@@ -261,7 +267,11 @@ func (p *Plan) drawBursts(rng *rand.Rand) {
 	}
 	for _, f := range p.Faults {
 		at := max(0, f.At-drawTime(rng, 2*time.Second))
-		p.Bursts = append(p.Bursts, p.drawBurst(rng, at, time.Second+drawTime(rng, min(f.For, 6*time.Second)+3*time.Second)))
+		b := p.drawBurst(rng, at, time.Second+drawTime(rng, min(f.For, 6*time.Second)+3*time.Second))
+		if f.Armed {
+			b.Node = bits.TrailingZeros32(f.Nodes)
+		}
+		p.Bursts = append(p.Bursts, b)
 	}
 	for range max(1, int(p.Length*burstsPerHour/time.Hour)) {
 		p.Bursts = append(p.Bursts, p.drawBurst(rng, drawTime(rng, p.Length), drawTime(rng, 3*time.Second)))

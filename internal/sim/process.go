@@ -8,6 +8,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
+	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
 // controlLoop is the index of Control's loop.
@@ -36,6 +37,8 @@ type process struct {
 	stalled      time.Duration // when the latest stall ended: deadlines meanwhile were missed
 	slowDisk     time.Duration // most that an fsync takes longer
 	syncing      bool
+	unsynced     []unsynced      // oldest first
+	durable      []version.Clock // by key index: what the disk holds for good
 	starts       int
 	start        uint64 // the nonce of the latest
 	joined       bool   // it has come to the cluster
@@ -78,6 +81,7 @@ func (w *world) wall(p *process) time.Duration { return epoch + w.now + p.skew }
 // start runs a process on the disk of p, which survives from earlier ones.
 func (w *world) start(p *process) {
 	p.disk.Recover()
+	w.noteRecovered(p)
 	p.up, p.exists, p.syncing = true, true, false
 	p.gen++
 	p.starts++
@@ -139,6 +143,7 @@ func (w *world) crash(p *process) {
 func (w *world) stop(p *process) {
 	w.trace.printf(w.now, "%v stops", p.id)
 	p.disk.Sync(p.disk.Last())
+	p.noteSynced()
 	w.end(p)
 }
 

@@ -1,0 +1,77 @@
+package sim
+
+import (
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/replica"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// unsynced is a record that a process has written and its disk may still
+// lose: the key's clock once the batch is durable.
+type unsynced struct {
+	batch uint64
+	key   int
+	clock version.Clock
+}
+
+// noteSynced moves what the disk has synced to what is durable.
+func (p *process) noteSynced() {
+	n := 0
+	for n < len(p.unsynced) && p.unsynced[n].batch <= p.disk.Synced() {
+		u := &p.unsynced[n]
+		p.durable[u.key] = u.clock
+		n++
+	}
+	p.unsynced = p.unsynced[n:]
+}
+
+// noteRecovered reads what the disk still holds after a crash.
+func (w *world) noteRecovered(p *process) {
+	p.unsynced = nil
+	p.durable = make([]version.Clock, len(w.history.keys))
+	for _, row := range w.rows(p) {
+		k := w.history.byKey[string(core.ClientKey(row.key))]
+		if set, err := replica.StoredSet(row.value); err == nil && k != nil {
+			p.durable[k.index] = set.Clock
+		}
+	}
+}
+
+// durableAt counts the nodes whose disks hold a dot for good, or what has
+// replaced it.
+func (w *world) durableAt(k *keyHistory, d version.Dot) (nodes int) {
+	for _, p := range w.nodes {
+		if p.exists && p.durable[k.index].Covers(d) {
+			nodes++
+		}
+	}
+	return nodes
+}
+
+// checkDurable holds an answer, as it leaves the node, to what the disks hold
+// for good: a get shows only what no crash takes back, and a write is
+// acknowledged when W distinct nodes have it.
+func (w *world) checkDurable(p *process, o *operation, r *core.Result) {
+	k := o.key
+	if o.write == nil {
+		for i := range r.Set.Versions {
+			if d := r.Set.Versions[i].Dot; w.durableAt(k, d) == 0 {
+				w.fail("durable", "%v answers a get of %s with %v, which a crash may still take back", p.id, k.key, d)
+			}
+		}
+		return
+	}
+	if r.Outcome != core.Written {
+		return
+	}
+	need := o.write.required
+	for _, l := range p.view.Layouts.Live {
+		need = min(need, l.OwnerCount())
+	}
+	for _, i := range o.write.mints {
+		if d := k.mints[i].dot; r.Context.Covers(d) && w.durableAt(k, d) < need {
+			w.fail("durable", "%v acknowledges write %d to %s when %v is durable at %d nodes; W is %d",
+				p.id, o.write.number, k.key, d, w.durableAt(k, d), need)
+		}
+	}
+}
