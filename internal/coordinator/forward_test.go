@@ -1,0 +1,223 @@
+package coordinator
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// forward hands the coordinator a forwarded write of node e.
+func (b *bench) forward(m core.Forward, attempt uint32) {
+	b.forwardStale(m, attempt, false)
+}
+
+func (b *bench) forwardStale(m core.Forward, attempt uint32, stale bool) {
+	m.Attempt = attempt
+	l := b.Coordinator.view.ReadLayout()
+	b.Forward(b.now, &core.Envelope{
+		From: "e", To: b.config.Self, Req: 42, Partition: l.Partition(m.Key),
+		Stamp: b.Coordinator.view.Stamp(), Deadline: b.now.Mono + 300*ms, Msg: &m,
+	}, stale, &b.out)
+	b.collect()
+}
+
+func (b *bench) forwardOf(owned bool) core.Forward {
+	return core.Forward{
+		Start: 1, Limit: b.now.Wall + forwardLimit, Timeout: time.Second,
+		Op: core.OpPut, Key: b.key(owned), Value: []byte("v"), Options: core.Options{WriteID: version.WriteID{7}},
+	}
+}
+
+func TestNonOwnerForwardsToAnOwner(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r := b.put(false)
+	b.submit(r)
+	if len(b.sent) != 1 {
+		t.Fatalf("sent to %v, want one owner", b.targets())
+	}
+	e := b.take(b.sent[0].To)
+	m := e.Msg.(*core.Forward)
+	if m.Options.WriteID != r.Options.WriteID || m.Start != 1 || e.Deadline != b.now.Mono+300*ms {
+		t.Errorf("forwarded %+v, deadline %v", m, e.Deadline)
+	}
+	b.answer(e, &core.Forwarded{Result: core.Result{Code: core.CodeOK, Outcome: core.Written, Acknowledged: 2, Required: 2}})
+	if got := b.result(); got.Outcome != core.Written {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestForwardMovesOnAtOnceWhenItWasNotSent(t *testing.T) {
+	b := newBench(t, "f", 6)
+	b.submit(b.put(false))
+	asked := map[id.Node]bool{}
+	for range 3 {
+		e := b.take(b.sent[0].To)
+		if asked[e.To] {
+			t.Fatalf("asked %s twice", e.To)
+		}
+		asked[e.To] = true
+		b.refuse(e)
+	}
+	if got := b.result(); got.Code != core.CodeQuorum || got.Outcome != core.NotWritten || got.Required != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestForwardUnansweredIsUnknown(t *testing.T) {
+	b := newBench(t, "f", 6)
+	b.submit(b.put(false))
+	first := b.take(b.sent[0].To)
+	b.pass(300 * ms)
+	second := b.take(b.sent[0].To)
+	if second.To == first.To || second.Msg.(*core.Forward).Options != first.Msg.(*core.Forward).Options {
+		t.Errorf("second try: %s with %+v", second.To, second.Msg)
+	}
+	b.answer(second, &core.Forwarded{Result: core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: 2}})
+	if got := b.result(); got.Outcome != core.Unknown {
+		t.Errorf("the first owner may have executed it, yet: %+v", got)
+	}
+}
+
+func TestForwardAnsweredLateIsTaken(t *testing.T) {
+	b := newBench(t, "f", 6)
+	b.submit(b.put(false))
+	first := b.take(b.sent[0].To)
+	b.pass(400 * ms)
+	b.answer(first, &core.Forwarded{Result: core.Result{Code: core.CodeOK, Outcome: core.Written}})
+	if got := b.result(); got.Outcome != core.Written {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestOverwriteIsForwardedToTheFirstOwner(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r := b.put(false)
+	r.Options.Overwrite = true
+	l := b.Coordinator.view.ReadLayout()
+	owners := l.Owners(l.Partition(r.Key))
+	v := *b.Coordinator.view
+	v.Peers = nil
+	for _, m := range l.Members() {
+		if m.ID != "f" {
+			v.Peers = append(v.Peers, core.Peer{ID: m.ID, Start: 1, Status: core.Alive})
+		}
+	}
+	for i := range v.Peers { // the last owner is known to be fast
+		if v.Peers[i].ID == owners[2] {
+			v.Peers[i].P95 = ms
+		}
+	}
+	b.SetView(b.now, &v, &b.out)
+	b.submit(r)
+	b.take(owners[0])
+	r = b.put(false)
+	b.submit(r)
+	b.take(owners[2])
+}
+
+func TestForwardIsExecutedOnce(t *testing.T) {
+	b := newBench(t, "a", 3)
+	m := b.forwardOf(true)
+	b.forward(m, 1)
+	b.forward(m, 1) // a duplicate while it is under way
+	b.forward(m, 2)
+	b.flush()
+	apply := b.take("b")
+	if n := len(apply.Msg.(*core.Apply).Set.Versions); n != 1 {
+		t.Fatalf("minted %d times", n)
+	}
+	b.answer(apply, &core.Applied{})
+	if r := b.take("e").Msg.(*core.Forwarded).Result; r.Outcome != core.Written {
+		t.Errorf("%+v", r)
+	}
+	b.forward(m, 2) // afterwards it gets the same answer
+	if r := b.take("e").Msg.(*core.Forwarded).Result; r.Outcome != core.Written {
+		t.Errorf("%+v", r)
+	}
+	if set, _ := b.replica.Read(m.Key, &b.out); len(set.Versions) != 1 {
+		t.Errorf("%d versions stored", len(set.Versions))
+	}
+}
+
+// Scenario forward-twice: the value is deleted between a forward and its copy.
+func TestForwardCopyAfterADeleteBringsNothingBack(t *testing.T) {
+	b := newBench(t, "a", 3)
+	m := b.forwardOf(true)
+	b.forward(m, 1)
+	b.flush()
+	b.answer(b.take("b"), &core.Applied{})
+	seen := b.take("e").Msg.(*core.Forwarded).Result.Context
+	b.submit(core.Request{Op: core.OpDelete, Key: m.Key, Context: seen, HasContext: true, Options: core.Options{WriteID: version.WriteID{99}}})
+	b.flush()
+	b.forward(m, 1)
+	if set, _ := b.replica.Read(m.Key, &b.out); len(set.Live()) != 0 {
+		t.Error("the copy of the forward brought the value back")
+	}
+}
+
+func TestForwardIsRefusedAndThenNeverExecuted(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(b *bench, m *core.Forward)
+		stale  bool
+		want   core.Refusal
+	}{
+		{"to an earlier start", func(_ *bench, m *core.Forward) { m.Start = 2 }, false, core.RefusedStart},
+		{"past its limit", func(b *bench, m *core.Forward) { m.Limit = b.now.Wall - 1 }, false, core.RefusedExpired},
+		{"far in the future", func(b *bench, m *core.Forward) { m.Limit = b.now.Wall + time.Hour }, false, core.RefusedExpired},
+		{"stale", func(*bench, *core.Forward) {}, true, core.RefusedStale},
+		{"not owned", func(b *bench, m *core.Forward) { m.Key = b.key(false) }, false, core.RefusedNotOwner},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t, "a", 6)
+			m := b.forwardOf(true)
+			c.change(b, &m)
+			b.forwardStale(m, 3, c.stale)
+			if got := b.take("e").Msg.(*core.Refused).Why; got != c.want {
+				t.Fatalf("refused as %v, want %v", got, c.want)
+			}
+			b.forward(m, 3)
+			b.forward(m, 1)
+			if len(b.out.Writes) != 0 {
+				t.Error("a copy of a refused try was executed")
+			}
+		})
+	}
+}
+
+func TestRefusedForwardMayBeTriedAnew(t *testing.T) {
+	b := newBench(t, "a", 3)
+	m := b.forwardOf(true)
+	b.forwardStale(m, 1, true)
+	b.forward(m, 2)
+	if len(b.out.Writes) != 1 {
+		t.Error("the next try was not executed")
+	}
+}
+
+func TestForwardsAreForgottenAfterTheirLimit(t *testing.T) {
+	b := newBench(t, "a", 3)
+	b.forward(b.forwardOf(true), 1)
+	if len(b.forwards.entries) != 1 {
+		t.Fatal("not remembered")
+	}
+	b.now.Wall += forwardLimit + 1
+	m := b.forwardOf(true)
+	m.Options.WriteID = version.WriteID{8}
+	b.forward(m, 1)
+	if len(b.forwards.entries) != 1 || len(b.forwards.order) != 1 {
+		t.Errorf("%d forwards remembered", len(b.forwards.entries))
+	}
+	// A wall clock that goes back does not reopen the window.
+	b.now.Wall -= time.Minute
+	m = b.forwardOf(true)
+	m.Options.WriteID = version.WriteID{10}
+	b.forward(m, 1)
+	b.take("b")
+	if got := b.take("e"); got.Msg.(*core.Refused).Why != core.RefusedExpired {
+		t.Errorf("%+v", got.Msg)
+	}
+}
