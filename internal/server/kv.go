@@ -48,7 +48,7 @@ func (s *Server) parse(q *core.Request, r *http.Request) (timeout time.Duration,
 	if q.Key, err = parseKey(r.URL.EscapedPath()); err != nil {
 		return 0, nil, err
 	}
-	p, err := s.limits.parseQuery(q.Op, r.URL.RawQuery)
+	p, err := s.limits.parseQuery(r.URL.RawQuery)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -29,9 +29,10 @@ type Kind uint8
 
 // The kinds.
 const (
-	KindInvalid  Kind = iota + 1 // it says what cannot be, or contradicts itself
-	KindContext                  // its context is malformed or of another key
-	KindTooLarge                 // its value is larger than is accepted
+	KindInvalid    Kind = iota + 1 // it says what cannot be, or contradicts itself
+	KindContext                    // its context is malformed or of another key
+	KindTooLarge                   // its value is larger than is accepted
+	KindKeyTooLong                 // its key is longer than is accepted
 )
 
 // Refused is a request that was not accepted: nothing of it was done.
@@ -67,7 +68,7 @@ func (l Limits) Check(q *core.Request) error {
 			return err
 		}
 	}
-	return checkWrite(q)
+	return checkCausality(q)
 }
 
 // CheckKey says whether a key has a length that is allowed; its bytes are
@@ -77,7 +78,7 @@ func CheckKey(key []byte) error {
 		return invalidf("the key is empty; a key has 1 to %d bytes", id.MaxKeyBytes)
 	}
 	if len(key) > id.MaxKeyBytes {
-		return invalidf("the key has %d bytes; 1 to %d are allowed", len(key), id.MaxKeyBytes)
+		return &Refused{Kind: KindKeyTooLong, Message: fmt.Sprintf("the key has %d bytes; 1 to %d are allowed", len(key), id.MaxKeyBytes)}
 	}
 	return nil
 }
@@ -115,9 +116,11 @@ func ParseContext(token string, key []byte) (version.Clock, error) {
 	return BindContext(c, key)
 }
 
-// checkWrite says whether the causal options of a write fit together.
-func checkWrite(q *core.Request) error {
+// checkCausality says whether context, overwrite and operation fit together.
+func checkCausality(q *core.Request) error {
 	switch {
+	case q.Op == core.OpGet && q.Options.Overwrite:
+		return invalidf("overwrite is for writes; a read does not take it")
 	case q.HasContext && q.Options.Overwrite:
 		return invalidf("a context and overwrite together contradict each other: " +
 			"a context replaces what its holder has read, overwrite whatever is stored; give one of them")

@@ -46,10 +46,10 @@ type params struct {
 	timeout time.Duration
 }
 
-// parseQuery parses the query of a request for op. What it does not know is
+// parseQuery parses the query of a request. What it does not know is
 // an error: a misspelt parameter that is ignored would change what a write
 // means.
-func (l Limits) parseQuery(op core.Op, rawQuery string) (params, error) {
+func (l Limits) parseQuery(rawQuery string) (params, error) {
 	p := params{timeout: l.Timeout}
 	values, err := url.ParseQuery(rawQuery)
 	if err != nil {
@@ -64,7 +64,7 @@ func (l Limits) parseQuery(op core.Op, rawQuery string) (params, error) {
 		if len(given) > 1 {
 			return p, invalidf("the query parameter %s stands %d times; give it once", name, len(given))
 		}
-		if err := l.parseParam(&p, op, name, given[0]); err != nil {
+		if err := l.parseParam(&p, name, given[0]); err != nil {
 			return p, err
 		}
 	}
@@ -74,7 +74,7 @@ func (l Limits) parseQuery(op core.Op, rawQuery string) (params, error) {
 	return p, nil
 }
 
-func (l Limits) parseParam(p *params, op core.Op, name, value string) (err error) {
+func (l Limits) parseParam(p *params, name, value string) (err error) {
 	switch name {
 	case "r":
 		p.options.R, err = l.parseReplicas(name, value)
@@ -85,7 +85,7 @@ func (l Limits) parseParam(p *params, op core.Op, name, value string) (err error
 	case "quorum":
 		p.options.Quorum, err = parseQuorum(value)
 	case "overwrite":
-		p.options.Overwrite, err = parseOverwrite(op, value)
+		p.options.Overwrite, err = parseOverwrite(value)
 	}
 	return err
 }
@@ -116,10 +116,7 @@ func parseQuorum(value string) (core.Quorum, error) {
 	return 0, invalidf("quorum is %q; strict and sloppy are allowed", value)
 }
 
-func parseOverwrite(op core.Op, value string) (bool, error) {
-	if op == core.OpGet {
-		return false, invalidf("overwrite is for writes; a read does not take it")
-	}
+func parseOverwrite(value string) (bool, error) {
 	if value == "" { // ?overwrite
 		return true, nil
 	}

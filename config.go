@@ -1,0 +1,250 @@
+package dynamo
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/bits"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+	"github.com/dynamo-kv/dynamo/internal/server"
+	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/engines"
+)
+
+// Config says how a node behaves. Begin with [DefaultConfig] and change what
+// you need: a zero field means zero and not the default. The same values of
+// N, R, W and Partitions belong on every node of a cluster; where they
+// differ, the cluster goes by those of the node that formed it.
+type Config struct {
+	// N is how many nodes hold each key: 1 to 16. A cluster with fewer nodes
+	// holds each key on all of them and says that it is under-replicated.
+	N int
+	// R is how many replicas must answer a read, 1 to N. R+W > N makes a
+	// strict read see every write that ended before it began.
+	R int
+	// W is how many replicas must have stored a write before it is
+	// acknowledged, 1 to N.
+	W int
+	// Partitions is into how many slices the keys are divided among the
+	// nodes: a power of two up to 65536. It is fixed when a cluster is formed;
+	// some 30 a node let it grow evenly.
+	Partitions int
+
+	// StorageEngine is the engine that keeps the data: "pebble", or "memory",
+	// which forgets everything when the node stops.
+	StorageEngine string
+	// StoragePath is this node's data directory. Empty means dynamo-data/ID
+	// in the working directory. The memory engine does not use it.
+	StoragePath string
+	// CacheBytes is the size of the engine's cache of blocks, in bytes; at
+	// least 1 MiB. The memory engine does not use it.
+	CacheBytes int64
+	// Sync is when a node counts a write as stored: "always" when it is safe
+	// on its disk; "interval" at once, and it is safe within a second: faster,
+	// and a write is lost when the W nodes that acknowledged it all crash
+	// within that second.
+	Sync string
+
+	// RequestTimeout is the time that a request has unless it says otherwise:
+	// 1 ms to 60 s.
+	RequestTimeout time.Duration
+	// PeerTimeout is the time that a peer has to answer before the next one
+	// is asked: 1 ms to RequestTimeout.
+	PeerTimeout time.Duration
+	// MaxValueBytes is the size up to which values are accepted, in bytes: up
+	// to 16 MiB.
+	MaxValueBytes int
+	// Shards is how many event loops share the partitions: 0 is twice the
+	// processor cores, at least 4.
+	Shards int
+
+	// Seeds are addresses of nodes of the cluster that a new node joins when
+	// it starts. A node without seeds forms a cluster of its own.
+	Seeds []string
+	// AdvertiseAddr is the host:port at which other nodes reach this one. It
+	// is needed where the node listens on all interfaces; empty means the
+	// address on which it listens. Port 0 stands for the listening port.
+	AdvertiseAddr string
+	// Zone names what fails as one, a rack or a room: up to 64 bytes. The
+	// replicas of a key are in distinct zones where there are enough.
+	Zone string
+	// Weight is this node's share of the keys relative to the others': at
+	// least 1.
+	Weight uint32
+	// GossipInterval is the pause between two exchanges of news about the
+	// cluster: 10 ms to 60 s.
+	GossipInterval time.Duration
+	// LayoutAuto gives partitions to new nodes without a command.
+	LayoutAuto bool
+	// LayoutDelay is how long the members must have been the same before
+	// partitions are moved, up to an hour: nodes that start together are then
+	// taken in together.
+	LayoutDelay time.Duration
+
+	// Logger gets what the node has to say; nil drops it.
+	Logger *slog.Logger
+}
+
+// The values of Config.Sync.
+const (
+	SyncAlways   = "always"
+	SyncInterval = "interval"
+)
+
+// The bounds of a Config that have no better home.
+const (
+	minCacheBytes     = 1 << 20 // an engine needs a few blocks to work with
+	minGossipInterval = 10 * time.Millisecond
+	maxGossipInterval = time.Minute
+	maxLayoutDelay    = time.Hour
+	maxSeeds          = 256 // a person lists them
+	maxWeight         = 1 << 16
+)
+
+// DefaultConfig returns the configuration to begin with. It is valid as it
+// is, and the caller's to change.
+func DefaultConfig() *Config {
+	return &Config{
+		N:              3,
+		R:              2,
+		W:              2,
+		Partitions:     1024,
+		StorageEngine:  "pebble",
+		CacheBytes:     storage.DefaultCacheBytes,
+		Sync:           SyncAlways,
+		RequestTimeout: 2 * time.Second,
+		PeerTimeout:    300 * time.Millisecond,
+		MaxValueBytes:  id.DefaultMaxValueBytes,
+		Weight:         1,
+		GossipInterval: time.Second,
+		LayoutAuto:     true,
+		LayoutDelay:    time.Second,
+	}
+}
+
+// clone returns a copy that shares nothing with c but the logger.
+func (c *Config) clone() *Config {
+	out := *c
+	out.Seeds = slices.Clone(c.Seeds)
+	return &out
+}
+
+// Validate returns nil, or an error that wraps ErrInvalidConfig and names
+// every fault of c with the value, what is allowed, and what to do.
+func (c *Config) Validate() error {
+	if c == nil {
+		return invalidConfig([]error{errors.New("the Config is nil; begin with DefaultConfig")})
+	}
+	var f faults
+	c.checkReplication(&f)
+	c.checkStorage(&f)
+	c.checkRequests(&f)
+	c.checkCluster(&f)
+	return invalidConfig(f)
+}
+
+// invalidConfig wraps faults, of which there may be none.
+func invalidConfig(faults []error) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrInvalidConfig, errors.Join(faults...))
+}
+
+// faults collects what is wrong.
+type faults []error
+
+// check adds a fault unless ok holds.
+func (f *faults) check(ok bool, format string, args ...any) {
+	if !ok {
+		*f = append(*f, fmt.Errorf(format, args...))
+	}
+}
+
+func (c *Config) checkReplication(f *faults) {
+	f.check(c.N >= 1 && c.N <= ring.MaxReplicas,
+		"N is %d; 1 to %d are allowed: set it to the number of copies of each key, 3 for most uses", c.N, ring.MaxReplicas)
+	f.check(c.R >= 1 && c.R <= c.N, "R is %d; 1 to N, which is %d, are allowed: a majority of N suits most uses", c.R, c.N)
+	f.check(c.W >= 1 && c.W <= c.N, "W is %d; 1 to N, which is %d, are allowed: a majority of N suits most uses", c.W, c.N)
+	f.check(c.Partitions >= 1 && c.Partitions <= id.MaxPartitions && bits.OnesCount(uint(c.Partitions)) == 1,
+		"Partitions is %d; powers of two up to %d are allowed: 1024 suits up to some 30 nodes", c.Partitions, id.MaxPartitions)
+	f.check(c.Shards >= 0 && c.Shards < core.MaxShards,
+		"Shards is %d; 0 to %d are allowed: 0 chooses by the processor's cores", c.Shards, core.MaxShards-1)
+}
+
+func (c *Config) checkStorage(f *faults) {
+	names := engineNames()
+	f.check(slices.Contains(names, c.StorageEngine),
+		"StorageEngine is %q; allowed are %s: %s keeps data on the disk", c.StorageEngine, strings.Join(names, ", "), names[0])
+	f.check(!strings.ContainsRune(c.StoragePath, 0),
+		"StoragePath is %q; a path has no NUL: set it to a directory", c.StoragePath)
+	f.check(c.CacheBytes >= minCacheBytes,
+		"CacheBytes is %d; at least %d are needed: %d is the default", c.CacheBytes, minCacheBytes, storage.DefaultCacheBytes)
+	f.check(c.Sync == SyncAlways || c.Sync == SyncInterval,
+		"Sync is %q; %s and %s are allowed: %s loses nothing that was acknowledged", c.Sync, SyncAlways, SyncInterval, SyncAlways)
+}
+
+func engineNames() []string {
+	drivers := engines.Drivers()
+	names := make([]string, len(drivers))
+	for i, d := range drivers {
+		names[i] = d.Name
+	}
+	return names
+}
+
+func (c *Config) checkRequests(f *faults) {
+	f.check(c.RequestTimeout >= server.MinTimeout && c.RequestTimeout <= server.MaxTimeout,
+		"RequestTimeout is %v; %v to %v are allowed: 2s suits most networks", c.RequestTimeout, server.MinTimeout, server.MaxTimeout)
+	f.check(c.PeerTimeout >= server.MinTimeout && c.PeerTimeout <= c.RequestTimeout,
+		"PeerTimeout is %v; %v to RequestTimeout, which is %v, are allowed: 300ms leaves time to ask another node",
+		c.PeerTimeout, server.MinTimeout, c.RequestTimeout)
+	f.check(c.MaxValueBytes >= 1 && c.MaxValueBytes <= id.MaxValueBytes,
+		"MaxValueBytes is %d; 1 to %d are allowed: store larger things in parts", c.MaxValueBytes, id.MaxValueBytes)
+}
+
+func (c *Config) checkCluster(f *faults) {
+	f.check(len(c.Zone) <= ring.MaxZoneBytes && utf8.ValidString(c.Zone),
+		"Zone is %q; UTF-8 of up to %d bytes is allowed: name the rack or room, or leave it empty", c.Zone, ring.MaxZoneBytes)
+	f.check(c.Weight >= 1 && c.Weight <= maxWeight,
+		"Weight is %d; 1 to %d are allowed: a node of weight 2 gets twice the keys of one of weight 1", c.Weight, maxWeight)
+	f.check(c.GossipInterval >= minGossipInterval && c.GossipInterval <= maxGossipInterval,
+		"GossipInterval is %v; %v to %v are allowed: 1s suits most clusters", c.GossipInterval, minGossipInterval, maxGossipInterval)
+	f.check(c.LayoutDelay >= 0 && c.LayoutDelay <= maxLayoutDelay,
+		"LayoutDelay is %v; 0s to %v are allowed: 1s takes nodes in together that start together", c.LayoutDelay, maxLayoutDelay)
+	f.check(len(c.Seeds) <= maxSeeds, "Seeds has %d addresses; at most %d are allowed: two or three are enough", len(c.Seeds), maxSeeds)
+	for _, seed := range c.Seeds {
+		f.address("Seeds", seed, false)
+	}
+	if c.AdvertiseAddr != "" {
+		f.address("AdvertiseAddr", c.AdvertiseAddr, true)
+	}
+}
+
+// address checks an address at which a node is reached.
+func (f *faults) address(field, addr string, anyPort bool) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		f.check(false, "%s has %q; host:port is allowed: write it like 10.0.0.1:7171", field, addr)
+		return
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	f.check(err == nil && (n > 0 || anyPort), "%s has %q with the port %q; 1 to 65535 are allowed: 7171 is usual", field, addr, port)
+	f.check(!unspecified(host), "%s has %q, which names no machine; a host name or an IP address is allowed: "+
+		"write the one at which other nodes reach it", field, addr)
+}
+
+// unspecified says whether a host stands for all interfaces.
+func unspecified(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
+}

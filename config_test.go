@@ -1,0 +1,136 @@
+package dynamo
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDefaultConfigIsValid(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Errorf("the default configuration is refused: %v", err)
+	}
+	if _, err := NewNode("n1", "127.0.0.1:0", nil); err != nil {
+		t.Errorf("a nil configuration is refused: %v", err)
+	}
+}
+
+func TestValidateFindsEachFault(t *testing.T) {
+	tests := []struct {
+		field  string
+		change func(*Config)
+		says   []string // the value and what is allowed
+	}{
+		{"N", func(c *Config) { c.N, c.R, c.W = 0, 0, 0 }, []string{"N is 0", "1 to 16"}},
+		{"N", func(c *Config) { c.N = 17 }, []string{"N is 17", "1 to 16"}},
+		{"R", func(c *Config) { c.R = 4 }, []string{"R is 4", "which is 3"}},
+		{"R", func(c *Config) { c.R = 0 }, []string{"R is 0"}},
+		{"W", func(c *Config) { c.W = -1 }, []string{"W is -1", "which is 3"}},
+		{"Partitions", func(c *Config) { c.Partitions = 1000 }, []string{"Partitions is 1000", "65536"}},
+		{"Partitions", func(c *Config) { c.Partitions = 1 << 17 }, []string{"131072", "65536"}},
+		{"Partitions", func(c *Config) { c.Partitions = 0 }, []string{"Partitions is 0"}},
+		{"Shards", func(c *Config) { c.Shards = -1 }, []string{"Shards is -1", "0 to 4095"}},
+		{"Shards", func(c *Config) { c.Shards = 4096 }, []string{"Shards is 4096"}},
+		{"StorageEngine", func(c *Config) { c.StorageEngine = "rocks" }, []string{`"rocks"`, "pebble, memory"}},
+		{"StoragePath", func(c *Config) { c.StoragePath = "a\x00b" }, []string{"NUL"}},
+		{"CacheBytes", func(c *Config) { c.CacheBytes = 10 }, []string{"CacheBytes is 10", "1048576"}},
+		{"Sync", func(c *Config) { c.Sync = "never" }, []string{`"never"`, "always and interval"}},
+		{"RequestTimeout", func(c *Config) { c.RequestTimeout = 2 * time.Minute }, []string{"2m0s", "1ms to 1m0s"}},
+		{"PeerTimeout", func(c *Config) { c.PeerTimeout = 3 * time.Second }, []string{"3s", "which is 2s"}},
+		{"PeerTimeout", func(c *Config) { c.PeerTimeout = 0 }, []string{"PeerTimeout is 0s", "1ms"}},
+		{"MaxValueBytes", func(c *Config) { c.MaxValueBytes = 1 << 30 }, []string{"1073741824", "1 to 16777216"}},
+		{"Seeds", func(c *Config) { c.Seeds = []string{"host"} }, []string{`"host"`, "host:port"}},
+		{"Seeds", func(c *Config) { c.Seeds = []string{"host:0"} }, []string{`"host:0"`, "1 to 65535"}},
+		{"Seeds", func(c *Config) { c.Seeds = []string{"host:http"} }, []string{`"host:http"`, "1 to 65535"}},
+		{"Seeds", func(c *Config) { c.Seeds = []string{"0.0.0.0:1"} }, []string{`"0.0.0.0:1"`, "names no machine"}},
+		{"Seeds", func(c *Config) { c.Seeds = make([]string, 257) }, []string{"257", "at most 256"}},
+		{"AdvertiseAddr", func(c *Config) { c.AdvertiseAddr = "[::]:7171" }, []string{`"[::]:7171"`, "names no machine"}},
+		{"Zone", func(c *Config) { c.Zone = strings.Repeat("z", 65) }, []string{"64 bytes"}},
+		{"Zone", func(c *Config) { c.Zone = "\xff" }, []string{"UTF-8"}},
+		{"Weight", func(c *Config) { c.Weight = 0 }, []string{"Weight is 0", "1 to 65536"}},
+		{"GossipInterval", func(c *Config) { c.GossipInterval = time.Millisecond }, []string{"1ms", "10ms to 1m0s"}},
+		{"LayoutDelay", func(c *Config) { c.LayoutDelay = -1 }, []string{"-1ns", "1h0m0s"}},
+	}
+	checked := map[string]bool{"LayoutAuto": true, "Logger": true} // which have no wrong value
+	for _, test := range tests {
+		checked[test.field] = true
+		c := DefaultConfig()
+		test.change(c)
+		err := c.Validate()
+		if !errors.Is(err, ErrInvalidConfig) {
+			t.Errorf("%s: %v is not ErrInvalidConfig", test.field, err)
+			continue
+		}
+		for _, want := range append(test.says, test.field) {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: the error does not say %q: %v", test.field, want, err)
+			}
+		}
+	}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		if !checked[field.Name] {
+			t.Errorf("no test gives a wrong value to %s", field.Name)
+		}
+	}
+}
+
+func TestAllFaultsAtOnce(t *testing.T) {
+	_, err := NewNode("n~1", ":7171", &Config{})
+	if !errors.Is(err, ErrInvalidConfig) {
+		t.Fatalf("%v is not ErrInvalidConfig", err)
+	}
+	for _, want := range []string{
+		"n~1", "AdvertiseAddr", "N is 0", "R is 0", "W is 0", "Partitions is 0", "StorageEngine", "CacheBytes", "Sync",
+		"RequestTimeout", "PeerTimeout", "MaxValueBytes", "Weight", "GossipInterval",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q:\n%v", want, err)
+		}
+	}
+	if err := (*Config)(nil).Validate(); !errors.Is(err, ErrInvalidConfig) {
+		t.Errorf("a nil Config: %v", err)
+	}
+}
+
+func TestListeningAddresses(t *testing.T) {
+	tests := []struct {
+		listen, advertise string
+		ok                bool
+	}{
+		{"127.0.0.1:0", "", true},
+		{"localhost:7171", "", true},
+		{"[::1]:7171", "", true},
+		{"0.0.0.0:7171", "", false},
+		{"[::]:7171", "", false},
+		{":7171", "", false},
+		{":7171", "db1.example:7171", true},
+		{"0.0.0.0:0", "127.0.0.1:0", true},
+		{"127.0.0.1", "", false},
+		{"127.0.0.1:x", "", false},
+		{"127.0.0.1:70000", "", false},
+		{"", "", false},
+	}
+	for _, test := range tests {
+		c := DefaultConfig()
+		c.AdvertiseAddr = test.advertise
+		_, err := NewNode("n1", test.listen, c)
+		if (err == nil) != test.ok || err != nil && !errors.Is(err, ErrInvalidConfig) {
+			t.Errorf("listening on %q as %q: %v", test.listen, test.advertise, err)
+		}
+	}
+}
+
+func TestConfigIsCopied(t *testing.T) {
+	c := DefaultConfig()
+	c.Seeds = []string{"127.0.0.1:1"}
+	n, err := NewNode("n1", "127.0.0.1:0", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.N, c.Seeds[0] = 7, "changed"
+	if n.cfg.N != 3 || n.cfg.Seeds[0] != "127.0.0.1:1" {
+		t.Errorf("the node goes by what its caller changed later: %+v", n.cfg)
+	}
+}

@@ -1,0 +1,248 @@
+package dynamo
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	goruntime "runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/runtime"
+	"github.com/dynamo-kv/dynamo/internal/server"
+	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/engines"
+	"github.com/dynamo-kv/dynamo/internal/transport/grpcstream"
+	"github.com/dynamo-kv/dynamo/internal/transport/mux"
+)
+
+const (
+	// syncEvery is the longest time that a write stays unsynced with Sync
+	// "interval".
+	syncEvery = time.Second
+	// formTimeout bounds how long Start waits until a node serves that needs
+	// nobody else for it: some flushes to the disk.
+	formTimeout = 5 * time.Second
+	// stopGrace is how long requests that are under way may go on after Stop.
+	stopGrace = time.Second
+	// stopLimit is when connections are cut that are still open after Stop:
+	// the runtime has answered all requests long before.
+	stopLimit = 3 * time.Second
+)
+
+// parts is what a started node is made of. It is complete when it is made,
+// and ends with stop.
+type parts struct {
+	addr     string // where the node is reached
+	engine   storage.Engine
+	runtime  *runtime.Runtime
+	peers    *grpcstream.Transport // closed by the runtime
+	clients  *server.Server
+	split    *mux.Mux
+	failed   chan error // what went wrong beside the runtime; the first is kept
+	syncing  context.CancelFunc
+	routines sync.WaitGroup // the servers' and the syncer
+}
+
+// assemble opens and starts everything. With an error nothing is left open.
+func (n *Node) assemble() (*parts, error) {
+	listener, err := listen(n.listen)
+	if err != nil {
+		return nil, err
+	}
+	p := &parts{addr: advertised(n.cfg.AdvertiseAddr, n.listen, listener.Addr()), failed: make(chan error, 1)}
+	if err := n.open(p); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	p.split = mux.New(listener, n.logger)
+	p.clients = server.New(server.Options{Backend: p.runtime, Limits: n.limits(), Logger: n.logger})
+	p.serve("peers", func() error { return p.peers.Serve(p.split.HTTP2()) })
+	p.serve("clients", func() error { return p.clients.Serve(p.split.HTTP1()) })
+	if n.cfg.Sync == SyncInterval {
+		ctx, cancel := context.WithCancel(context.Background())
+		p.syncing = cancel
+		p.routines.Go(func() { p.sync(ctx) })
+	}
+	return p, nil
+}
+
+// listen listens on addr, and says clearly when that is in use.
+func listen(addr string) (net.Listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(context.Background(), "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use: stop what listens there, or choose another port; 0 takes a free one: %w", addr, err)
+	}
+	return l, err
+}
+
+// advertised returns the address at which a node is reached: the one that is
+// configured, else the host that it was told to listen on, with the port that
+// it listens on where none was chosen.
+func advertised(configured, listen string, got net.Addr) string {
+	if configured == "" {
+		configured = listen
+	}
+	host, port, err := net.SplitHostPort(configured)
+	if err != nil {
+		return got.String() // checkNode has found every such address
+	}
+	if tcp, ok := got.(*net.TCPAddr); ok && port == "0" {
+		port = fmt.Sprint(tcp.Port)
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// open opens the storage and starts the runtime on it.
+func (n *Node) open(p *parts) error {
+	path := n.cfg.StoragePath
+	if path == "" {
+		path = filepath.Join("dynamo-data", string(n.id))
+	}
+	engine, identity, err := engines.Open(storage.Options{
+		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id,
+		CacheBytes: n.cfg.CacheBytes, Logger: n.logger, OnFailure: p.fail,
+	})
+	if err != nil {
+		return err
+	}
+	p.engine = engine
+	o := n.runtimeOptions(p, identity)
+	if p.runtime, err = runtime.New(o); err != nil {
+		return errors.Join(err, engine.Close())
+	}
+	return nil
+}
+
+func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Options {
+	c := n.cfg
+	o := runtime.Options{Engine: p.engine, Logger: n.logger}
+	if c.Sync == SyncInterval {
+		o.Durability = core.NoSync
+	}
+	o.Connect = func(h runtime.Handler, mono func() time.Duration) (runtime.Transport, error) {
+		t, err := grpcstream.New(grpcstream.Options{Self: n.id, Handler: h, Mono: mono, Logger: n.logger})
+		p.peers = t
+		return t, err
+	}
+	o.Node.Self, o.Node.Instance, o.Node.Addr = n.id, identity.Instance, p.addr
+	o.Node.Start, o.Node.Seed = random(), random()
+	o.Node.Zone, o.Node.Weight = c.Zone, c.Weight
+	o.Node.Shards = shards(c.Shards)
+	o.Node.Partitions, o.Node.N, o.Node.R, o.Node.W = c.Partitions, c.N, c.R, c.W
+	o.Node.PeerTimeout, o.Node.GossipInterval = c.PeerTimeout, c.GossipInterval
+	o.Node.LayoutAuto, o.Node.LayoutDelay = c.LayoutAuto, c.LayoutDelay
+	o.Node.Seeds = c.Seeds
+	return o
+}
+
+// shards returns the number of shards: as configured, or twice the cores, at
+// least 4.
+func shards(configured int) int {
+	if configured > 0 {
+		return configured
+	}
+	return min(max(4, 2*goruntime.GOMAXPROCS(0)), core.MaxShards-1)
+}
+
+// random returns 64 random bits that are not all zero, which stands for none.
+func random() uint64 {
+	var b [8]byte
+	for {
+		_, _ = rand.Read(b[:]) // it never fails: the process ends where there is no randomness
+		if v := binary.LittleEndian.Uint64(b[:]); v != 0 {
+			return v
+		}
+	}
+}
+
+// awaitServing waits until the node serves, but not for long.
+func (p *parts) awaitServing() {
+	limit := time.NewTimer(formTimeout)
+	defer limit.Stop()
+	for {
+		changed := p.runtime.Changed()
+		if p.runtime.Status().Serving {
+			return
+		}
+		select {
+		case <-changed:
+		case <-p.runtime.Done():
+			return
+		case <-limit.C:
+			return
+		}
+	}
+}
+
+// serve runs one of the node's servers. That it ends before stop is a failure
+// of the node.
+func (p *parts) serve(whom string, serve func() error) {
+	p.routines.Go(func() {
+		if err := serve(); err != nil {
+			p.fail(fmt.Errorf("serving %s: %w", whom, err))
+		}
+	})
+}
+
+// fail makes an error known to the node, which then stops. It never waits.
+func (p *parts) fail(err error) {
+	select {
+	case p.failed <- err:
+	default:
+	}
+}
+
+// sync makes the engine's data safe now and then, until ctx ends. A failure
+// comes through the engine's OnFailure.
+func (p *parts) sync(ctx context.Context) {
+	ticker := time.NewTicker(syncEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			p.engine.Commit(nil, core.Sync, func(error) {})
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// stop ends everything: first the requests of clients, for which the runtime
+// must run, then the runtime with its connections to peers, then the engine.
+func (p *parts) stop() error {
+	clients := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+		defer cancel()
+		clients <- p.clients.Stop(ctx)
+	}()
+	var clientsErr error
+	stopped := false
+	grace := time.NewTimer(stopGrace)
+	defer grace.Stop()
+	select {
+	case clientsErr = <-clients:
+		stopped = true
+	case <-grace.C:
+	}
+	err := p.runtime.Stop() // which answers whoever still waits
+	if !stopped {
+		clientsErr = <-clients
+	}
+	if errors.Is(clientsErr, context.DeadlineExceeded) {
+		clientsErr = nil // connections were cut, which is what the limit is for
+	}
+	if p.syncing != nil {
+		p.syncing()
+	}
+	err = errors.Join(err, clientsErr, p.split.Close())
+	p.routines.Wait()
+	return errors.Join(err, p.engine.Close())
+}
