@@ -271,6 +271,20 @@ func (h *history) checkSiblings(k *keyHistory, shown, certain bitset) {
 	})
 }
 
+// checkMoved holds a transition to its purpose, when reads go over to the
+// owners of the newer layout: any R of them must have on their disks what was
+// acknowledged by then.
+func (w *world) checkMoved(l *ring.Layout) {
+	for _, k := range w.history.keys {
+		var covered []bitset
+		for _, owner := range l.Owners(l.Partition(k.key)) {
+			c, _ := k.coveredBy(w.nodes[peerIndex(owner)].durable[k.index])
+			covered = append(covered, c)
+		}
+		w.history.checkQuorums(l, k, covered)
+	}
+}
+
 // checkQuorums holds every choice of R owners to what a read by them must
 // find.
 func (h *history) checkQuorums(l *ring.Layout, k *keyHistory, covered []bitset) {
@@ -292,7 +306,7 @@ func (h *history) checkQuorums(l *ring.Layout, k *keyHistory, covered []bitset) 
 			continue
 		}
 		must.minus(seen).each(func(i int) {
-			h.w.fail("strict quorum", "%d of the owners of %s do not hold %v, which was acknowledged", r, k.key, k.mints[i].dot)
+			h.w.fail("strict quorum", "%d of the owners of %s in layout %v do not hold %v, which was acknowledged", r, k.key, l.Name(), k.mints[i].dot)
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -27,6 +28,7 @@ type client struct {
 	outstanding int
 	busyUntil   time.Duration
 	awake       bool    // an evClient is on its way
+	storm       int     // blind puts to go
 	last        []*held // by key: the context of the latest read or write
 }
 
@@ -72,6 +74,9 @@ func newClients(p *Plan) []*client {
 func (w *world) busy(b Burst) {
 	w.burst = b
 	for _, c := range w.clients {
+		if b.Storm {
+			c.storm = 2 * id.MaxSiblings / len(w.clients)
+		}
 		c.busyUntil = max(c.busyUntil, w.now+b.For)
 		w.wakeClient(c, drawTime(c.rng, 100*time.Millisecond))
 	}
@@ -88,7 +93,7 @@ func (w *world) wakeClient(c *client, after time.Duration) {
 // act begins the client's next operation, unless its burst is over.
 func (w *world) act(c *client) {
 	c.awake = false
-	if w.now >= c.busyUntil || w.healing {
+	if w.now >= c.busyUntil && c.storm == 0 || w.healing {
 		return
 	}
 	limit := 1
@@ -110,7 +115,7 @@ func (w *world) hot(rng *rand.Rand) bool {
 
 // think draws a pause: half of them are hardly any, so that clients race.
 func (c *client) think() time.Duration {
-	if c.rng.IntN(2) == 0 {
+	if c.storm > 0 || c.rng.IntN(2) == 0 {
 		return drawTime(c.rng, 4*time.Millisecond)
 	}
 	return drawTime(c.rng, 1200*time.Millisecond)
@@ -118,6 +123,10 @@ func (c *client) think() time.Duration {
 
 // draw chooses the next operation.
 func (c *client) draw(w *world) *operation {
+	if c.storm > 0 {
+		c.storm--
+		return c.put(w, w.history.keys[w.burst.Key], nil, false)
+	}
 	p := w.plan
 	i := c.rng.IntN(p.Keys)
 	if p.Skewed && c.rng.IntN(3) > 0 {
@@ -204,10 +213,10 @@ func (c *client) writing(w *world, k *keyHistory, remove bool) *operation {
 	return o
 }
 
-func newWriteID(rng *rand.Rand) (id version.WriteID) {
-	binary.BigEndian.PutUint64(id[:8], rng.Uint64())
-	binary.BigEndian.PutUint64(id[8:], rng.Uint64())
-	return id
+func newWriteID(rng *rand.Rand) (w version.WriteID) {
+	binary.BigEndian.PutUint64(w[:8], rng.Uint64())
+	binary.BigEndian.PutUint64(w[8:], rng.Uint64())
+	return w
 }
 
 // begin starts an operation: what a get has to find is what was acknowledged

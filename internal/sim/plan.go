@@ -43,6 +43,8 @@ type Plan struct {
 	Request    time.Duration
 	Peer       time.Duration
 	Seeds      []joinStyle // how each node comes to the cluster, by index
+	Zones      []string    // by index
+	Weights    []uint32    // by index
 
 	// The network and the disks, when nothing is wrong with them.
 	Latency time.Duration // typical, one way
@@ -71,6 +73,7 @@ type Plan struct {
 type Burst struct {
 	At, For   time.Duration
 	Hot       bool
+	Storm     bool // of blind puts to the key, past the limit of siblings
 	Key, Node int
 }
 
@@ -119,7 +122,7 @@ func (p *Plan) drawCluster(rng *rand.Rand) {
 	p.Nodes = min(p.Initial+rng.IntN(4), maxNodes)
 	p.Shards = 2 + rng.IntN(3)
 	p.Partitions = defaultPartition << rng.IntN(3)
-	p.N = pick(rng, 3, 3, 3, 3, 3, 2, 4, 5)
+	p.N = pick(rng, 3, 3, 3, 3, 3, 1, 2, 4, 5)
 	switch rng.IntN(8) {
 	case 0: // quorums that need not overlap
 		p.R, p.W = 1, 1+rng.IntN(max(1, p.N-1))
@@ -135,8 +138,15 @@ func (p *Plan) drawCluster(rng *rand.Rand) {
 	p.Layout = pick(rng, 100*time.Millisecond, 500*time.Millisecond, 3*time.Second)
 	p.Request = defaultRequest
 	p.Peer = defaultPeer
-	for range maxNodes {
+	zones, heaviest := rng.IntN(4), 1+rng.IntN(3)
+	for i := range maxNodes {
 		p.Seeds = append(p.Seeds, pick(rng, joinSeeds, joinSeeds, joinCall))
+		zone := ""
+		if zones > 1 {
+			zone = fmt.Sprintf("z%d", i%zones)
+		}
+		p.Zones = append(p.Zones, zone)
+		p.Weights = append(p.Weights, uint32(1+rng.IntN(heaviest)))
 	}
 	p.Latency = 50*time.Microsecond + drawTime(rng, 2*time.Millisecond)
 	p.Fsync = 100*time.Microsecond + drawTime(rng, 3*time.Millisecond)
@@ -280,7 +290,7 @@ func (p *Plan) drawBursts(rng *rand.Rand) {
 }
 
 func (p *Plan) drawBurst(rng *rand.Rand, at, length time.Duration) Burst {
-	return Burst{At: at, For: length, Hot: rng.IntN(2) == 0, Key: rng.IntN(p.Keys), Node: rng.IntN(p.Nodes)}
+	return Burst{At: at, For: length, Hot: rng.IntN(2) == 0, Storm: rng.IntN(150) == 0, Key: rng.IntN(p.Keys), Node: rng.IntN(p.Nodes)}
 }
 
 // drawLength draws how long something lasts: mostly a moment, at times for

@@ -40,9 +40,10 @@ type process struct {
 	unsynced     []unsynced      // oldest first
 	durable      []version.Clock // by key index: what the disk holds for good
 	starts       int
-	start        uint64 // the nonce of the latest
-	joined       bool   // it has come to the cluster
-	downBy       int    // the fault that ended the process
+	start        uint64     // the nonce of the latest
+	joined       bool       // it has come to the cluster
+	stamp        core.Stamp // the newest that it has gone by, over all of its starts
+	downBy       int        // the fault that ended the process
 }
 
 func (p *process) loop(index int) *loop {
@@ -59,15 +60,28 @@ func (w *world) viewed(p *process, v *core.View) {
 	if p.index == 0 && w.cluster == 0 {
 		w.cluster = v.Cluster
 	}
-	if w.cluster != 0 && v.Cluster == w.cluster && !p.joined {
+	if w.cluster == 0 || v.Cluster != w.cluster {
+		return
+	}
+	if !p.joined {
 		p.joined = true
 		w.trace.printf(w.now, "%v has joined", p.id)
 	}
-	if s := v.Stamp(); s.Phase == core.PhaseDone && s.Layout.Number > w.newest {
-		w.newest = s.Layout.Number
-		if v.Cluster == w.cluster {
-			w.report.Stats.Transitions++
-		}
+	stamp := v.Stamp()
+	if stamp.Older(p.stamp) {
+		w.fail("layouts", "%v goes back from %v to %v", p.id, p.stamp, stamp)
+	}
+	p.stamp = stamp
+	if !w.newest.Older(stamp) {
+		return
+	}
+	w.newest = stamp
+	switch stamp.Phase {
+	case core.PhaseMoved:
+		w.checkMoved(v.Layouts.Live[1])
+	case core.PhaseDone:
+		w.report.Stats.Transitions++
+	case core.PhaseNone, core.PhaseCopy:
 	}
 }
 
@@ -110,7 +124,7 @@ func (w *world) options(p *process) node.Options {
 	rng := core.Stream(w.plan.Seed, "sim/start/"+strconv.Itoa(p.index)+"/"+strconv.Itoa(p.starts))
 	o := node.Options{
 		Self: p.id, Start: rng.Uint64() | 1, Instance: p.instance, Addr: p.addr,
-		Zone: "", Weight: 1, Seed: rng.Uint64(), Shards: w.plan.Shards,
+		Zone: w.plan.Zones[p.index], Weight: w.plan.Weights[p.index], Seed: rng.Uint64(), Shards: w.plan.Shards,
 		Partitions: w.plan.Partitions, N: w.plan.N, R: w.plan.R, W: w.plan.W,
 		PeerTimeout: w.plan.Peer, GossipInterval: w.plan.Gossip,
 		LayoutDelay: w.plan.Layout, LayoutAuto: true,

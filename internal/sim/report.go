@@ -76,6 +76,7 @@ type Stats struct {
 	Moves              uint64 // restarts at another address
 	Transitions        uint64
 	Joined             uint64
+	Rest               time.Duration // the longest that a healed cluster took to come to rest
 
 	Network NetworkStats
 	Disk    DiskStats
@@ -160,6 +161,7 @@ func (s *Stats) Add(o *Stats) {
 	s.Moves += o.Moves
 	s.Transitions += o.Transitions
 	s.Joined += o.Joined
+	s.Rest = max(s.Rest, o.Rest)
 	s.Network.add(&o.Network)
 	s.Disk.add(&o.Disk)
 }
@@ -202,8 +204,8 @@ func (s *Stats) String() string {
 		faults[FaultKind(k).String()] = n
 	}
 	line("faults", "%d (%.0f an hour): %s", s.FaultTotal(), float64(s.FaultTotal())/s.Hours(), counts(faults))
-	line("growth", "%d nodes joined, %d transitions, %d growths under faults, %d faults in transitions, %d restarts, %d at another address",
-		s.Joined, s.Transitions, s.GrowthUnderFault, s.FaultsInTransition, s.Restarts, s.Moves)
+	line("growth", "%d nodes joined, %d transitions, %d growths under faults, %d faults in transitions, %d restarts, %d at another address; at rest %v after healing, at most",
+		s.Joined, s.Transitions, s.GrowthUnderFault, s.FaultsInTransition, s.Restarts, s.Moves, s.Rest.Round(time.Second))
 	line("disks", "%d batches, %d fsyncs, %d crashes, %d unsynced batches dropped, %d kept, %d torn tails",
 		s.Disk.Batches, s.Disk.Fsyncs, s.Disk.Crashes, s.Disk.Dropped, s.Disk.Survived, s.Disk.Torn)
 	line("messages", "%d sent, %d delivered, %d lost, %d cut, %d duplicated, %d delayed, %d refused, %d expired, %d to the dead",

@@ -28,11 +28,11 @@ type world struct {
 	violated map[string]int
 	halted   bool // what went wrong leaves nothing to go on with
 
-	started int    // nodes so far
-	cluster uint64 // of the first node: the others join it
-	newest  uint64 // the largest number of a layout whose transition is over
-	grows   bool   // layouts change while clients work
-	mover   int    // the node that may change its address
+	started int        // nodes so far
+	cluster uint64     // of the first node: the others join it
+	newest  core.Stamp // that any node has gone by
+	grows   bool       // layouts change while clients work
+	mover   int        // the node that may change its address
 
 	armed    []int  // faults that wait for a commit, by index
 	struck   []bool // by index of the fault
@@ -215,6 +215,7 @@ func (w *world) rest() {
 	for end := w.now + w.settleBound(); w.now < end && !w.halted; {
 		w.until(w.now + time.Second)
 		if w.unrest() == "" && w.idle() {
+			w.report.Stats.Rest = w.now - w.healedAt
 			return
 		}
 	}

@@ -171,7 +171,7 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"duplicated messages": s.Network.Duplicated, "delayed messages": s.Network.Delayed,
 		"refused messages": s.Network.Refused, "messages to the dead": s.Network.ToTheDead,
 	}
-	for _, outcome := range []string{"get ok", "get not_found", "put ok", "put quorum unknown", "put timeout unknown", "put stopped not_written", "delete ok"} {
+	for _, outcome := range []string{"get ok", "get not_found", "put ok", "put quorum unknown", "put timeout unknown", "put stopped not_written", "put too_many_siblings not_written", "delete ok"} {
 		must[outcome] = s.Results[outcome]
 	}
 	for k, n := range s.Faults {
