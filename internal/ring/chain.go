@@ -123,15 +123,33 @@ const noPartition = -1
 
 // chains gives partitions to the members below their targets along chains of
 // replacements, each the cheapest that there is, and the shortest of those,
-// until there is none or the next would cost more than limit.
-func (p *planner) chains(limit int) {
+// until there is none.
+func (p *planner) chains() {
 	for p.places > 0 || p.excess > 0 {
 		s := newSearch(p)
 		if !s.run() {
 			return
 		}
-		s.raise()
-		if p.cost > limit {
+		s.raise(s.end.cost)
+		p.apply(s.chain())
+	}
+}
+
+// freeChains does the same with the chains that cost nothing: members only
+// take back partitions that they had in the old layout, or pass the rounding
+// on. It comes first; after it every chain costs at least 1.
+func (p *planner) freeChains() {
+	had := make([][]int, len(p.members))
+	for i, m := range p.old {
+		if m != gone {
+			had[m] = append(had[m], i/p.oldWidth)
+		}
+	}
+	for p.places > 0 || p.excess > 0 {
+		s := newSearch(p)
+		s.had = had
+		if !s.run() {
+			s.raise(1)
 			return
 		}
 		p.apply(s.chain())
@@ -165,6 +183,7 @@ func (p *planner) apply(chain []link) {
 // partitions that move, which may be -1. The potentials make that at least 0.
 type search struct {
 	*planner
+	had     [][]int // by member: the only partitions to look at; nil for all
 	label   []label // by member
 	reached []link  // by member: the link by which it loses a partition
 	done    []bool  // by member: its label is final
@@ -219,39 +238,61 @@ func (s *search) run() bool {
 }
 
 // expand follows every link from a member. The best that a link can do is a
-// label at no further cost; where no member is in need of it, only free places
-// are of interest.
+// label at no further cost, which is what tells when to stop.
 func (s *search) expand(in uint16) {
 	best := label{s.label[in].cost, s.label[in].links + 1}
 	if !best.less(s.end) {
 		return
 	}
-	useful := false
 	for out := range s.label {
-		if s.done[out] || !best.less(s.label[out]) {
-			continue
-		}
-		if s.passes(in, uint16(out)) {
+		if !s.done[out] && s.passes(in, uint16(out)) {
 			s.reach(best.links, s.potential[in], link{noPartition, in, uint16(out)})
 		}
-		useful = useful || best.less(s.label[out])
+	}
+	if s.had != nil {
+		for _, part := range s.had[in] {
+			s.try(part, in, best)
+		}
+		return
+	}
+	open := 0 // members that a link may still bring nearer
+	for out, l := range s.label {
+		if !s.done[out] && best.less(l) {
+			open++
+		}
 	}
 	for part := range s.partitions {
-		free := int(s.fill[part]) < s.width
-		if !free && !useful || s.holds(part, in) {
-			continue
+		if !best.less(s.end) || open == 0 && s.places == 0 {
+			return
 		}
-		at := s.potential[in] + s.price(part, in)
-		if free && s.fits(part, in) {
-			s.finish(label{best.cost + max(0, at-s.cost), best.links}, link{part, in, gone})
-			continue
-		}
-		for _, out := range s.current(part) {
-			if !s.done[out] && best.less(s.label[out]) && s.replaces(part, in, out) {
-				s.reach(best.links, at-s.price(part, out), link{part, in, out})
-			}
+		if open > 0 || int(s.fill[part]) < s.width {
+			open -= s.try(part, in, best)
 		}
 	}
+}
+
+// try follows the links from a member that gains one partition. It returns how
+// many members it gave the best label.
+func (s *search) try(part int, in uint16, best label) int {
+	if s.holds(part, in) {
+		return 0
+	}
+	at := s.potential[in] + s.price(part, in)
+	if s.fits(part, in) {
+		s.finish(label{best.cost + max(0, at-s.cost), best.links}, link{part, in, gone})
+		return 0
+	}
+	count := 0
+	for _, out := range s.current(part) {
+		if s.done[out] || !best.less(s.label[out]) || !s.replaces(part, in, out) {
+			continue
+		}
+		s.reach(best.links, at-s.price(part, out), link{part, in, out})
+		if !best.less(s.label[out]) {
+			count++
+		}
+	}
+	return count
 }
 
 // reach notes a way to a member by a link. at is the cost of the link without
@@ -284,15 +325,16 @@ func (p *planner) price(part int, m uint16) int {
 	return 1
 }
 
-// raise adds the costs that the search found to the potentials.
-func (s *search) raise() {
-	if s.end.cost == 0 {
+// raise adds the costs that the search found to the potentials, up to limit:
+// that of the chain found, or a bound below any.
+func (s *search) raise(limit int) {
+	if limit == 0 {
 		return
 	}
 	for i, l := range s.label {
-		s.potential[i] += min(l.cost, s.end.cost)
+		s.potential[i] += min(l.cost, limit)
 	}
-	s.cost += s.end.cost
+	s.cost += limit
 }
 
 // chain returns the links of the chain found, from the last to the first.

@@ -3,7 +3,6 @@ package ring
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 )
 
@@ -137,9 +136,9 @@ func (p *planner) solve() error {
 	for i, load := range p.load {
 		p.excess += max(0, load-p.target[i])
 	}
-	p.chains(0)
+	p.freeChains()
 	p.direct()
-	p.chains(math.MaxInt)
+	p.chains()
 	if p.places != 0 || p.excess != 0 {
 		return fmt.Errorf("%w: %d places left, %d partitions too many", errPlan, p.places, p.excess)
 	}
