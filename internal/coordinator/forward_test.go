@@ -24,10 +24,10 @@ func (b *bench) forwardStale(m core.Forward, attempt uint32, stale bool) {
 	b.collect()
 }
 
-func (b *bench) forwardOf(owned bool) core.Forward {
+func (b *bench) forwardOf() core.Forward {
 	return core.Forward{
 		Start: 1, Limit: b.now.Wall + forwardLimit, Timeout: time.Second,
-		Op: core.OpPut, Key: b.key(owned), Value: []byte("v"), Options: core.Options{WriteID: version.WriteID{7}},
+		Op: core.OpPut, Key: b.key(true), Value: []byte("v"), Options: core.Options{WriteID: version.WriteID{7}},
 	}
 }
 
@@ -120,7 +120,7 @@ func TestOverwriteIsForwardedToTheFirstOwner(t *testing.T) {
 
 func TestForwardIsExecutedOnce(t *testing.T) {
 	b := newBench(t, "a", 3)
-	m := b.forwardOf(true)
+	m := b.forwardOf()
 	b.forward(m, 1)
 	b.forward(m, 1) // a duplicate while it is under way
 	b.forward(m, 2)
@@ -145,7 +145,7 @@ func TestForwardIsExecutedOnce(t *testing.T) {
 // Scenario forward-twice: the value is deleted between a forward and its copy.
 func TestForwardCopyAfterADeleteBringsNothingBack(t *testing.T) {
 	b := newBench(t, "a", 3)
-	m := b.forwardOf(true)
+	m := b.forwardOf()
 	b.forward(m, 1)
 	b.flush()
 	b.answer(b.take("b"), &core.Applied{})
@@ -173,7 +173,7 @@ func TestForwardIsRefusedAndThenNeverExecuted(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t, "a", 6)
-			m := b.forwardOf(true)
+			m := b.forwardOf()
 			c.change(b, &m)
 			b.forwardStale(m, 3, c.stale)
 			if got := b.take("e").Msg.(*core.Refused).Why; got != c.want {
@@ -190,7 +190,7 @@ func TestForwardIsRefusedAndThenNeverExecuted(t *testing.T) {
 
 func TestRefusedForwardMayBeTriedAnew(t *testing.T) {
 	b := newBench(t, "a", 3)
-	m := b.forwardOf(true)
+	m := b.forwardOf()
 	b.forwardStale(m, 1, true)
 	b.forward(m, 2)
 	if len(b.out.Writes) != 1 {
@@ -200,12 +200,12 @@ func TestRefusedForwardMayBeTriedAnew(t *testing.T) {
 
 func TestForwardsAreForgottenAfterTheirLimit(t *testing.T) {
 	b := newBench(t, "a", 3)
-	b.forward(b.forwardOf(true), 1)
+	b.forward(b.forwardOf(), 1)
 	if len(b.forwards.entries) != 1 {
 		t.Fatal("not remembered")
 	}
 	b.now.Wall += forwardLimit + 1
-	m := b.forwardOf(true)
+	m := b.forwardOf()
 	m.Options.WriteID = version.WriteID{8}
 	b.forward(m, 1)
 	if len(b.forwards.entries) != 1 || len(b.forwards.order) != 1 {
@@ -213,7 +213,7 @@ func TestForwardsAreForgottenAfterTheirLimit(t *testing.T) {
 	}
 	// A wall clock that goes back does not reopen the window.
 	b.now.Wall -= time.Minute
-	m = b.forwardOf(true)
+	m = b.forwardOf()
 	m.Options.WriteID = version.WriteID{10}
 	b.forward(m, 1)
 	b.take("b")

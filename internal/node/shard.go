@@ -4,8 +4,8 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/backoff"
-	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/coordinator"
+	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/handoff"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/replica"

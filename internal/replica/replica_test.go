@@ -52,9 +52,9 @@ func (h *harness) put(key, value string, ctx version.Clock) core.LocalResult {
 	return res
 }
 
-func (h *harness) read(key string) version.Siblings {
+func (h *harness) read() version.Siblings {
 	h.t.Helper()
-	set, _ := h.Read([]byte(key), &h.out)
+	set, _ := h.Read([]byte("k"), &h.out)
 	if h.out.Failed != nil {
 		h.t.Fatal(h.out.Failed)
 	}
@@ -105,7 +105,7 @@ func TestCausesOfANewEpoch(t *testing.T) {
 		{"record made by a merge", func(h *harness, a version.Actor, _ version.Clock) {
 			// The copy is dropped, and an old hint brings the node's own first
 			// version back (scenario epoch-from-hint).
-			set := h.read("k")
+			set := h.read()
 			if !h.Remove([]byte("k"), set, &h.out) {
 				t.Fatal("Remove kept an unchanged key")
 			}
@@ -221,7 +221,7 @@ func TestDeleteOfAnUnseenVersionHoldsWhenItComes(t *testing.T) {
 	h.Write(core.LocalWrite{Key: []byte("k"), Context: version.DotClock(dot), Write: version.Write{ID: version.WriteID{2}, Tombstone: true}}, &h.out)
 	h.flush()
 	h.Apply([]byte("k"), set, &h.out)
-	if live := h.read("k").Live(); len(live) != 0 {
+	if live := h.read().Live(); len(live) != 0 {
 		t.Errorf("%q lives after its delete", live[0].Data)
 	}
 }
@@ -286,10 +286,10 @@ func TestClientPutsStopAtTheLimits(t *testing.T) {
 	}
 	b := version.Actor{Node: "b", Epoch: version.Epoch{Start: 7, Seq: 1}}
 	set, _ := version.Siblings{}.Put(version.Clock{}, b, version.Write{ID: version.WriteID{201}, Data: []byte("merged")})
-	if _, ok := h.Apply([]byte("k"), set, &h.out); !ok || len(h.read("k").Versions) != id.MaxSiblings+1 {
+	if _, ok := h.Apply([]byte("k"), set, &h.out); !ok || len(h.read().Versions) != id.MaxSiblings+1 {
 		t.Error("a merge past the limit was refused")
 	}
-	if res := h.put("k", "resolved", h.read("k").Clock); len(res.Set.Versions) != 1 {
+	if res := h.put("k", "resolved", h.read().Clock); len(res.Set.Versions) != 1 {
 		t.Errorf("a resolving put past the limit left %d versions", len(res.Set.Versions))
 	}
 	big := core.LocalWrite{Key: []byte("big"), Write: version.Write{ID: version.WriteID{202}, Data: bytes.Repeat([]byte{1}, id.MaxSetBytes)}}
@@ -306,8 +306,8 @@ func TestEqualDotsWithOtherBytesAreRefused(t *testing.T) {
 	if _, ok := h.Apply([]byte("k"), forged, &h.out); ok {
 		t.Error("applied")
 	}
-	if h.Stats().Conflicts != 1 || string(h.read("k").Versions[0].Data) != "v" {
-		t.Errorf("conflicts %d, value %q", h.Stats().Conflicts, h.read("k").Versions[0].Data)
+	if h.Stats().Conflicts != 1 || string(h.read().Versions[0].Data) != "v" {
+		t.Errorf("conflicts %d, value %q", h.Stats().Conflicts, h.read().Versions[0].Data)
 	}
 }
 
@@ -323,10 +323,10 @@ func TestRemoveKeepsWhatChanged(t *testing.T) {
 	if h.Remove([]byte("k"), res.Set, &h.out) {
 		t.Error("removed what has changed since")
 	}
-	if !h.Remove([]byte("k"), h.read("k"), &h.out) {
+	if !h.Remove([]byte("k"), h.read(), &h.out) {
 		t.Error("kept what has not changed")
 	}
-	if !h.read("k").IsEmpty() {
+	if !h.read().IsEmpty() {
 		t.Error("still there")
 	}
 	h.flush()

@@ -119,13 +119,6 @@ func (q *queue) close() []input {
 	return inputs
 }
 
-// depth returns how many requests of clients and of peers wait.
-func (q *queue) depth() (clients, peers int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.counts[clientRequest], q.counts[peerRequest]
-}
-
 // waiter is whoever waits for a reply: the loop sends at most one.
 type waiter struct {
 	reply chan core.Reply // of capacity 1

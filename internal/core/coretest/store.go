@@ -3,6 +3,7 @@
 package coretest
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
@@ -34,11 +35,7 @@ func (s *Store) Len() int { return len(s.pairs) }
 
 // Clone returns a copy, as a disk is copied.
 func (s *Store) Clone() *Store {
-	c := NewStore()
-	for k, v := range s.pairs { // order does not matter: a map is copied
-		c.pairs[k] = v
-	}
-	return c
+	return &Store{pairs: maps.Clone(s.pairs)}
 }
 
 // Get is core.Store's.
