@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// defaultAddr is where a node listens, and where clients look for one.
+const defaultAddr = "127.0.0.1:7171"
+
+const (
+	// answerTimeout bounds a command where the node does not: it is longer
+	// than the longest request.
+	answerTimeout = 90 * time.Second
+	// maxAnswer bounds an answer: a key's siblings, 32 MiB of them, in base64.
+	maxAnswer = 64 << 20
+)
+
+// request is what the clients' flags say.
+type request struct {
+	addr    string
+	context string
+	r, w    int
+	timeout time.Duration
+	json    bool
+}
+
+// registerAddr adds the flags that every client has.
+func (q *request) registerAddr(cmd *cobra.Command, jsonUsage string) {
+	addr := os.Getenv(envPrefix + "ADDR")
+	if addr == "" {
+		addr = defaultAddr
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().StringVar(&q.addr, "addr", addr, "host:port of any node of the cluster; DYNAMO_ADDR sets the default")
+	cmd.Flags().BoolVar(&q.json, "json", false, jsonUsage)
+}
+
+// register adds the flags of the commands that work on a key.
+func (q *request) register(cmd *cobra.Command, jsonUsage string) {
+	q.registerAddr(cmd, jsonUsage)
+	flags := cmd.Flags()
+	flags.IntVar(&q.r, "r", 0, "replicas that must answer (as the node is configured)")
+	flags.IntVar(&q.w, "w", 0, "replicas that must have stored a write (as the node is configured)")
+	flags.DurationVar(&q.timeout, "timeout", 0, "time that the request has, 1ms to 1m (as the node is configured)")
+}
+
+func (q *request) registerContext(cmd *cobra.Command, usage string) {
+	cmd.Flags().StringVar(&q.context, "context", "", usage)
+}
+
+// answer is what a node has said.
+type answer struct {
+	status  int
+	context string
+	time    string // of a single value
+	body    []byte
+}
+
+// write sends a PUT or DELETE: with the context where one was given, else
+// overwriting whatever is stored.
+func (q *request) write(cmd *cobra.Command, method, key string, value []byte) error {
+	query := url.Values{}
+	if q.context == "" {
+		query.Set("overwrite", "true")
+	}
+	a, err := q.send(cmd, method, key, query, value)
+	if err != nil || !q.json {
+		return err
+	}
+	return printJSON(cmd, struct {
+		Context string `json:"context"`
+	}{a.context})
+}
+
+// send carries out a request for a key. An answer that is no success is an
+// error, one with several siblings is not.
+func (q *request) send(cmd *cobra.Command, method, key string, query url.Values, body []byte) (answer, error) {
+	flags := cmd.Flags()
+	if flags.Changed("r") {
+		query.Set("r", strconv.Itoa(q.r))
+	}
+	if flags.Changed("w") {
+		query.Set("w", strconv.Itoa(q.w))
+	}
+	if flags.Changed("timeout") {
+		query.Set("timeout", q.timeout.String())
+	}
+	if key == "" {
+		return answer{}, usagef(cmd, "the key is empty; a key has 1 to 2048 bytes")
+	}
+	return q.do(cmd.Context(), method, keyURL(q.addr, key, query), body)
+}
+
+// keyURL returns the URL of a key. Path and RawPath together keep every byte
+// of it as it is.
+func keyURL(addr, key string, query url.Values) *url.URL {
+	return &url.URL{
+		Scheme: "http", Host: addr,
+		Path: "/v1/kv/" + key, RawPath: "/v1/kv/" + url.PathEscape(key),
+		RawQuery: query.Encode(),
+	}
+}
+
+// do sends a request and returns the answer.
+func (q *request) do(ctx context.Context, method string, u *url.URL, body []byte) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return answer{}, exitf(exitUsage, "the address %q cannot be used: %w", q.addr, err)
+	}
+	r.URL = u // as it is: parsing it again would change some keys
+	if q.context != "" {
+		r.Header.Set("Dynamo-Context", q.context)
+	}
+	// No proxy: a node is a database and not a page of the web.
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		return answer{}, q.unanswered(method, err)
+	}
+	defer func() { _ = resp.Body.Close() }() // it was only read
+	a := answer{
+		status:  resp.StatusCode,
+		context: resp.Header.Get("Dynamo-Context"),
+		time:    resp.Header.Get("Dynamo-Timestamp"),
+	}
+	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); err != nil {
+		return answer{}, q.unanswered(method, err)
+	}
+	return a, q.check(method, a)
+}
+
+// unanswered returns the error of a request that got no answer.
+func (q *request) unanswered(method string, err error) error {
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		why := ""
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			why = fmt.Sprintf(" (%v)", dial.Err)
+		}
+		return &exitError{
+			code: exitUnreachable, err: fmt.Errorf("no node answers at %s%s", q.addr, why),
+			hint: "Start a cluster with 'dynamo dev', or name the address of a node with --addr.",
+		}
+	}
+	var unusable *url.Error
+	if errors.As(err, &unusable) {
+		err = unusable.Err
+	}
+	if method == http.MethodGet {
+		return exitf(exitUnreachable, "the node at %s gave no answer: %w", q.addr, err)
+	}
+	return exitf(exitUnknown, "the node at %s gave no answer, so it is not known whether it was stored: %w", q.addr, err)
+}
+
+// check returns the error that an answer is, if it is one.
+func (q *request) check(method string, a answer) error {
+	if a.status < 400 {
+		return nil
+	}
+	var body struct {
+		Error struct{ Code, Message, Outcome string }
+	}
+	if err := json.Unmarshal(a.body, &body); err != nil || body.Error.Code == "" {
+		return exitf(exitUnreachable, "what answers at %s is not a node of this database: status %d", q.addr, a.status)
+	}
+	e := &exitError{err: errors.New(body.Error.Message)}
+	switch {
+	case a.status == http.StatusNotFound && body.Error.Code == "not_found":
+		e.code = exitNotFound
+	case a.status < 500 && a.status != http.StatusConflict:
+		e.code = exitUsage
+	case method != http.MethodGet && body.Error.Outcome == "unknown":
+		e.code = exitUnknown
+	default:
+		e.code = exitNotDone
+	}
+	return e
+}
+
+// sibling is one of several values of a key.
+type sibling struct {
+	Data      string `json:"data"` // base64
+	Timestamp string `json:"timestamp"`
+}
+
+// found is what a get found, as it is printed with --json and as a node sends
+// several siblings.
+type found struct {
+	Context  string    `json:"context"`
+	Siblings []sibling `json:"siblings"`
+}
+
+// foundIn returns what is in the answer to a get.
+func foundIn(a answer) (found, error) {
+	f := found{Context: a.context, Siblings: []sibling{}}
+	switch a.status {
+	case http.StatusOK:
+		f.Siblings = append(f.Siblings, sibling{Data: base64.StdEncoding.EncodeToString(a.body), Timestamp: a.time})
+	case http.StatusMultipleChoices:
+		if err := json.Unmarshal(a.body, &f); err != nil {
+			return f, exitf(exitUnreachable, "the node's answer cannot be read: %w", err)
+		}
+	}
+	return f, nil
+}
+
+func printJSON(cmd *cobra.Command, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("an answer cannot be encoded: %v", err)) // plain structs always can
+	}
+	return write(cmd, append(b, '\n'))
+}
+
+// oneLine says whether a text looks well at the end of a line of a message.
+func oneLine(s string) bool { return len(s) <= 40 && !strings.ContainsAny(s, "\n\r\t'\"\\ ") }

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes. They are part of the interface: scripts go by them.
+const (
+	exitOK          = 0
+	exitNotFound    = 1
+	exitUsage       = 2
+	exitSiblings    = 3
+	exitNotDone     = 4
+	exitUnknown     = 5
+	exitUnreachable = 6
+	exitNode        = 7
+)
+
+const exitCodes = `  0  Done.
+  1  get: the key is not found.
+  2  The command or the request is wrong: a flag, a configuration, a key, a
+     context, a value that is too large.
+  3  get: the key has several siblings. They are on standard output as JSON.
+  4  Not done: too few replicas, an overloaded node, too many siblings. A write
+     was not stored and may be repeated.
+  5  Not known whether a write was stored: read the key before repeating it.
+  6  No node answers at the address.
+  7  serve, dev: the node could not start, or had to stop.`
+
+// exitError is an error with the exit code that belongs to it.
+type exitError struct {
+	code int
+	hint string // a line of its own that says what to do; may be empty
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func exitf(code int, format string, args ...any) error {
+	return &exitError{code: code, err: fmt.Errorf(format, args...)}
+}
+
+func usagef(cmd *cobra.Command, format string, args ...any) error {
+	return &exitError{
+		code: exitUsage, err: fmt.Errorf(format, args...),
+		hint: fmt.Sprintf("Run '%s --help' for its use.", cmd.CommandPath()),
+	}
+}
+
+// arguments refuses a command line with fewer or more arguments than allowed.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) > most && most == 0:
+			return usagef(cmd, "%s takes no arguments, and %q was given", cmd.Name(), args[0])
+		case len(args) > most:
+			return usagef(cmd, "there are %d arguments and at most %d are taken; quote those with spaces: %s", len(args), most, cmd.Use)
+		case len(args) < least:
+			return usagef(cmd, "an argument is missing: %s", cmd.Use)
+		}
+		return nil
+	}
+}
+
+// report prints err for people and returns the exit code.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	code, hint := exitUsage, "Run 'dynamo --help' for the commands." // without a code it is cobra's, about the command line
+	var e *exitError
+	if errors.As(err, &e) {
+		code, hint = e.code, e.hint
+	}
+	text := "dynamo: " + err.Error() + "\n"
+	if hint != "" {
+		text += hint + "\n"
+	}
+	if _, err := io.WriteString(stderr, text); err != nil {
+		return code // nobody reads what is wrong; the code still says it
+	}
+	return code
+}
+
+func newExitCodes() *cobra.Command {
+	return &cobra.Command{
+		Use:   "exit-codes",
+		Short: "The exit codes of all commands",
+		Long:  "The exit codes of all commands:\n\n" + exitCodes,
+	}
+}

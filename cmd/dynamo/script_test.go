@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience bounds every wait of a script, far above what any takes.
+const patience = 60 * time.Second
+
+// gorace ends processes under the race detector at once; they would wait a
+// second for races that are about to be found.
+const gorace = "atexit_sleep_ms=0"
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"dynamo": main})
+}
+
+// TestScripts runs testdata/*.txtar with real processes of this program.
+// Beside testscript's own commands they have:
+//
+//	start NAME REGEXP ARGS...   runs dynamo ARGS until interrupt, crash or the end, and waits until it has
+//	                            printed a line that matches; each node that it says to listen
+//	                            sets a variable of the node's ID to the address
+//	interrupt NAME                  interrupts it, and checks that it ends well
+//	crash NAME                   kills it
+//	exits CODE ARGS...          runs dynamo ARGS and checks the exit code
+//	eventually REGEXP ARGS...   runs dynamo ARGS until it prints what matches
+//	context VAR                 puts the context in the last standard output into VAR
+//	listener VAR                listens on a port that is no node's, at the address in VAR
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", gorace)
+			e.Values[processesKey{}] = &processes{running: map[string]*process{}}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"start":      cmdStart,
+			"interrupt":  cmdInterrupt,
+			"crash":      cmdCrash,
+			"exits":      cmdExits,
+			"eventually": cmdEventually,
+			"context":    cmdContext,
+			"listener":   cmdListener,
+		},
+	})
+}
+
+type processesKey struct{}
+
+// processes are those that a script has started.
+type processes struct{ running map[string]*process }
+
+// process is one of them. Its output is collected by a goroutine, which ends
+// with the process.
+type process struct {
+	cmd    *exec.Cmd
+	stderr strings.Builder
+	ended  chan struct{} // closed when the output is at its end
+
+	mu    sync.Mutex // guards what follows
+	lines []string
+	more  chan struct{} // closed and renewed with each line
+}
+
+func processesOf(ts *testscript.TestScript) map[string]*process {
+	return ts.Value(processesKey{}).(*processes).running
+}
+
+func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: start NAME REGEXP ARGS...")
+	}
+	self, err := os.Executable()
+	ts.Check(err)
+	cmd := exec.Command(self, args[2:]...)
+	cmd.Args[0] = "dynamo"
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH"), "GORACE=" + gorace}
+	p := &process{cmd: cmd, ended: make(chan struct{}), more: make(chan struct{})}
+	cmd.Stderr = &p.stderr
+	stdout, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	go p.collect(bufio.NewScanner(stdout))
+	processesOf(ts)[args[0]] = p
+	ts.Defer(func() { _ = p.end(os.Kill) })
+	for _, node := range p.await(ts, args[1]) {
+		ts.Setenv(node.id, node.addr)
+	}
+}
+
+func (p *process) collect(s *bufio.Scanner) {
+	defer close(p.ended)
+	for s.Scan() {
+		p.mu.Lock()
+		p.lines = append(p.lines, s.Text())
+		close(p.more)
+		p.more = make(chan struct{})
+		p.mu.Unlock()
+	}
+}
+
+// nodeAddr is where a process says that a node listens.
+type nodeAddr struct{ id, addr string }
+
+// await waits for a line that matches, and returns the nodes in all lines.
+func (p *process) await(ts *testscript.TestScript, pattern string) []nodeAddr {
+	re, err := regexp.Compile(pattern)
+	ts.Check(err)
+	timeout := time.After(patience)
+	for {
+		p.mu.Lock()
+		lines, more := p.lines, p.more
+		p.mu.Unlock()
+		var nodes []nodeAddr
+		matched := false
+		for _, line := range lines {
+			if m := listensLine().FindStringSubmatch(line); m != nil {
+				nodes = append(nodes, nodeAddr{m[1], m[2]})
+			}
+			matched = matched || re.MatchString(line)
+		}
+		if matched {
+			return nodes
+		}
+		select {
+		case <-more:
+		case <-p.ended:
+			err := p.cmd.Wait()
+			ts.Fatalf("it ended (%v) before it printed %q:\n%s\n%s", err, pattern, strings.Join(lines, "\n"), p.stderr.String())
+		case <-timeout:
+			ts.Fatalf("it has not printed %q:\n%s", pattern, strings.Join(lines, "\n"))
+		}
+	}
+}
+
+func listensLine() *regexp.Regexp { return regexp.MustCompile(`(n\d+) +(?:listens on |http://)(\S+)$`) }
+
+// end sends a signal and waits for the process.
+func (p *process) end(signal os.Signal) error {
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		return err
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		return errors.Join(errors.New("it does not end"), p.cmd.Process.Kill())
+	}
+	return p.cmd.Wait()
+}
+
+func take(ts *testscript.TestScript, neg bool, args []string) *process {
+	if neg || len(args) != 1 || processesOf(ts)[args[0]] == nil {
+		ts.Fatalf("usage: interrupt|crash NAME, of what runs")
+	}
+	p := processesOf(ts)[args[0]]
+	delete(processesOf(ts), args[0])
+	return p
+}
+
+func cmdInterrupt(ts *testscript.TestScript, neg bool, args []string) {
+	p := take(ts, neg, args)
+	if err := p.end(os.Interrupt); err != nil {
+		ts.Fatalf("%s ended with %v:\n%s", args[0], err, p.stderr.String())
+	}
+	if out := p.stderr.String(); strings.Contains(out, "DATA RACE") {
+		ts.Fatalf("%s", out)
+	}
+}
+
+func cmdCrash(ts *testscript.TestScript, neg bool, args []string) {
+	_ = take(ts, neg, args).end(os.Kill) // it ends by the signal
+}
+
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE ARGS...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec("dynamo", args[1:]...)
+	got := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually REGEXP ARGS...")
+	}
+	re, err := regexp.Compile(args[0])
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	pause := time.NewTicker(50 * time.Millisecond)
+	defer pause.Stop()
+	self, err := os.Executable()
+	ts.Check(err)
+	for {
+		cmd := exec.CommandContext(ctx, self, args[1:]...)
+		cmd.Args[0] = "dynamo"
+		cmd.Env = append(os.Environ(), "GORACE="+gorace)
+		out, runErr := cmd.CombinedOutput()
+		if re.Match(out) {
+			return
+		}
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			ts.Fatalf("dynamo %s has never printed %q (%v): %s", strings.Join(args[1:], " "), args[0], runErr, out)
+		}
+	}
+}
+
+func cmdContext(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: context VAR")
+	}
+	m := regexp.MustCompile(`"context":"([^"]+)"`).FindStringSubmatch(ts.ReadFile("stdout"))
+	if m == nil {
+		ts.Fatalf("there is no context on standard output")
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+func cmdListener(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listener VAR")
+	}
+	srv := newStranger()
+	ts.Defer(srv.Close)
+	ts.Setenv(args[0], srv.Listener.Addr().String())
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dynamo-kv/dynamo"
+)
+
+// servingPoll is how often serve looks whether the node serves, to say so.
+const servingPoll = 20 * time.Millisecond
+
+func newServe() *cobra.Command {
+	var s settings
+	cmd := &cobra.Command{
+		Use:   "serve --id ID [--listen HOST:PORT] [--data DIR] [--join HOST:PORT,...]",
+		Short: "Run one node",
+		Long: `Run one node until it is interrupted.
+
+Without --join it forms a cluster of its own when its data directory is new;
+with --join it becomes a member of the cluster of the nodes at those addresses,
+and waits for them for as long as it takes.
+
+Every setting can be given as a flag, as an environment variable (DYNAMO_ID for
+--id, DYNAMO_REQUEST_TIMEOUT for --request-timeout) or in a YAML file
+(request-timeout: 300ms); flags come before the environment, and that before
+the file. --print-config shows what would be used, as such a file.`,
+		Example: `  dynamo serve --id n1
+  dynamo serve --id n2 --listen 127.0.0.1:7172 --join 127.0.0.1:7171`,
+		Args: arguments(0, 0),
+	}
+	s.register(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return s.serve(cmd) }
+	return cmd
+}
+
+func (s *settings) serve(cmd *cobra.Command) error {
+	if err := s.load(cmd); err != nil {
+		return err
+	}
+	if s.print {
+		out, err := s.yaml(cmd)
+		if err != nil {
+			return exitf(exitUsage, "the settings cannot be printed: %w", err)
+		}
+		return write(cmd, out)
+	}
+	logger, err := s.log.logger(cmd)
+	if err != nil {
+		return err
+	}
+	if s.id == "" {
+		return usagef(cmd, "a node needs a name that stays the same over restarts: give it with --id, such as --id n1")
+	}
+	s.config.Logger = logger
+	node, err := dynamo.NewNode(s.id, s.listen, s.config)
+	if err != nil {
+		return usagef(cmd, "%s", inFlags(err))
+	}
+	if err := node.Start(); err != nil {
+		return exitf(exitNode, "%w", err)
+	}
+	if !loopback(s.listen) {
+		logger.Warn("other machines can reach this node, and connections are neither encrypted nor authenticated: "+
+			"keep it in a network that you trust", "listen", s.listen)
+	}
+	err = s.runNode(cmd, node)
+	if stopErr := node.Stop(); err == nil && stopErr != nil {
+		err = exitf(exitNode, "%w", stopErr)
+	}
+	return err
+}
+
+// runNode says what the node does until the command is interrupted or the
+// node has failed.
+func (s *settings) runNode(cmd *cobra.Command, node *dynamo.Node) error {
+	if err := printf(cmd, "node %s listens on %s\n", node.ID(), node.Addr()); err != nil {
+		return err
+	}
+	if waitServing(cmd.Context(), node) {
+		st := node.Status()
+		err := printf(cmd, "node %s serves cluster %s with %s in the layout\n", node.ID(), st.Cluster, plural(inLayout(st), "node"))
+		if err != nil {
+			return err
+		}
+	}
+	select {
+	case <-cmd.Context().Done():
+		return nil
+	case <-node.Done():
+		return exitf(exitNode, "the node had to stop: %w", node.Err())
+	}
+}
+
+// waitServing says whether the node serves before it or ctx ends.
+func waitServing(ctx context.Context, node *dynamo.Node) bool {
+	ticker := time.NewTicker(servingPoll)
+	defer ticker.Stop()
+	for !node.Status().Serving {
+		select {
+		case <-ticker.C:
+		case <-node.Done():
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// inLayout counts the members that hold keys.
+func inLayout(st dynamo.Status) int {
+	n := 0
+	for _, m := range st.Members {
+		if m.State == "active" {
+			n++
+		}
+	}
+	return n
+}
+
+// loopback says whether only this machine can reach an address.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// plural returns "1 node", "2 nodes".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return fmt.Sprintf("1 %s", noun)
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,317 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	yamlv3 "go.yaml.in/yaml/v3"
+
+	"github.com/dynamo-kv/dynamo"
+)
+
+// envPrefix stands before the environment variables of settings:
+// DYNAMO_REQUEST_TIMEOUT is --request-timeout.
+const envPrefix = "DYNAMO_"
+
+// settings is everything that dynamo serve can be told. Every field of
+// dynamo.Config is one of them, under its name in kebab-case; flagNames has
+// the few that are shorter.
+type settings struct {
+	id, listen string
+	config     *dynamo.Config
+	log        logging
+	file       string
+	print      bool
+}
+
+// flagNames has the flags that are not named after their field.
+func flagNames() map[string]string {
+	return map[string]string{"StorageEngine": "engine", "StoragePath": "data", "Seeds": "join"}
+}
+
+// usages says what each field of dynamo.Config is, with units.
+func usages() map[string]string {
+	return map[string]string{
+		"N":              "nodes that hold each key, 1 to 16",
+		"R":              "replicas that must answer a read, 1 to n",
+		"W":              "replicas that must have stored a write, 1 to n",
+		"Partitions":     "slices that the keys are divided into, a power of two; fixed when a cluster is formed",
+		"StorageEngine":  "storage engine: pebble, or memory, which forgets all at the end",
+		"StoragePath":    "data directory; empty is dynamo-data/ID in the working directory",
+		"CacheBytes":     "cache of the storage engine, in bytes",
+		"Sync":           "when a write counts as stored: always (on the disk) or interval (on the disk within a second)",
+		"RequestTimeout": "time that a request has unless it says otherwise, 1ms to 1m",
+		"PeerTimeout":    "time that a node has to answer another before the next is asked, up to request-timeout",
+		"MaxValueBytes":  "largest value, in bytes, up to 16777216",
+		"Shards":         "event loops that share the partitions; 0 is twice the cores, at least 4",
+		"Seeds":          "addresses of nodes whose cluster a new node joins, separated by commas",
+		"AdvertiseAddr":  "host:port at which other nodes reach this one; empty is the listening address",
+		"Zone":           "what fails as one, a rack or a room; replicas are in distinct zones where possible",
+		"Weight":         "share of the keys relative to other nodes', at least 1",
+		"GossipInterval": "pause between two exchanges of news about the cluster, 10ms to 1m",
+		"LayoutAuto":     "give partitions to new nodes without a command",
+		"LayoutDelay":    "time without a change of members before partitions move, up to 1h",
+	}
+}
+
+// register adds the flags of all settings to a command, with the defaults.
+func (s *settings) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&s.id, "id", "", "name of this node, stable over restarts and unique in its cluster (required)")
+	flags.StringVar(&s.listen, "listen", defaultAddr, "host:port for clients and other nodes; port 0 chooses a free one")
+	s.config = dynamo.DefaultConfig()
+	config := reflect.ValueOf(s.config).Elem()
+	for _, field := range configFields() {
+		register(flags, config.FieldByIndex(field.Index).Addr().Interface(), flagName(field.Name), usages()[field.Name])
+	}
+	s.log.register(cmd)
+	flags.StringVar(&s.file, "config", "", "YAML file with settings, named as the flags are")
+	flags.BoolVar(&s.print, "print-config", false, "print the settings as they would be used, as YAML, and end")
+}
+
+// configFields returns the fields of dynamo.Config that are settings.
+func configFields() []reflect.StructField {
+	fields := reflect.VisibleFields(reflect.TypeFor[dynamo.Config]())
+	return slices.DeleteFunc(fields, func(f reflect.StructField) bool { return f.Name == "Logger" })
+}
+
+// flagName returns the flag of a field: RequestTimeout is request-timeout.
+func flagName(field string) string {
+	if name, ok := flagNames()[field]; ok {
+		return name
+	}
+	var b strings.Builder
+	for i, r := range field {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// register adds a flag for what target points to, which holds the default.
+func register(flags *pflag.FlagSet, target any, name, usage string) {
+	switch p := target.(type) {
+	case *int:
+		flags.IntVar(p, name, *p, usage)
+	case *int64:
+		flags.Int64Var(p, name, *p, usage)
+	case *uint32:
+		flags.Uint32Var(p, name, *p, usage)
+	case *bool:
+		flags.BoolVar(p, name, *p, usage)
+	case *string:
+		flags.StringVar(p, name, *p, usage)
+	case *time.Duration:
+		flags.DurationVar(p, name, *p, usage)
+	case *[]string:
+		flags.StringSliceVar(p, name, *p, usage)
+	default:
+		panic(fmt.Sprintf("the setting %s has the type %T, which no flag has", name, target))
+	}
+}
+
+// commandOnly are the flags that no file and no environment may set.
+func commandOnly() []string { return []string{"config", "print-config", "help"} }
+
+// load takes over what the file and the environment say, as far as the
+// command line has not said it: flags come first, then the environment, then
+// the file, then the defaults.
+func (s *settings) load(cmd *cobra.Command) error {
+	given := map[string]bool{}
+	cmd.Flags().Visit(func(f *pflag.Flag) { given[f.Name] = true })
+	environment, unknown, err := readEnvironment(cmd.Flags())
+	if err != nil {
+		return usagef(cmd, "the environment: %v", err)
+	}
+	for _, name := range unknown {
+		cmd.PrintErrf("dynamo: warning: the environment variable %s is no setting and is ignored\n", name)
+	}
+	if path, ok := environment["config"].(string); ok && !given["config"] {
+		s.file = path
+	}
+	delete(environment, "config")
+	if s.file != "" {
+		values, err := readFile(s.file)
+		if err != nil {
+			return usagef(cmd, "%v", err)
+		}
+		if err := apply(cmd.Flags(), values, given); err != nil {
+			return usagef(cmd, "%s: %v", s.file, err)
+		}
+	}
+	if err := apply(cmd.Flags(), environment, given); err != nil {
+		return usagef(cmd, "the environment: %v", err)
+	}
+	return nil
+}
+
+// readFile returns the settings in a YAML file.
+func readFile(path string) (map[string]any, error) {
+	k := koanf.New("\x00") // a delimiter that no key has: settings do not nest
+	if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("there is no file %s", path)
+		}
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return k.Raw(), nil
+}
+
+// readEnvironment returns the settings in the environment, and the names of
+// the variables that look like one and are none. Those are no error: others
+// name variables after a service called dynamo too.
+func readEnvironment(flags *pflag.FlagSet) (values map[string]any, unknown []string, err error) {
+	k := koanf.New("\x00")
+	err = k.Load(env.Provider("\x00", env.Opt{Prefix: envPrefix, TransformFunc: func(name, value string) (string, any) {
+		key := strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, envPrefix)), "_", "-")
+		switch {
+		case key == "config" || flags.Lookup(key) != nil && !slices.Contains(commandOnly(), key):
+			return key, value
+		case key != "addr": // which is for the clients
+			unknown = append(unknown, name)
+		}
+		return "", nil
+	}}), nil)
+	slices.Sort(unknown)
+	return k.Raw(), unknown, err
+}
+
+// apply sets the flags that are not given on the command line.
+func apply(flags *pflag.FlagSet, values map[string]any, given map[string]bool) error {
+	var faults []error
+	for _, name := range sortedKeys(values) {
+		f := flags.Lookup(name)
+		if f == nil || slices.Contains(commandOnly(), name) {
+			faults = append(faults, fmt.Errorf("there is no setting %q; they are named as the flags of 'dynamo serve'", name))
+			continue
+		}
+		if given[name] {
+			continue
+		}
+		text, err := scalar(values[name])
+		if err == nil {
+			err = set(f, text)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// set replaces the value of a flag, that of a list too.
+func set(f *pflag.Flag, text string) error {
+	if list, ok := f.Value.(pflag.SliceValue); ok {
+		var items []string
+		for item := range strings.SplitSeq(text, ",") {
+			if item = strings.TrimSpace(item); item != "" {
+				items = append(items, item)
+			}
+		}
+		return list.Replace(items)
+	}
+	if err := f.Value.Set(text); err != nil {
+		return fmt.Errorf("%q is no %s: %w", text, f.Value.Type(), err)
+	}
+	return nil
+}
+
+// scalar returns a value of a YAML file as its flag would be given.
+func scalar(v any) (string, error) {
+	switch v := v.(type) {
+	case nil:
+		return "", errors.New("it has no value")
+	case map[string]any:
+		return "", errors.New("it has settings below it, which no setting has")
+	case []any:
+		items := make([]string, len(v))
+		for i, item := range v {
+			text, err := scalar(item)
+			if err != nil {
+				return "", err
+			}
+			items[i] = text
+		}
+		return strings.Join(items, ","), nil
+	}
+	return fmt.Sprint(v), nil
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// inFlags returns what is wrong with a Config, a fault a line, with the names
+// of its fields as the flags have them.
+func inFlags(err error) string {
+	names := make([]string, 0, len(usages()))
+	for field := range usages() { // order does not matter: they are whole words
+		names = append(names, field)
+	}
+	fields := regexp.MustCompile(`\b(` + strings.Join(names, "|") + `)\b`)
+	text := fields.ReplaceAllStringFunc(err.Error(), flagName)
+	kind := dynamo.ErrInvalidConfig.Error() + ": "
+	return dynamo.ErrInvalidConfig.Error() + ":\n  " +
+		strings.ReplaceAll(strings.ReplaceAll(text, kind, ""), "\n", "\n  ")
+}
+
+// yaml returns the settings as a file that --config takes.
+func (s *settings) yaml(cmd *cobra.Command) ([]byte, error) {
+	doc := &yamlv3.Node{Kind: yamlv3.MappingNode}
+	var err error
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if slices.Contains(commandOnly(), f.Name) || err != nil {
+			return
+		}
+		var value yamlv3.Node
+		if err = value.Encode(valueOf(f)); err == nil {
+			key := &yamlv3.Node{Kind: yamlv3.ScalarNode, Value: f.Name, HeadComment: "# " + f.Usage}
+			doc.Content = append(doc.Content, key, &value)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	e := yamlv3.NewEncoder(&out)
+	e.SetIndent(2)
+	if err := errors.Join(e.Encode(doc), e.Close()); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// valueOf returns a flag's value as YAML shows it.
+func valueOf(f *pflag.Flag) any {
+	if list, ok := f.Value.(pflag.SliceValue); ok {
+		return list.GetSlice()
+	}
+	text := f.Value.String()
+	switch f.Value.Type() {
+	case "int", "int64", "uint32", "bool":
+		return &yamlv3.Node{Kind: yamlv3.ScalarNode, Value: text} // plain, not quoted
+	}
+	return text
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+)
+
+// status is the part of /v1/status that the table shows.
+type status struct {
+	Node     string
+	Cluster  string
+	Serving  bool
+	WaitsFor string `json:"waits_for"`
+	Members  []struct {
+		ID, Address, Zone, Status, State string
+		Partitions                       int
+	}
+	Layout struct {
+		Version    uint64
+		Partitions int
+		Replicas   int
+		Phase      string
+	}
+	UnderReplicated bool `json:"under_replicated"`
+	Transition      struct{ Pulls, Left int }
+	Leftovers       int
+}
+
+func newStatus() *cobra.Command {
+	var q request
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show a node's view of its cluster",
+		Long: `Show a node's view of its cluster: the members, what the node thinks of their
+health (STATUS), where they are in their life in the cluster (STATE), and how
+many partitions they hold.`,
+		Args: arguments(0, 0),
+	}
+	q.registerAddr(cmd, "print what the node sends, as JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return q.status(cmd) }
+	return cmd
+}
+
+func (q *request) status(cmd *cobra.Command) error {
+	a, err := q.do(cmd.Context(), http.MethodGet, &url.URL{Scheme: "http", Host: q.addr, Path: "/v1/status"}, nil)
+	if err != nil {
+		return err
+	}
+	if q.json {
+		return write(cmd, a.body)
+	}
+	var st status
+	if err := json.Unmarshal(a.body, &st); err != nil {
+		return exitf(exitUnreachable, "what answers at %s is not a node of this database: %w", q.addr, err)
+	}
+	return write(cmd, []byte(st.text(colours(cmd.OutOrStdout()))))
+}
+
+// text returns the status for people.
+func (st *status) text(coloured bool) string {
+	var b strings.Builder
+	cluster := st.Cluster
+	if cluster == "" {
+		cluster = "none yet"
+	}
+	fmt.Fprintf(&b, "node %s, cluster %s\n", st.Node, cluster)
+	fmt.Fprintf(&b, "layout %d, %s: %s, %s of each key\n", st.Layout.Version, st.Layout.Phase,
+		plural(st.Layout.Partitions, "partition"), plural(st.Layout.Replicas, "replica"))
+	for _, note := range st.notes() {
+		fmt.Fprintf(&b, "%s\n", paint(note, yellow, coloured))
+	}
+	b.WriteString("\n")
+	rows := [][]string{{"NODE", "ADDRESS", "ZONE", "STATUS", "STATE", "PARTITIONS"}}
+	for _, m := range st.Members {
+		zone := m.Zone
+		if zone == "" {
+			zone = "-"
+		}
+		rows = append(rows, []string{m.ID, m.Address, zone, m.Status, m.State, strconv.Itoa(m.Partitions)})
+	}
+	table(&b, rows, coloured)
+	return b.String()
+}
+
+// notes says what is not as it should be.
+func (st *status) notes() []string {
+	var notes []string
+	if !st.Serving {
+		notes = append(notes, "this node does not serve yet: it waits for "+st.WaitsFor)
+	}
+	if st.UnderReplicated {
+		notes = append(notes, fmt.Sprintf("under-replicated: fewer than %s", plural(st.Layout.Replicas, "node")))
+	}
+	if st.Transition.Left > 0 {
+		notes = append(notes, fmt.Sprintf("this node copies what the layout gives it: %d of %s left",
+			st.Transition.Left, plural(st.Transition.Pulls, "partition")))
+	}
+	if st.Leftovers > 0 {
+		notes = append(notes, fmt.Sprintf("this node holds keys of %s that it does not own", plural(st.Leftovers, "partition")))
+	}
+	return notes
+}
+
+// The colours, as the terminal's escape codes.
+const (
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	red    = "\x1b[31m"
+	plain  = "\x1b[0m"
+)
+
+func paint(s, colour string, coloured bool) string {
+	if !coloured || colour == "" {
+		return s
+	}
+	return colour + s + plain
+}
+
+// table prints rows in aligned columns, two spaces apart. Colours do not
+// count as width.
+func table(b *strings.Builder, rows [][]string, coloured bool) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			b.WriteString(paint(cell, colourOf(cell), coloured))
+			if i < len(row)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+			}
+		}
+		b.WriteByte('\n')
+	}
+}
+
+// colourOf returns the colour of a member's status.
+func colourOf(cell string) string {
+	switch cell {
+	case "alive":
+		return green
+	case "suspected":
+		return yellow
+	case "dead":
+		return red
+	}
+	return ""
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+const statusAnswer = `{"node":"n1","cluster":"0000000000000abc","serving":false,"waits_for":"a seed",
+"members":[{"id":"n1","address":"127.0.0.1:7171","zone":"a","status":"alive","state":"active","partitions":1024},
+{"id":"node-2","address":"10.0.0.1:1","zone":"","status":"dead","state":"joining","partitions":0}],
+"layout":{"version":2,"partitions":1024,"replicas":3,"phase":"copying"},"under_replicated":true,
+"transition":{"pulls":9,"left":4},"leftovers":1}`
+
+func parsedStatus(t *testing.T) *status {
+	t.Helper()
+	var st status
+	if err := json.Unmarshal([]byte(statusAnswer), &st); err != nil {
+		t.Fatal(err)
+	}
+	return &st
+}
+
+func TestStatusText(t *testing.T) {
+	want := `node n1, cluster 0000000000000abc
+layout 2, copying: 1024 partitions, 3 replicas of each key
+this node does not serve yet: it waits for a seed
+under-replicated: fewer than 3 nodes
+this node copies what the layout gives it: 4 of 9 partitions left
+this node holds keys of 1 partition that it does not own
+
+NODE    ADDRESS         ZONE  STATUS  STATE    PARTITIONS
+n1      127.0.0.1:7171  a     alive   active   1024
+node-2  10.0.0.1:1      -     dead    joining  0
+`
+	if got := parsedStatus(t).text(false); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestStatusColours(t *testing.T) {
+	st := parsedStatus(t)
+	coloured := st.text(true)
+	for _, want := range []string{"\x1b[32malive\x1b[0m   active", "\x1b[31mdead\x1b[0m    joining"} {
+		if !strings.Contains(coloured, want) {
+			t.Errorf("%q is not in %q", want, coloured)
+		}
+	}
+	for _, code := range []string{green, yellow, red, plain} {
+		coloured = strings.ReplaceAll(coloured, code, "")
+	}
+	if coloured != st.text(false) {
+		t.Errorf("without its colours the table is another:\n%s", coloured)
+	}
+}
