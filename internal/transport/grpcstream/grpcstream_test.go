@@ -180,7 +180,8 @@ func TestPauses(t *testing.T) {
 		pass time.Duration
 		want uint64
 	}{
-		{0, 0}, {beatEvery, 0},
+		{0, 0},
+		{beatEvery, 0},
 		{silence, 0},
 		{silence + 1, 1},
 		{0, 1},

@@ -48,7 +48,6 @@ func dialOptions(creds credentials.TransportCredentials) []grpc.DialOption {
 		}),
 		grpc.WithReadBufferSize(ioBuffer),
 		grpc.WithWriteBufferSize(ioBuffer),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithMaxHeaderListSize(maxHeaderBytes),
 		// One attempt a connection, and never the same message twice: when to
 		// connect again is for the peer's goroutine to decide.

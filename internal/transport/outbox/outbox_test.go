@@ -213,7 +213,8 @@ func TestConcurrentPuts(t *testing.T) {
 	for p := range uint64(putters) {
 		wg.Go(func() {
 			for n := range uint64(each) {
-				for !q.Put(envelope(p<<32|n, 1, time.Hour)) {
+				if !q.Put(envelope(p<<32|n, 1, time.Hour)) {
+					t.Errorf("envelope %d of putter %d is refused", n, p)
 				}
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -215,9 +216,13 @@ func testHostileMessages(t *testing.T, network Network) {
 // A newer node may send what this one does not know; the rest arrives.
 func testUnknownMessages(t *testing.T, network Network) {
 	b := start(t, network, "", 0)
-	known := encode(&core.Envelope{From: "n1", Deadline: time.Second, Req: 5, Msg: &core.Applied{}})
-	// Field 4 of a batch is an envelope; field 100 of an envelope is unknown.
-	newer := append([]byte{4<<3 | 2, 6, 6<<3 | 0, 1, 0xa2, 6, 1, 0}, known...)
+	applied := &dynamov1.Envelope_Applied{Applied: &dynamov1.Applied{}}
+	newer, err := (&dynamov1.Batch{From: "n1", Envelopes: []*dynamov1.Envelope{
+		{Remaining: 1}, {Req: 5, Remaining: 1, Message: applied},
+	}}).MarshalVT()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := network.Inject(t, b.addr, newer); err != nil {
 		t.Errorf("its sender sees the error %v", err)
 	}

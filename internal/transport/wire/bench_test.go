@@ -17,7 +17,7 @@ func benchBatch(b *testing.B) []core.Envelope {
 	})
 	batch := make([]core.Envelope, 64)
 	for i := range batch {
-		batch[i] = sampleEnvelope(b, 0, &core.Apply{Key: []byte("a key of usual length"), Set: set})
+		batch[i] = sampleEnvelope(b, &core.Apply{Key: []byte("a key of usual length"), Set: set})
 	}
 	return batch
 }

@@ -309,7 +309,7 @@ func forwarded(in *dynamov1.Result) (core.Message, error) {
 
 func pull(in *dynamov1.Pull) (core.Message, error) {
 	if len(in.After) > id.MaxKeyBytes {
-		return nil, checkKey(in.After)
+		return nil, fmt.Errorf("a pull resumes after a key of %d bytes; at most %d are allowed", len(in.After), id.MaxKeyBytes)
 	}
 	return &core.Pull{
 		Layout: ring.Name{Number: in.LayoutNumber, Digest: in.LayoutDigest},
@@ -324,11 +324,11 @@ func pullReply(in *dynamov1.PullReply) (core.Message, error) {
 	}
 	for i, item := range in.Items {
 		if err := checkKey(item.Key); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("item %d of %d: %w", i+1, len(in.Items), err)
 		}
 		s, err := set(item.Set)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("item %d of %d: %w", i+1, len(in.Items), err)
 		}
 		out.Items[i] = core.Item{Key: item.Key, Set: s}
 	}

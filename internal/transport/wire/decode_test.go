@@ -23,7 +23,7 @@ func good(tb testing.TB) *dynamov1.Batch {
 	tb.Helper()
 	var batch []core.Envelope
 	for _, m := range samples(tb) {
-		batch = append(batch, sampleEnvelope(tb, 0, m))
+		batch = append(batch, sampleEnvelope(tb, m))
 	}
 	out := new(dynamov1.Batch)
 	if err := out.UnmarshalVT(encode(0, batch...)); err != nil {
@@ -66,28 +66,39 @@ type (
 	refusedOf   = *dynamov1.Envelope_Refused
 )
 
+func longKey() []byte { return bytes.Repeat([]byte("k"), id.MaxKeyBytes+1) }
+
 func largeValue(size int) []byte {
 	actor := version.Actor{Node: "n1", Epoch: version.Epoch{Start: 7, Seq: 1}}
 	set, _ := version.Siblings{}.Put(version.Clock{}, actor, version.Write{Data: make([]byte, size)})
 	return set.AppendBinary(nil)
 }
 
-func TestMalformedIsRefused(t *testing.T) {
-	longKey := bytes.Repeat([]byte("k"), id.MaxKeyBytes+1)
-	for name, breaks := range map[string]func(t *testing.T, b *dynamov1.Batch){
+// breaks makes one thing of a valid message malformed.
+type breaks func(t *testing.T, b *dynamov1.Batch)
+
+// breakEnvelopes returns ways to break what every message has, by the error that says so.
+func breakEnvelopes() map[string]breaks {
+	return map[string]breaks{
 		"sender: node ID is empty":       func(_ *testing.T, b *dynamov1.Batch) { b.From = "" },
 		"receiver: node ID \"a~b\"":      func(_ *testing.T, b *dynamov1.Batch) { b.To = "a~b" },
 		"partition 65536":                func(_ *testing.T, b *dynamov1.Batch) { b.Envelopes[0].Partition = id.MaxPartitions },
 		"0 ns remain":                    func(_ *testing.T, b *dynamov1.Batch) { b.Envelopes[0].Remaining = 0 },
 		"60000000001 ns remain":          func(_ *testing.T, b *dynamov1.Batch) { b.Envelopes[0].Remaining = uint64(id.MaxMessageAge) + 1 },
 		"18446744073709551615 ns remain": func(_ *testing.T, b *dynamov1.Batch) { b.Envelopes[0].Remaining = math.MaxUint64 },
+	}
+}
+
+// breakData returns ways to break keys, sets and refusals, by the error that says so.
+func breakData() map[string]breaks {
+	return map[string]breaks{
 		"a key of 0 bytes": func(t *testing.T, b *dynamov1.Batch) {
 			_, m := only[readOf](t, b)
 			m.Read.Key = nil
 		},
 		"a key of 2049 bytes": func(t *testing.T, b *dynamov1.Batch) {
 			_, m := only[applyOf](t, b)
-			m.Apply.Key = longKey
+			m.Apply.Key = longKey()
 		},
 		"malformed siblings": func(t *testing.T, b *dynamov1.Batch) {
 			_, m := only[readReplyOf](t, b)
@@ -101,10 +112,28 @@ func TestMalformedIsRefused(t *testing.T) {
 			_, m := only[applyOf](t, b)
 			m.Apply.Set = largeValue(id.MaxValueBytes + 1)
 		},
-		"why is not set": func(t *testing.T, b *dynamov1.Batch) {
+		"Refusal is not set": func(t *testing.T, b *dynamov1.Batch) {
 			_, m := only[refusedOf](t, b)
 			m.Refused.Why = 0
 		},
+		"a pull resumes after a key of 2049 bytes": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[pullOf](t, b)
+			m.Pull.After = longKey()
+		},
+		"item 1 of 1: a key of 0 bytes": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[pullReplyOf](t, b)
+			m.PullReply.Items[0].Key = nil
+		},
+		"item 1 of 1: malformed siblings": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[pullReplyOf](t, b)
+			m.PullReply.Items[0].Set = []byte{9}
+		},
+	}
+}
+
+// breakForwards returns ways to break forwards and their results, by the error that says so.
+func breakForwards() map[string]breaks {
+	return map[string]breaks{
 		"a forwarded get": func(t *testing.T, b *dynamov1.Batch) {
 			_, m := only[forwardOf](t, b)
 			m.Forward.Op = dynamov1.Op_OP_GET
@@ -149,18 +178,12 @@ func TestMalformedIsRefused(t *testing.T) {
 			_, m := only[forwardedOf](t, b)
 			m.Forwarded.Result = nil
 		},
-		"resume": func(t *testing.T, b *dynamov1.Batch) {
-			_, m := only[pullOf](t, b)
-			m.Pull.After = longKey
-		},
-		"an item's key of 0 bytes": func(t *testing.T, b *dynamov1.Batch) {
-			_, m := only[pullReplyOf](t, b)
-			m.PullReply.Items[0].Key = nil
-		},
-		"an item's set: malformed siblings": func(t *testing.T, b *dynamov1.Batch) {
-			_, m := only[pullReplyOf](t, b)
-			m.PullReply.Items[0].Set = []byte{9}
-		},
+	}
+}
+
+// breakGossip returns ways to break gossip, by the error that says so.
+func breakGossip() map[string]breaks {
+	return map[string]breaks{
 		"3 live layouts": func(t *testing.T, b *dynamov1.Batch) {
 			_, m := only[gossipOf](t, b)
 			m.Gossip.State.Layouts = append(m.Gossip.State.Layouts, m.Gossip.State.Layouts[0])
@@ -197,18 +220,24 @@ func TestMalformedIsRefused(t *testing.T) {
 			_, m := only[gossipOf](t, b)
 			m.Gossip.State.Members[0].State = 0
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := good(t)
-			breaks(t, b)
-			got, r, err := decode(0, marshal(t, b))
-			if !errors.Is(err, ErrInvalid) {
-				t.Fatalf("decoded %d envelopes and the error %v", len(got), err)
-			}
-			if len(got) > 0 || r.Delivered > 0 {
-				t.Errorf("%d envelopes were handed over before the error, which the first one has", len(got))
-			}
-		})
+	}
+}
+
+func TestMalformedIsRefused(t *testing.T) {
+	for _, group := range []map[string]breaks{breakEnvelopes(), breakData(), breakForwards(), breakGossip()} {
+		for want, breaks := range group {
+			t.Run(want, func(t *testing.T) {
+				b := good(t)
+				breaks(t, b)
+				got, r, err := decode(0, marshal(t, b))
+				if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
+					t.Errorf("the error %v does not say %q", err, want)
+				}
+				if len(got) > 0 || r.Delivered > 0 {
+					t.Errorf("%d envelopes were handed over before the error, which the first one has", len(got))
+				}
+			})
+		}
 	}
 }
 
@@ -298,7 +327,7 @@ func TestMessageSizeIsBounded(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(encode(0, sampleEnvelope(f, 0, &core.Applied{})))
+	f.Add(encode(0, sampleEnvelope(f, &core.Applied{})))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const now = time.Hour
 		got, _, err := decode(now, b)

@@ -294,13 +294,13 @@ func samples(tb testing.TB) []core.Message {
 }
 
 // sampleEnvelope puts a message into an envelope with no field left zero but
-// Addr, which does not travel. Its deadline is a second after now.
-func sampleEnvelope(tb testing.TB, now time.Duration, m core.Message) core.Envelope {
+// Addr, which does not travel.
+func sampleEnvelope(tb testing.TB, m core.Message) core.Envelope {
 	tb.Helper()
 	return core.Envelope{
 		From: "n1", To: "n2", Cluster: 5, Req: core.NewReqID(1, core.MachineHandoff, 2, 3),
 		Reply: isReply(tb, m), Partition: 4,
 		Stamp:    core.Stamp{Layout: ring.Name{Number: 6, Digest: 7}, Phase: core.PhaseMoved},
-		Deadline: now + time.Second, Msg: m,
+		Deadline: time.Second, Msg: m,
 	}
 }

@@ -40,18 +40,22 @@ func scanBatch(b []byte) error {
 
 func (s *scan) envelope(b []byte) error {
 	return fields(b, func(num protowire.Number, v []byte) error {
-		switch num {
-		case envelopePullReply:
+		if num == envelopePullReply {
 			return s.count(v, pullReplyItems, pullReplyItems)
-		case envelopeGossip, envelopeGossipReply:
-			return fields(v, func(num protowire.Number, v []byte) error {
-				if num != gossipStateField {
-					return nil
-				}
-				return s.count(v, stateMembers, stateLayouts)
-			})
+		}
+		if num == envelopeGossip || num == envelopeGossipReply {
+			return s.gossip(v)
 		}
 		return nil
+	})
+}
+
+func (s *scan) gossip(b []byte) error {
+	return fields(b, func(num protowire.Number, v []byte) error {
+		if num != gossipStateField {
+			return nil
+		}
+		return s.count(v, stateMembers, stateLayouts)
 	})
 }
 

@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ func TestRoundTripChangesNothing(t *testing.T) {
 // wire: every sample has every field, and every field arrives.
 func TestEveryFieldTravels(t *testing.T) {
 	for _, m := range samples(t) {
-		e := sampleEnvelope(t, 0, m)
+		e := sampleEnvelope(t, m)
 		requireNoZero(t, reflect.ValueOf(e), "Envelope", "Envelope.Addr", "Envelope.Reply")
 		got, _, err := decode(0, encode(0, e))
 		if err != nil {
@@ -66,10 +67,8 @@ func TestEveryFieldTravels(t *testing.T) {
 // with an encoding of their own.
 func requireNoZero(t *testing.T, v reflect.Value, path string, except ...string) {
 	t.Helper()
-	for _, p := range except {
-		if p == path {
-			return
-		}
+	if slices.Contains(except, path) {
+		return
 	}
 	switch v.Interface().(type) {
 	case version.Siblings, version.Clock, *ring.Layout, *core.Applied:
@@ -79,18 +78,16 @@ func requireNoZero(t *testing.T, v reflect.Value, path string, except ...string)
 		t.Errorf("%s is zero in its sample", path)
 		return
 	}
-	switch v.Kind() {
-	case reflect.Interface, reflect.Pointer:
+	if v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer {
 		requireNoZero(t, v.Elem(), path, except...)
-	case reflect.Struct:
+	}
+	if v.Kind() == reflect.Struct {
 		for i := range v.NumField() {
 			requireNoZero(t, v.Field(i), path+"."+v.Type().Field(i).Name, except...)
 		}
-	case reflect.Slice:
-		if v.Len() > 0 && v.Index(0).Kind() == reflect.Struct {
-			requireNoZero(t, v.Index(0), path+"[0]", except...)
-		}
-	default:
+	}
+	if v.Kind() == reflect.Slice && v.Index(0).Kind() == reflect.Struct {
+		requireNoZero(t, v.Index(0), path+"[0]", except...)
 	}
 }
 
@@ -161,7 +158,7 @@ func TestDeadlines(t *testing.T) {
 		{"longer than M is cut to it", id.MaxMessageAge + 1, id.MaxMessageAge},
 		{"never", core.Never - time.Hour, id.MaxMessageAge},
 	} {
-		e := sampleEnvelope(t, 0, &core.Applied{})
+		e := sampleEnvelope(t, &core.Applied{})
 		e.Deadline = time.Hour + c.remaining
 		got, _, err := decode(time.Minute, encode(time.Hour, e))
 		if err != nil {
@@ -178,7 +175,7 @@ func TestDeadlines(t *testing.T) {
 func TestEncodeAllocatesNothing(t *testing.T) {
 	var batch []core.Envelope
 	for _, m := range samples(t)[:4] {
-		batch = append(batch, sampleEnvelope(t, 0, m))
+		batch = append(batch, sampleEnvelope(t, m))
 	}
 	var c Encoder
 	buf := make([]byte, 4096)
@@ -191,7 +188,7 @@ func TestEncodeAllocatesNothing(t *testing.T) {
 // What Decode hands over must not change with the buffer that it came in.
 func TestDecodeKeepsNothing(t *testing.T) {
 	for _, m := range samples(t) {
-		e := sampleEnvelope(t, 0, m)
+		e := sampleEnvelope(t, m)
 		b := encode(0, e)
 		got, _, err := decode(0, b)
 		if err != nil {
