@@ -8,8 +8,13 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/id"
 )
 
-// noSeed is the slot of messages that go to members.
-const noSeed = core.MaxSlots - 1
+const (
+	// ownShard is Control's number in a ReqID.
+	ownShard = core.MaxShards - 1
+
+	// noSeed is the slot of messages that go to members.
+	noSeed = core.MaxSlots - 1
+)
 
 // speak sends what is due: questions to seeds, rounds of gossip, news.
 func (m *Machine) speak(now core.Now, out *core.Out) {
@@ -103,9 +108,14 @@ func (m *Machine) send(now core.Now, e core.Envelope, slot uint32, cluster uint6
 		state = m.knowledge(m.knownStamp(e.To))
 		e.Stamp = m.published.Stamp()
 	}
-	e.Req = core.NewReqID(0, core.MachineMembership, slot, uint32(m.cfg.Start))
+	e.Req = m.reqID(slot)
 	e.Msg = &core.Gossip{State: state}
 	m.post(now, e, cluster, out)
+}
+
+// reqID marks a request of this start; a seed's index is its slot.
+func (m *Machine) reqID(slot uint32) core.ReqID {
+	return core.NewReqID(ownShard, core.MachineMembership, slot, uint32(m.cfg.Start))
 }
 
 // reply answers a Gossip, at the address that its sender has given.
@@ -163,7 +173,7 @@ func (m *Machine) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	case !m.speaks():
 		// The sender tries again: rather a lost round than an answer of a
 		// node that does not know durably who it is.
-	case now.Mono > e.Deadline:
+	case now.Mono >= e.Deadline:
 		m.counters.Expired++
 	case e.To != "" && e.To != m.self.ID:
 		m.counters.Invalid++ // it was for the node that had this address before
@@ -191,7 +201,9 @@ func (m *Machine) onGossip(now core.Now, e *core.Envelope, state *core.GossipSta
 	case !ok:
 		m.counters.Invalid++
 	case sender.ID == m.self.ID && sender.Start == m.self.Start:
-		m.foundOwnAddress(e)
+		if s := m.askedSeed(e); s != nil {
+			s.say(now, itself, 0, "")
+		}
 	case state.Cluster == 0:
 		m.answerJoiner(now, e, sender, out)
 	case state.Cluster != m.cluster:

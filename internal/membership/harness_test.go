@@ -30,6 +30,7 @@ type world struct {
 	shards  func() time.Duration // from a view to the report on it
 	copying func() time.Duration // from a view to the report that all is copied
 	cut     map[[2]string]bool   // addresses, sorted
+	aliases map[string]string    // more addresses of nodes
 
 	truth    truth
 	names    []ring.Name // of layouts, in the order in which they were shown
@@ -58,6 +59,8 @@ type node struct {
 	shards  []core.ShardReport
 	replies []core.Reply
 	sent    int
+	onDisk  *core.ClusterStatus // what a restart would know; nil: look
+	busy    []time.Duration     // when each shard is through with the views it was given
 
 	cluster uint64
 	highest core.Stamp // published in that cluster, over all starts
@@ -99,6 +102,7 @@ func newWorld(seed uint64) *world {
 		shards:  always(time.Millisecond),
 		copying: always(20 * time.Millisecond),
 		cut:     map[[2]string]bool{},
+		aliases: map[string]string{},
 		truth: truth{
 			layouts: map[ring.Name]*ring.Layout{},
 			synced:  map[id.Node]map[ring.Name]bool{},
@@ -124,11 +128,18 @@ func (w *world) run(d time.Duration) {
 	w.now = end
 }
 
+func (w *world) line(format string, args ...any) string {
+	return fmt.Sprintf("%v: ", w.now) + fmt.Sprintf(format, args...)
+}
+
 func (w *world) fault(format string, args ...any) {
-	w.faults = append(w.faults, fmt.Sprintf("%v: ", w.now)+fmt.Sprintf(format, args...))
+	w.faults = append(w.faults, w.line(format, args...))
 }
 
 func (w *world) byAddr(addr string) *node {
+	if real, ok := w.aliases[addr]; ok {
+		addr = real
+	}
 	for _, n := range w.nodes {
 		if n.cfg.Addr == addr && n.machine != nil {
 			return n
@@ -175,7 +186,8 @@ func (n *node) begin() error {
 		return err
 	}
 	n.machine, n.began = machine, n.world.now
-	n.view, n.unsaved = nil, nil
+	n.view, n.unsaved, n.onDisk = nil, nil, nil
+	n.busy = make([]time.Duration, n.cfg.Shards)
 	n.shards = make([]core.ShardReport, n.cfg.Shards)
 	n.step(func(now core.Now, out *core.Out) { n.machine.Begin(now, out) })
 	return nil
@@ -216,7 +228,7 @@ func (n *node) step(input func(core.Now, *core.Out)) {
 		n.world.fault("%s: %v", n.cfg.Self, out.Failed)
 	}
 	number := n.machine.Flush()
-	n.replies = append(n.replies, out.Replies...)
+	n.reply(out.Replies)
 	for _, e := range out.Sends {
 		n.send(e)
 	}
@@ -233,6 +245,13 @@ func (n *node) step(input func(core.Now, *core.Out)) {
 	}
 }
 
+func (n *node) reply(replies []core.Reply) {
+	n.replies = append(n.replies, replies...)
+	for _, r := range replies {
+		n.world.log("%s joined: %v %s", n.cfg.Self, r.Result.Code, n.world.anonymous(r.Detail))
+	}
+}
+
 func (n *node) tick() {
 	if next, ok := n.machine.Next(); ok && next <= n.now().Mono {
 		n.step(func(now core.Now, out *core.Out) { n.machine.Tick(now, out) })
@@ -241,19 +260,21 @@ func (n *node) tick() {
 
 // synced completes a flush and those before it.
 func (n *node) synced(number uint64) {
+	var held []core.Reply
 	for len(n.unsaved) > 0 && n.unsaved[0].number <= number {
 		n.store.save(n.unsaved[0].writes)
-		n.replies = append(n.replies, n.unsaved[0].held...)
-		n.unsaved = n.unsaved[1:]
-		n.step(func(now core.Now, out *core.Out) { n.machine.Durable(now, number, out) })
+		held = append(held, n.unsaved[0].held...)
+		n.unsaved, n.onDisk = n.unsaved[1:], nil
 	}
+	n.reply(held)
+	n.step(func(now core.Now, out *core.Out) { n.machine.Durable(now, number, out) })
 }
 
 // send carries an envelope, whose deadline travels as the time that remains.
 func (n *node) send(e core.Envelope) {
 	w := n.world
 	n.sent++
-	if e.From != n.cfg.Self || e.Addr == "" || e.To == n.cfg.Self {
+	if e.From != n.cfg.Self || e.Addr == "" || e.Addr == n.cfg.Addr || e.To == n.cfg.Self {
 		w.fault("%s sent a misaddressed envelope to %q at %q", n.cfg.Self, e.To, e.Addr)
 	}
 	n.checkTold(&e)
@@ -282,12 +303,16 @@ func (n *node) send(e core.Envelope) {
 
 // checkTold checks that a message tells nothing that its sender could forget.
 func (n *node) checkTold(e *core.Envelope) {
-	saved, err := membership.New(n.cfg, n.store.durable())
-	if err != nil {
-		n.world.fault("%s speaks, but its disk says: %v", n.cfg.Self, err)
-		return
+	if n.onDisk == nil {
+		saved, err := membership.New(n.cfg, n.store.durable())
+		if err != nil {
+			n.world.fault("%s speaks, but its disk says: %v", n.cfg.Self, err)
+			return
+		}
+		status := saved.Status()
+		n.onDisk = &status
 	}
-	status := saved.Status()
+	status := n.onDisk
 	if e.Stamp != (core.Stamp{}) && status.Layouts.Stamp().Older(e.Stamp) {
 		n.world.fault("%s tells of %v, but its disk has %v", n.cfg.Self, e.Stamp, status.Layouts.Stamp())
 	}
@@ -302,7 +327,8 @@ func (n *node) adopt(v *core.View) {
 	w.checkView(n, v)
 	n.view = v
 	for shard := range n.shards {
-		n.in(w.shards(), func() { n.shardAdopts(shard, v) })
+		n.busy[shard] = max(n.busy[shard], w.now+w.shards())
+		n.in(n.busy[shard]-w.now, func() { n.shardAdopts(shard, v) })
 	}
 }
 
@@ -355,7 +381,9 @@ func (w *world) checkView(n *node, v *core.View) {
 	if stamp.Older(n.highest) {
 		w.fault("%s goes back from %v to %v", n.cfg.Self, n.highest, stamp)
 	}
+	w.showCluster(v.Cluster)
 	if n.highest != stamp {
+		w.showLayouts(v.Layouts)
 		w.log("%s goes by %s", n.cfg.Self, w.showLayouts(v.Layouts))
 	}
 	n.highest = stamp

@@ -16,7 +16,8 @@ type answer uint8
 
 const (
 	silent     answer = iota // nothing yet
-	ownAddress               // the seed is this node itself
+	ownAddress               // it is this node's own, which is never asked
+	itself                   // it led to this node; a name may lead elsewhere next time
 	noCluster                // it is there, but has no cluster to give
 	refusing                 // it does not take this node in
 	inCluster                // it is a member of a cluster
@@ -157,18 +158,10 @@ func (m *Machine) hosted() uint64 {
 // member's or answers an earlier start of this node.
 func (m *Machine) askedSeed(e *core.Envelope) *seed {
 	slot := e.Req.Slot()
-	mine := core.NewReqID(0, core.MachineMembership, slot, uint32(m.cfg.Start))
-	if e.Req != mine || int(slot) >= len(m.seeds) {
+	if e.Req != m.reqID(slot) || int(slot) >= len(m.seeds) {
 		return nil
 	}
 	return &m.seeds[slot]
-}
-
-// foundOwnAddress notes that a seed is this node itself under another name.
-func (m *Machine) foundOwnAddress(e *core.Envelope) {
-	if s := m.askedSeed(e); s != nil {
-		s.answer = ownAddress
-	}
 }
 
 // answerJoiner answers a node that has no cluster.
@@ -321,7 +314,7 @@ func (m *Machine) onlyOwn(j *join) bool {
 
 // waitsFor says in words what seeds have not done.
 func (m *Machine) waitsFor(seeds []int) string {
-	var quiet, without []string
+	var quiet, without, own []string
 	for _, i := range seeds {
 		s := &m.seeds[i]
 		switch s.answer {
@@ -329,8 +322,10 @@ func (m *Machine) waitsFor(seeds []int) string {
 			quiet = append(quiet, s.addr)
 		case noCluster:
 			without = append(without, s.addr)
+		case itself:
+			own = append(own, s.addr)
 		case refusing:
-			return s.why
+			return "its seeds to take it in: " + s.why
 		case ownAddress, inCluster:
 		}
 	}
@@ -339,7 +334,10 @@ func (m *Machine) waitsFor(seeds []int) string {
 		parts = append(parts, "seeds "+strings.Join(quiet, ", ")+" to answer")
 	}
 	if len(without) > 0 {
-		parts = append(parts, "seeds "+strings.Join(without, ", ")+" to have a cluster (one node must start without seeds)")
+		parts = append(parts, "seeds "+strings.Join(without, ", ")+" to have a cluster: one node must start without seeds, and none may join a node that is joining")
+	}
+	if len(own) > 0 {
+		parts = append(parts, "seeds "+strings.Join(own, ", ")+" to lead to another node than this one")
 	}
 	if len(parts) == 0 {
 		return "what the seeds told to be on disk"

@@ -7,6 +7,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/quorum"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
@@ -107,7 +108,7 @@ func (m *Machine) allSynced(l *ring.Layout) bool {
 // each partition's owners, fewer than R would still answer them.
 func (m *Machine) retired(old *ring.Layout) bool {
 	n := old.OwnerCount()
-	need := n - min(m.cfg.R, n) + 1
+	need := n - quorum.Effective(m.cfg.R, n) + 1
 	stamp := m.layouts.Stamp()
 	var refusing []id.Node // sorted, as members are
 	for _, member := range old.Members() {

@@ -19,14 +19,17 @@ import (
 //	start NAME [addr=] [seeds=(…)] [zone=] [weight=] [instance=] [n=] [delay=] [auto=] [wipe]
 //	crash NAME
 //	join NAME seeds=(…) [timeout=]      ask for a Join; run shows its end
-//	run DURATION                        let time pass; shows views and ends of Joins
-//	cut NAME… from NAME…, heal          network partitions, written cut a=(…) b=(…)
+//	run DURATION [quiet]                let time pass; shows views and ends of Joins
+//	cut a=(…) b=(…), heal               network partitions
+//	alias NAME ADDRESS                  the node listens there, too
 //	put NAME                            store a key
 //	status [NAME…]                      what the nodes show
 //	agree                               whether all nodes that run go by the same
+//	forks number=N                      whether the largest of the layouts of that number won
 //	counters NAME
 //
-// A name of a layout is printed as number and a letter in the order of
+// n1:1 is the address of n1, which is what a seed n1 means; n1/2 names the
+// second instance of n1. A name of a layout is printed as number and a letter in the order of
 // appearance, a cluster as C1, C2, so that the files do not depend on digests.
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata/scenarios", func(t *testing.T, path string) {
@@ -61,8 +64,12 @@ func (p *play) command(d *datadriven.TestData) {
 	case "join":
 		p.join(d)
 	case "run":
+		log := p.log
+		if d.HasArg("quiet") {
+			p.log = func(string, ...any) {}
+		}
 		p.run(p.duration(d.CmdArgs[0].Key))
-		p.showReplies()
+		p.log = log
 	case "cut":
 		var a, b []string
 		for _, arg := range d.CmdArgs {
@@ -74,7 +81,7 @@ func (p *play) command(d *datadriven.TestData) {
 		}
 		for _, x := range a {
 			for _, y := range b {
-				p.setCut(p.named(x).cfg.Addr, p.named(y).cfg.Addr, true)
+				p.setCut(addresses([]string{x})[0], addresses([]string{y})[0], true)
 			}
 		}
 	case "heal":
@@ -83,6 +90,10 @@ func (p *play) command(d *datadriven.TestData) {
 		p.node(d).store.apply([]core.Write{{Key: core.DataKey([]byte("k")), Value: []byte("v")}})
 	case "status":
 		p.showStatus(d)
+	case "alias":
+		p.aliases[d.CmdArgs[1].Key] = p.node(d).cfg.Addr
+	case "forks":
+		p.showForks(d)
 	case "agree":
 		p.showAgreement()
 	case "counters":
@@ -201,21 +212,14 @@ func (p *play) join(d *datadriven.TestData) {
 	n.step(func(now core.Now, out *core.Out) {
 		n.machine.Join(now, &core.Join{Req: 1, Seeds: seeds, Deadline: now.Mono + timeout}, out)
 	})
-	p.showReplies()
-}
-
-func (p *play) showReplies() {
-	for _, n := range p.nodes {
-		for _, r := range n.replies {
-			p.log("%s joined: %v %s", n.cfg.Self, r.Result.Code, p.anonymous(r.Detail))
-		}
-		n.replies = nil
-	}
 }
 
 func (p *play) showStatus(d *datadriven.TestData) {
 	for _, n := range p.nodes {
-		named := slices.ContainsFunc(d.CmdArgs, func(a datadriven.CmdArg) bool { return id.Node(a.Key) == n.cfg.Self })
+		named := slices.ContainsFunc(d.CmdArgs, func(a datadriven.CmdArg) bool {
+			name, instance, several := strings.Cut(a.Key, "/")
+			return id.Node(name) == n.cfg.Self && (!several || instance == fmt.Sprint(n.cfg.Instance))
+		})
 		if n.machine == nil || len(d.CmdArgs) > 0 && !named {
 			continue
 		}
@@ -255,9 +259,33 @@ func (p *play) showAgreement() {
 	p.output.WriteByte('\n')
 }
 
+// showForks says whether every node goes by the largest of the layouts of a
+// number, which of them that is does not matter.
+func (p *play) showForks(d *datadriven.TestData) {
+	var number uint64
+	d.ScanArgs(p.t, "number", &number)
+	forks := 0
+	var largest ring.Name
+	for _, name := range p.names {
+		if name.Number == number {
+			forks++
+			if largest.Compare(name) < 0 {
+				largest = name
+			}
+		}
+	}
+	followers := 0
+	for _, n := range p.nodes {
+		if n.machine.Status().Layouts.Live[0].Name() == largest {
+			followers++
+		}
+	}
+	fmt.Fprintf(&p.output, "%d layouts of number %d; %d of %d nodes go by the largest\n", forks, number, followers, len(p.nodes))
+}
+
 // anonymous replaces clusters in a text by their names here.
-func (p *play) anonymous(text string) string {
-	for i, c := range p.clusters {
+func (w *world) anonymous(text string) string {
+	for i, c := range w.clusters {
 		text = strings.ReplaceAll(text, fmt.Sprintf("%016x", c), fmt.Sprintf("C%d", i+1))
 	}
 	return text
