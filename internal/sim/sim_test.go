@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -23,6 +24,8 @@ var (
 	onlyFlag  = flag.String("sim.only", "", "the numbers of the faults that TestSeed keeps, with commas in between; all if empty")
 	traceFlag = flag.String("sim.trace", "", "the file that TestSeed writes its trace to, for people to read")
 	hoursFlag = flag.Int("sim.hours", 0, "the cluster-hours that TestHours runs, one a seed; 0: a few")
+	// Growth is drawn by the run, not by the hour: shorter runs have more.
+	lengthFlag = flag.Duration("sim.length", time.Hour, "the length of a seed's run")
 )
 
 const (
@@ -44,7 +47,7 @@ func regressions() map[uint64]string {
 
 // TestSeed replays one seed and says everything about it.
 func TestSeed(t *testing.T) {
-	plan := only(t, sim.NewPlan(*seedFlag, time.Hour), *onlyFlag)
+	plan := only(t, sim.NewPlan(*seedFlag, *lengthFlag), *onlyFlag)
 	var text io.Writer
 	if *traceFlag != "" {
 		f, err := os.Create(*traceFlag)
@@ -98,7 +101,7 @@ func TestHours(t *testing.T) {
 		hours = defaultHours
 	}
 	began := time.Now() //nolint:forbidigo // how long it took on a real clock is reported, and decides nothing
-	reports := runAll(hours)
+	reports := runAll(int(time.Duration(hours) * time.Hour / *lengthFlag))
 	var total sim.Stats
 	for _, r := range reports {
 		total.Add(&r.Stats)
@@ -113,13 +116,13 @@ func TestHours(t *testing.T) {
 	}
 }
 
-func runAll(hours int) []*sim.Report {
-	reports := make([]*sim.Report, hours)
+func runAll(runs int) []*sim.Report {
+	reports := make([]*sim.Report, runs)
 	var wg sync.WaitGroup
 	for worker := range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			for i := worker; i < hours; i += runtime.GOMAXPROCS(0) {
-				reports[i] = sim.Run(sim.NewPlan(*seedFlag+uint64(i), time.Hour), nil)
+			for i := worker; i < runs; i += runtime.GOMAXPROCS(0) {
+				reports[i] = sim.Run(sim.NewPlan(*seedFlag+uint64(i), *lengthFlag), nil)
 			}
 		})
 	}
@@ -149,10 +152,11 @@ func check(t *testing.T, r *sim.Report) {
 		fmt.Fprintf(&b, "    %v\n", f)
 		numbers = append(numbers, strconv.Itoa(f.Number))
 	}
-	fmt.Fprintf(&b, "  replay: make sim SEED=%d\n", r.Plan.Seed)
-	if len(numbers) > 0 {
-		fmt.Fprintf(&b, "  those:  go test ./internal/sim -run TestSeed -v -sim.seed=%d -sim.only=%s -sim.trace=trace.txt\n", r.Plan.Seed, strings.Join(numbers, ","))
+	if r.Plan.Length == time.Hour {
+		fmt.Fprintf(&b, "  replay: make sim SEED=%d\n", r.Plan.Seed)
 	}
+	fmt.Fprintf(&b, "  with those alone: go test ./internal/sim -run TestSeed -v -sim.seed=%d -sim.length=%v -sim.only=%s -sim.trace=trace.txt\n",
+		r.Plan.Seed, r.Plan.Length, cmp.Or(strings.Join(numbers, ","), "-1"))
 	t.Error(b.String())
 }
 

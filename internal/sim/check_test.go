@@ -1,0 +1,210 @@
+package sim
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// story is a history of one key that a test makes up, and the layout of its
+// three owners.
+type story struct {
+	t      *testing.T
+	w      *world
+	k      *keyHistory
+	layout *ring.Layout
+}
+
+func newStory(t *testing.T) *story {
+	t.Helper()
+	plan := &Plan{
+		Seed: 1, Length: time.Hour, Initial: 3, Nodes: 3, Shards: 1, Partitions: 1, N: 3, R: 2, W: 2,
+		Request: time.Second, Clients: 1, Keys: 1, Seeds: make([]joinStyle, maxNodes),
+	}
+	w := newWorld(plan, nil)
+	var members []ring.Member
+	for _, p := range w.nodes {
+		members = append(members, ring.Member{ID: p.id, Weight: 1})
+		p.exists = true
+		w.noteRecovered(p)
+	}
+	l, err := ring.Form(1, 3, members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &story{t: t, w: w, k: w.history.keys[0], layout: l}
+}
+
+// put begins a write that has seen context, and mints it at n1 on top of set.
+func (s *story) put(set version.Siblings, context *held) (*operation, version.Siblings, version.Dot) {
+	s.t.Helper()
+	h := s.w.history
+	o := s.w.clients[0].put(s.w, s.k, context, false)
+	clock := version.Clock{}
+	if context != nil {
+		clock = context.clock
+	}
+	a := version.Actor{Node: "n1", Epoch: version.Epoch{Start: 1, Seq: 1}}
+	set, dot := set.Put(clock, a, version.Write{ID: o.write.id, Data: o.write.value})
+	v, ok := set.Find(o.write.id)
+	if !ok {
+		s.t.Fatal("a put is not in its own set")
+	}
+	h.minted(s.w.nodes[0], s.k, &set, &v)
+	return o, set, dot
+}
+
+// acked tells the client of a write that it is written.
+func (s *story) acked(o *operation, dot version.Dot) *held {
+	c := version.Clock{}
+	if o.write.context != nil {
+		c = o.write.context.clock
+	}
+	s.w.history.written(o, &core.Result{Code: core.CodeOK, Outcome: core.Written, Context: c.With(dot)})
+	return s.w.clients[0].last[0]
+}
+
+// expect fails unless exactly these checkers have complained.
+func (s *story) expect(checkers ...string) {
+	s.t.Helper()
+	if got := s.w.report.Checkers(); !slices.Equal(got, checkers) {
+		s.t.Errorf("the checkers %q have complained; want %q: %v", got, checkers, s.w.report.Violations)
+	}
+}
+
+func copies(sets ...version.Siblings) []copyOf {
+	var out []copyOf
+	for i, set := range sets {
+		out = append(out, copyOf{nodeID(i), set})
+	}
+	return out
+}
+
+func TestGoodHistoryPasses(t *testing.T) {
+	s := newStory(t)
+	first, set, dot := s.put(version.Siblings{}, nil)
+	seen := s.acked(first, dot)
+	second, newer, dot2 := s.put(set, seen)
+	s.acked(second, dot2)
+	blind, both, dot3 := s.put(newer, nil)
+	s.acked(blind, dot3)
+	s.w.checkKey(s.layout, s.k, copies(both, both, set))
+	get := s.w.clients[0].get(s.w, s.k)
+	get.must = s.w.history.overlapping(s.k, 2)
+	s.w.history.gotten(get, &core.Result{Code: core.CodeOK, Set: both, Context: both.Clock})
+	s.expect()
+}
+
+func TestLostWriteIsFound(t *testing.T) {
+	s := newStory(t)
+	o, set, dot := s.put(version.Siblings{}, nil)
+	s.acked(o, dot)
+	s.put(set, nil) // another write of the same node, not acknowledged
+	s.w.checkKey(s.layout, s.k, nil)
+	s.expect("lost write", "strict quorum")
+}
+
+func TestObservedVersionMustStay(t *testing.T) {
+	s := newStory(t)
+	_, set, _ := s.put(version.Siblings{}, nil)
+	s.w.history.gotten(s.w.clients[0].get(s.w, s.k), &core.Result{Code: core.CodeOK, Set: set, Context: set.Clock})
+	s.w.checkKey(s.layout, s.k, nil)
+	s.expect("lost write")
+}
+
+func TestFalseSiblingIsFound(t *testing.T) {
+	s := newStory(t)
+	first, set, dot := s.put(version.Siblings{}, nil)
+	seen := s.acked(first, dot)
+	second, newer, dot2 := s.put(set, seen)
+	s.acked(second, dot2)
+	v, _ := newer.Find(second.write.id)
+	forgetful := version.Siblings{Clock: version.DotClock(dot2), Versions: []version.Version{v}}
+	s.w.checkKey(s.layout, s.k, copies(set, forgetful, forgetful))
+	s.expect("false sibling")
+}
+
+func TestPhantomsAreFound(t *testing.T) {
+	s := newStory(t)
+	a := version.Actor{Node: "n2", Epoch: version.Epoch{Start: 2, Seq: 1}}
+	strange, _ := version.Siblings{}.Put(version.Clock{}, a, version.Write{ID: version.WriteID{1}, Data: []byte("nobody wrote this")})
+	s.w.checkKey(s.layout, s.k, copies(strange, strange, strange))
+	s.expect("phantom", "context") // the clock covers a dot that was never minted
+
+	s = newStory(t)
+	o, _, _ := s.put(version.Siblings{}, nil)
+	s.w.history.written(o, &core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten})
+	s.expect("phantom")
+}
+
+func TestStrictQuorumIsChecked(t *testing.T) {
+	s := newStory(t)
+	o, _, dot := s.put(version.Siblings{}, nil)
+	s.acked(o, dot)
+	get := s.w.clients[0].get(s.w, s.k)
+	get.must = s.w.history.overlapping(s.k, 2)
+	s.w.history.gotten(get, &core.Result{Code: core.CodeNotFound})
+	s.expect("strict quorum")
+	if must := s.w.history.overlapping(s.k, 1); !must.isEmpty() {
+		t.Errorf("a get with R=1 must find %v of a put with W=2 of 3 replicas", must)
+	}
+}
+
+func TestContextsAreChecked(t *testing.T) {
+	s := newStory(t)
+	_, set, _ := s.put(version.Siblings{}, nil)
+	second, newer, _ := s.put(set, nil)
+	// The blind second put has not seen the first one.
+	s.w.history.written(second, &core.Result{Code: core.CodeOK, Outcome: core.Written, Context: newer.Clock})
+	s.expect("context")
+
+	s = newStory(t)
+	o, _, _ := s.put(version.Siblings{}, nil)
+	s.w.history.written(o, &core.Result{Code: core.CodeOK, Outcome: core.Written})
+	s.expect("reply")
+}
+
+func TestEqualDotsAreFound(t *testing.T) {
+	s := newStory(t)
+	_, set, _ := s.put(version.Siblings{}, nil)
+	other := set
+	other.Versions = slices.Clone(set.Versions)
+	other.Versions[0].Timestamp++
+	s.w.checkKey(s.layout, s.k, copies(set, other, set))
+	s.expect("equal dots")
+}
+
+func TestAnswersAreHeldToTheDisks(t *testing.T) {
+	s := newStory(t)
+	o, set, dot := s.put(version.Siblings{}, nil)
+	n1, n2 := s.w.nodes[0], s.w.nodes[1]
+	n1.view = &core.View{Layouts: core.LayoutState{Live: []*ring.Layout{s.layout}, Phase: core.PhaseDone}}
+	get := s.w.clients[0].get(s.w, s.k)
+	n1.durable[0] = set.Clock
+	s.w.checkDurable(n1, get, &core.Result{Code: core.CodeOK, Set: set, Context: set.Clock})
+	s.expect()
+	ok := &core.Result{Code: core.CodeOK, Outcome: core.Written, Context: version.DotClock(dot)}
+	n2.durable[0] = set.Clock
+	s.w.checkDurable(n1, o, ok)
+	s.expect()
+	n2.durable[0] = version.Clock{}
+	s.w.checkDurable(n1, o, ok)
+	s.expect("durable")
+}
+
+func TestMovedLayoutIsChecked(t *testing.T) {
+	s := newStory(t)
+	o, set, dot := s.put(version.Siblings{}, nil)
+	s.acked(o, dot)
+	s.w.nodes[0].durable[0] = set.Clock
+	s.w.nodes[1].durable[0] = set.Clock
+	s.w.checkMoved(s.layout)
+	s.expect()
+	s.w.nodes[1].durable[0] = version.Clock{}
+	s.w.checkMoved(s.layout)
+	s.expect("strict quorum")
+}
