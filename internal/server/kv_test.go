@@ -34,12 +34,23 @@ func TestGetAnswers(t *testing.T) {
 		{"siblings", found(two), 300, `{"context":"` + token("k", two.Clock) + `","siblings":[` +
 			`{"data":"djE=","timestamp":"2026-11-24T10:00:00.005Z"},` +
 			`{"data":"djI=","timestamp":"2026-11-24T10:00:01.005Z"}]}` + "\n", two.Clock},
-		{"never written", core.Result{Code: core.CodeNotFound, Acknowledged: 2, Required: 2}, 404,
-			`{"error":{"code":"not_found","message":"the key is not found"}}` + "\n", version.Clock{}},
-		{"deleted", core.Result{Code: core.CodeNotFound, Set: deleted, Context: deleted.Clock, Acknowledged: 2, Required: 2}, 404,
-			`{"error":{"code":"not_found","message":"the key is not found"}}` + "\n", deleted.Clock},
-		{"deleted, though the backend calls it ok", found(deleted), 404,
-			`{"error":{"code":"not_found","message":"the key is not found"}}` + "\n", deleted.Clock},
+		{
+			"never written",
+			core.Result{Code: core.CodeNotFound, Acknowledged: 2, Required: 2},
+			404,
+			`{"error":{"code":"not_found","message":"the key is not found"}}` + "\n",
+			version.Clock{},
+		},
+		{
+			"deleted",
+			core.Result{Code: core.CodeNotFound, Set: deleted, Context: deleted.Clock, Acknowledged: 2, Required: 2},
+			404,
+			`{"error":{"code":"not_found","message":"the key is not found"}}` + "\n", deleted.Clock,
+		},
+		{
+			"deleted, though the backend calls it ok", found(deleted), 404,
+			`{"error":{"code":"not_found","message":"the key is not found"}}` + "\n", deleted.Clock,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -111,29 +122,52 @@ func TestRequestsAsTheBackendSeesThem(t *testing.T) {
 		want           core.Request
 		timeout        time.Duration
 	}{
-		{"a blind put", "PUT", "/v1/kv/k", "v", nil,
-			core.Request{Op: core.OpPut, Key: []byte("k"), Value: []byte("v")}, 2 * time.Second},
-		{"a put with everything", "PUT", "/v1/kv/k?w=3&r=1&timeout=500ms&quorum=strict", "v",
+		{
+			"a blind put", "PUT", "/v1/kv/k", "v", nil,
+			core.Request{Op: core.OpPut, Key: []byte("k"), Value: []byte("v")},
+			2 * time.Second,
+		},
+		{
+			"a put with everything", "PUT", "/v1/kv/k?w=3&r=1&timeout=500ms&quorum=strict", "v",
 			[]string{"Dynamo-Context", token("k", seen), "Idempotency-Key", writeID.String()},
 			core.Request{
 				Op: core.OpPut, Key: []byte("k"), Value: []byte("v"), Context: seen, HasContext: true,
 				Options: core.Options{R: 1, W: 3, Quorum: core.QuorumStrict, WriteID: writeID},
-			}, 500 * time.Millisecond},
-		{"an empty context is none", "PUT", "/v1/kv/k", "v", []string{"Dynamo-Context", ""},
-			core.Request{Op: core.OpPut, Key: []byte("k"), Value: []byte("v")}, 2 * time.Second},
-		{"an overwriting delete", "DELETE", "/v1/kv/k?overwrite&quorum=sloppy", "", nil,
+			},
+			500 * time.Millisecond,
+		},
+		{
+			"an empty context is none", "PUT", "/v1/kv/k", "v",
+			[]string{"Dynamo-Context", ""},
+			core.Request{Op: core.OpPut, Key: []byte("k"), Value: []byte("v")},
+			2 * time.Second,
+		},
+		{
+			"an overwriting delete", "DELETE", "/v1/kv/k?overwrite&quorum=sloppy", "", nil,
 			core.Request{
 				Op: core.OpDelete, Key: []byte("k"),
 				Options: core.Options{Overwrite: true, Quorum: core.QuorumSloppy},
-			}, 2 * time.Second},
-		{"a delete with a context", "DELETE", "/v1/kv/k?overwrite=false", "", []string{"Dynamo-Context", token("k", seen)},
-			core.Request{Op: core.OpDelete, Key: []byte("k"), Context: seen, HasContext: true}, 2 * time.Second},
-		{"a get", "GET", "/v1/kv/k?r=3&timeout=1m", "", nil,
-			core.Request{Op: core.OpGet, Key: []byte("k"), Options: core.Options{R: 3}}, time.Minute},
+			},
+			2 * time.Second,
+		},
+		{
+			"a delete with a context", "DELETE", "/v1/kv/k?overwrite=false", "",
+			[]string{"Dynamo-Context", token("k", seen)},
+			core.Request{Op: core.OpDelete, Key: []byte("k"), Context: seen, HasContext: true},
+			2 * time.Second,
+		},
+		{
+			"a get", "GET", "/v1/kv/k?r=3&timeout=1m", "", nil,
+			core.Request{Op: core.OpGet, Key: []byte("k"), Options: core.Options{R: 3}},
+			time.Minute,
+		},
 		{"a head", "HEAD", "/v1/kv/k", "", nil, core.Request{Op: core.OpGet, Key: []byte("k")}, 2 * time.Second},
-		{"a get ignores the headers of writes", "GET", "/v1/kv/k", "",
+		{
+			"a get ignores the headers of writes", "GET", "/v1/kv/k", "",
 			[]string{"Dynamo-Context", "none", "Idempotency-Key", ""},
-			core.Request{Op: core.OpGet, Key: []byte("k")}, 2 * time.Second},
+			core.Request{Op: core.OpGet, Key: []byte("k")},
+			2 * time.Second,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -253,39 +287,63 @@ func TestFailures(t *testing.T) {
 		return core.Result{Code: c, Outcome: o, Acknowledged: acknowledged, Required: required}
 	}
 	tests := map[string]failure{
-		"quorum of a put, not written": {"PUT", result(core.CodeQuorum, core.NotWritten, 0, 2), 503,
+		"quorum of a put, not written": {
+			"PUT", result(core.CodeQuorum, core.NotWritten, 0, 2), 503,
 			`{"error":{"code":"quorum","message":"0 of 2 replicas acknowledged, and no more can be reached; nothing was written",` +
-				`"acknowledged":0,"required":2,"outcome":"not_written"}}`, false},
-		"quorum of a put, unknown": {"PUT", result(core.CodeQuorum, core.Unknown, 1, 2), 503,
+				`"acknowledged":0,"required":2,"outcome":"not_written"}}`, false,
+		},
+		"quorum of a put, unknown": {
+			"PUT", result(core.CodeQuorum, core.Unknown, 1, 2), 503,
 			`{"error":{"code":"quorum","message":"1 of 2 replicas acknowledged, and no more can be reached; ` +
 				`whether it was written is not known: read the key, or repeat the write with the same idempotency key",` +
-				`"acknowledged":1,"required":2,"outcome":"unknown"}}`, false},
-		"quorum of a get": {"GET", result(core.CodeQuorum, 0, 1, 2), 503,
-			`{"error":{"code":"quorum","message":"1 of 2 replicas answered, and no more can be reached","acknowledged":1,"required":2}}`, false},
-		"timeout of a put": {"PUT", result(core.CodeTimeout, core.Unknown, 1, 2), 504,
+				`"acknowledged":1,"required":2,"outcome":"unknown"}}`, false,
+		},
+		"quorum of a get": {
+			"GET", result(core.CodeQuorum, 0, 1, 2), 503,
+			`{"error":{"code":"quorum","message":"1 of 2 replicas answered, and no more can be reached","acknowledged":1,"required":2}}`, false,
+		},
+		"timeout of a put": {
+			"PUT", result(core.CodeTimeout, core.Unknown, 1, 2), 504,
 			`{"error":{"code":"timeout","message":"1 of 2 replicas acknowledged in time; ` +
 				`whether it was written is not known: read the key, or repeat the write with the same idempotency key",` +
-				`"acknowledged":1,"required":2,"outcome":"unknown"}}`, false},
-		"timeout of a get": {"GET", result(core.CodeTimeout, 0, 0, 2), 504,
-			`{"error":{"code":"timeout","message":"0 of 2 replicas answered in time","acknowledged":0,"required":2}}`, false},
-		"overloaded": {"PUT", result(core.CodeOverloaded, core.NotWritten, 0, 0), 503,
+				`"acknowledged":1,"required":2,"outcome":"unknown"}}`, false,
+		},
+		"timeout of a get": {
+			"GET", result(core.CodeTimeout, 0, 0, 2), 504,
+			`{"error":{"code":"timeout","message":"0 of 2 replicas answered in time","acknowledged":0,"required":2}}`, false,
+		},
+		"overloaded": {
+			"PUT", result(core.CodeOverloaded, core.NotWritten, 0, 0), 503,
 			`{"error":{"code":"overloaded","message":"the node has more requests than it can hold; try again later, with growing pauses",` +
-				`"outcome":"not_written"}}`, true},
-		"too many siblings": {"PUT", result(core.CodeTooManySiblings, core.NotWritten, 0, 0), 409,
+				`"outcome":"not_written"}}`, true,
+		},
+		"too many siblings": {
+			"PUT", result(core.CodeTooManySiblings, core.NotWritten, 0, 0), 409,
 			`{"error":{"code":"too_many_siblings","message":"the key has too many siblings; read it, and write the merged value ` +
-				`with the context that the read returned","outcome":"not_written"}}`, false},
-		"set too large": {"PUT", result(core.CodeSetTooLarge, core.NotWritten, 0, 0), 409,
+				`with the context that the read returned","outcome":"not_written"}}`, false,
+		},
+		"set too large": {
+			"PUT", result(core.CodeSetTooLarge, core.NotWritten, 0, 0), 409,
 			`{"error":{"code":"set_too_large","message":"the key's siblings are too large together; read it, and write the merged value ` +
-				`with the context that the read returned","outcome":"not_written"}}`, false},
-		"clock too long": {"PUT", result(core.CodeClockTooLong, core.NotWritten, 0, 0), 409,
+				`with the context that the read returned","outcome":"not_written"}}`, false,
+		},
+		"clock too long": {
+			"PUT", result(core.CodeClockTooLong, core.NotWritten, 0, 0), 409,
 			`{"error":{"code":"clock_too_long","message":"the key's clock has too many entries; it takes writes again when they have been pruned",` +
-				`"outcome":"not_written"}}`, false},
-		"not ready": {"GET", result(core.CodeNotReady, 0, 0, 0), 503,
-			`{"error":{"code":"not_ready","message":"the node does not serve yet: it has no layout; its /health says what it waits for"}}`, true},
-		"stopped": {"GET", result(core.CodeStopped, 0, 0, 0), 503,
-			`{"error":{"code":"stopped","message":"the node stops"}}`, true},
-		"a code that no request has": {"GET", result(core.CodeRefused, 0, 0, 0), 500,
-			`{"error":{"code":"refused","message":"unexpected result refused"}}`, false},
+				`"outcome":"not_written"}}`, false,
+		},
+		"not ready": {
+			"GET", result(core.CodeNotReady, 0, 0, 0), 503,
+			`{"error":{"code":"not_ready","message":"the node does not serve yet: it has no layout; its /health says what it waits for"}}`, true,
+		},
+		"stopped": {
+			"GET", result(core.CodeStopped, 0, 0, 0), 503,
+			`{"error":{"code":"stopped","message":"the node stops"}}`, true,
+		},
+		"a code that no request has": {
+			"GET", result(core.CodeRefused, 0, 0, 0), 500,
+			`{"error":{"code":"refused","message":"unexpected result refused"}}`, false,
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
