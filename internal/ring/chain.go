@@ -1,113 +1,6 @@
 package ring
 
-import (
-	"slices"
-
-	"github.com/cespare/xxhash/v2"
-)
-
-// direct gives partitions to the members below their targets wherever that
-// takes no more than one replacement: free places first, then places of
-// members above their targets. The members take turns, one partition each, and
-// look for them along orders of their own, so that a member's partitions lie
-// all over the ring and share owners with many others.
-func (p *planner) direct() {
-	orders := make([]*walk, 0, len(p.members))
-	for i, m := range p.members {
-		if p.load[i] < p.target[i] {
-			orders = append(orders, newWalk(uint16(i), m, p.partitions))
-		}
-	}
-	p.rounds(slices.Clone(orders), func() bool { return p.places == 0 }, p.takePlace)
-	for _, w := range orders {
-		w.done = 0
-	}
-	p.rounds(orders, func() bool { return p.excess == 0 }, p.takeExcess)
-}
-
-// rounds lets the members take turns until all have enough or have looked
-// everywhere, or nothing is left to take.
-func (p *planner) rounds(active []*walk, empty func() bool, take func(part int, m uint16) bool) {
-	for len(active) > 0 && !empty() {
-		active = slices.DeleteFunc(active, func(w *walk) bool {
-			if p.load[w.member] >= p.target[w.member] {
-				return true
-			}
-			for w.done < p.partitions {
-				if take(w.next(), w.member) {
-					return false
-				}
-			}
-			return true
-		})
-	}
-}
-
-func (p *planner) takePlace(part int, m uint16) bool {
-	if int(p.fill[part]) == p.width || p.holds(part, m) || !p.fits(part, m) {
-		return false
-	}
-	p.add(part, m)
-	return true
-}
-
-// takeExcess replaces the owner that is furthest above its target. Of several
-// it takes another in each partition, so that first owners do not lose more
-// than the others.
-func (p *planner) takeExcess(part int, m uint16) bool {
-	if p.holds(part, m) {
-		return false
-	}
-	best, most := gone, 0
-	owners := p.current(part)
-	for i := range owners {
-		o := owners[(part+i)%len(owners)]
-		if over := -p.need(o); over > most && p.replaces(part, m, o) {
-			best, most = o, over
-		}
-	}
-	if best == gone {
-		return false
-	}
-	p.swap(part, m, best)
-	p.excess--
-	return true
-}
-
-// walk visits every partition once, in an order that is the member's own.
-type walk struct {
-	member      uint16
-	done        int
-	mask, shift uint64
-	mul, add    uint64
-}
-
-func newWalk(i uint16, m Member, partitions int) *walk {
-	h := xxhash.Sum64String(string(m.ID))
-	bits := uint64(0)
-	for 1<<bits < partitions {
-		bits++
-	}
-	return &walk{
-		member: i,
-		mask:   uint64(partitions) - 1,
-		shift:  max(1, bits/2),
-		mul:    h | 1,
-		add:    h >> 32,
-	}
-}
-
-// next returns the next partition. Each step of the computation maps the
-// numbers below the power of two to themselves, one to one.
-func (w *walk) next() int {
-	x := uint64(w.done)
-	w.done++
-	x = (x*w.mul + w.add) & w.mask
-	x ^= x >> w.shift
-	x = (x * (w.mul>>16 | 1)) & w.mask
-	x ^= x >> w.shift
-	return int(x)
-}
+import "slices"
 
 // link is one link of a chain: in becomes an owner of the partition, in the
 // place of out, or in a free place where out is gone. In a link without a
@@ -126,12 +19,13 @@ const noPartition = -1
 // until there is none.
 func (p *planner) chains() {
 	for p.places > 0 || p.excess > 0 {
-		s := newSearch(p)
+		s := newSearch(p, nil)
 		if !s.run() {
 			return
 		}
 		s.raise(s.end.cost)
 		p.apply(s.chain())
+		s.again()
 	}
 }
 
@@ -146,13 +40,13 @@ func (p *planner) freeChains() {
 		}
 	}
 	for p.places > 0 || p.excess > 0 {
-		s := newSearch(p)
-		s.had = had
+		s := newSearch(p, had)
 		if !s.run() {
 			s.raise(1)
 			return
 		}
 		p.apply(s.chain())
+		s.again()
 	}
 }
 
@@ -202,9 +96,10 @@ func (l label) less(o label) bool {
 // far is the cost of what has not been reached.
 const far = 1 << 30
 
-func newSearch(p *planner) *search {
+func newSearch(p *planner, had [][]int) *search {
 	s := &search{
 		planner: p,
+		had:     had,
 		label:   make([]label, len(p.members)),
 		reached: make([]link, len(p.members)),
 		done:    make([]bool, len(p.members)),
@@ -344,4 +239,99 @@ func (s *search) chain() []link {
 		chain = append(chain, step)
 	}
 	return chain
+}
+
+// again applies further chains that are as cheap and as short as the one that
+// the search has found. They pass members in the order of their labels, by
+// links without reduced cost. That makes them shortest chains still: chains
+// never become shorter by applying one of the shortest.
+func (s *search) again() {
+	d := dive{search: s, cursor: make([]int, len(s.members))}
+	for i := range s.members {
+		for s.load[i] < s.target[i] {
+			chain := d.from(uint16(i), 0)
+			if chain == nil {
+				break
+			}
+			s.apply(chain)
+		}
+	}
+}
+
+// dive goes down through the labels of a search.
+type dive struct {
+	*search
+
+	// cursor has by member the first option that may still lead to an end. An
+	// option is a member to pass the rounding to, or a partition to gain.
+	cursor []int
+}
+
+// from returns the links of a chain below a member that is so many links
+// down, from the last to the first, or nil.
+func (d *dive) from(in uint16, depth int) []link {
+	options := len(d.members) + d.partitions
+	if d.had != nil {
+		options = len(d.members) + len(d.had[in])
+	}
+	for ; d.cursor[in] < options; d.cursor[in]++ {
+		if chain := d.take(in, d.cursor[in], depth+1); chain != nil {
+			return chain
+		}
+	}
+	return nil
+}
+
+// take follows the links of one option, which end at depth.
+func (d *dive) take(in uint16, option, depth int) []link {
+	if option < len(d.members) {
+		if out := uint16(option); d.passes(in, out) {
+			return d.via(link{noPartition, in, out}, d.potential[in], depth)
+		}
+		return nil
+	}
+	part := option - len(d.members)
+	if d.had != nil {
+		part = d.had[in][part]
+	}
+	if d.holds(part, in) {
+		return nil
+	}
+	at := d.potential[in] + d.price(part, in)
+	if d.fits(part, in) {
+		if depth == d.end.links && at == d.cost {
+			return []link{{part, in, gone}}
+		}
+		return nil
+	}
+	for _, out := range d.current(part) {
+		if !d.replaces(part, in, out) {
+			continue
+		}
+		if chain := d.via(link{part, in, out}, at-d.price(part, out), depth); chain != nil {
+			return chain
+		}
+	}
+	return nil
+}
+
+// via follows one link, which costs at without the potential of its end.
+func (d *dive) via(by link, at, depth int) []link {
+	if at != d.potential[by.out] {
+		return nil
+	}
+	if depth == d.end.links {
+		if d.load[by.out] > d.target[by.out] && at == d.cost {
+			return []link{by}
+		}
+		return nil
+	}
+	if d.label[by.out].links != depth {
+		return nil
+	}
+	chain := d.from(by.out, depth)
+	if chain == nil {
+		return nil
+	}
+	return append(chain, by)
 }
