@@ -115,8 +115,7 @@ func (e *QuorumError) Error() string {
 // refused returns the error of a request that was never carried out.
 func refused(op core.Op, err error) *Error {
 	e := &Error{Op: op.String(), Kind: ErrInvalidRequest, Detail: err.Error()}
-	var r *server.Refused
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*server.Refused](err); ok {
 		switch r.Kind {
 		case server.KindContext:
 			e.Kind = ErrInvalidContext

@@ -31,7 +31,7 @@ func TestResultsAsErrors(t *testing.T) {
 	}
 	for _, test := range tests {
 		err := failed(t.Context(), core.OpPut, core.Result{Code: test.code, Outcome: test.outcome, Acknowledged: 1, Required: 2})
-		if !errors.Is(err, test.kind) || err.Kind != test.kind || err.Outcome != test.want || err.Op != "put" {
+		if !errors.Is(err, test.kind) || !errors.Is(err.Kind, test.kind) || err.Outcome != test.want || err.Op != "put" {
 			t.Errorf("%v: %+v", test.code, err)
 		}
 		var q *QuorumError

@@ -163,8 +163,7 @@ func (q *request) unanswered(method string, err error) error {
 			hint: "Start a cluster with 'dynamo dev', or name the address of a node with --addr.",
 		}
 	}
-	var unusable *url.Error
-	if errors.As(err, &unusable) {
+	if unusable, ok := errors.AsType[*url.Error](err); ok {
 		err = unusable.Err
 	}
 	if method == http.MethodGet {

@@ -74,8 +74,7 @@ func report(stderr io.Writer, err error) int {
 		return exitOK
 	}
 	code, hint := exitUsage, "Run 'dynamo --help' for the commands." // without a code it is cobra's, about the command line
-	var e *exitError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*exitError](err); ok {
 		code, hint = e.code, e.hint
 	}
 	text := "dynamo: " + err.Error() + "\n"

@@ -86,7 +86,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	self, err := os.Executable()
 	ts.Check(err)
-	cmd := exec.Command(self, args[2:]...)
+	cmd := exec.CommandContext(context.Background(), self, args[2:]...)
 	cmd.Args[0] = "dynamo"
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH"), "GORACE=" + gorace}

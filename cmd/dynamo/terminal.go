@@ -45,7 +45,7 @@ func (l *logging) logger(cmd *cobra.Command) (*slog.Logger, error) {
 	case l.format == "json":
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), nil
 	case l.format == "auto" && isTerminal(w):
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, NoColor: !colours(w)})), nil
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: !colours(w)})), nil
 	case l.format == "auto" || l.format == "text":
 		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), nil
 	}

@@ -17,9 +17,16 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
 
-// roundTrip sends bytes over a real connection and returns the answer with
-// its body read.
-func roundTrip(t *testing.T, f *fake, request string) (*http.Response, []byte) {
+// reply is an answer that was read to its end.
+type reply struct {
+	status int
+	header http.Header
+	closes bool // the server closes the connection after it
+	body   []byte
+}
+
+// roundTrip sends bytes over a real connection and returns the answer.
+func roundTrip(t *testing.T, f *fake, request string) reply {
 	t.Helper()
 	srv := httptest.NewServer(newServer(f))
 	t.Cleanup(srv.Close)
@@ -42,7 +49,7 @@ func roundTrip(t *testing.T, f *fake, request string) (*http.Response, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, body
+	return reply{status: resp.StatusCode, header: resp.Header, closes: resp.Close, body: body}
 }
 
 func TestKeysOnTheWire(t *testing.T) {
@@ -66,9 +73,9 @@ func TestKeysOnTheWire(t *testing.T) {
 	}
 	for _, test := range tests {
 		f := &fake{result: found(siblings("v"))}
-		resp, body := roundTrip(t, f, "GET /v1/kv/"+test.path+" HTTP/1.1\r\nHost: x\r\n\r\n")
-		if resp.StatusCode != http.StatusOK {
-			t.Errorf("%s: %s: %s", test.path, resp.Status, body)
+		got := roundTrip(t, f, "GET /v1/kv/"+test.path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		if got.status != http.StatusOK {
+			t.Errorf("%s: %d: %s", test.path, got.status, got.body)
 			continue
 		}
 		if string(f.asked.Key) != test.key {
@@ -80,9 +87,9 @@ func TestKeysOnTheWire(t *testing.T) {
 func TestWrongPercentEncoding(t *testing.T) {
 	for _, path := range []string{"%", "%z", "%zz", "a%2"} {
 		f := &fake{}
-		resp, _ := roundTrip(t, f, "GET /v1/kv/"+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
-		if resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("%s: %s, want 400", path, resp.Status)
+		got := roundTrip(t, f, "GET /v1/kv/"+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		if got.status != http.StatusBadRequest {
+			t.Errorf("%s: %d, want 400", path, got.status)
 		}
 		if f.asked != nil {
 			t.Errorf("%s: the backend was asked for %q", path, f.asked.Key)
@@ -91,11 +98,11 @@ func TestWrongPercentEncoding(t *testing.T) {
 }
 
 func TestHeadHasNoBody(t *testing.T) {
-	resp, body := roundTrip(t, &fake{result: found(siblings("value"))}, "HEAD /v1/kv/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-	if resp.StatusCode != http.StatusOK || len(body) != 0 || resp.Header.Get("Content-Length") != "5" {
-		t.Errorf("%s with the length %s and the body %q", resp.Status, resp.Header.Get("Content-Length"), body)
+	got := roundTrip(t, &fake{result: found(siblings("value"))}, "HEAD /v1/kv/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if got.status != http.StatusOK || len(got.body) != 0 || got.header.Get("Content-Length") != "5" {
+		t.Errorf("%d with the length %s and the body %q", got.status, got.header.Get("Content-Length"), got.body)
 	}
-	if resp.Header.Get("Dynamo-Context") == "" {
+	if got.header.Get("Dynamo-Context") == "" {
 		t.Error("no context")
 	}
 }
@@ -110,11 +117,11 @@ func TestTooLargeBodies(t *testing.T) {
 	for name, rest := range map[string]string{"chunked": chunked, "known length": known} {
 		t.Run(name, func(t *testing.T) {
 			f := &fake{}
-			resp, answer := roundTrip(t, f, "PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\n"+rest)
-			if resp.StatusCode != http.StatusRequestEntityTooLarge || !resp.Close {
-				t.Errorf("%s, closing: %v", resp.Status, resp.Close)
+			got := roundTrip(t, f, "PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\n"+rest)
+			if got.status != http.StatusRequestEntityTooLarge || !got.closes {
+				t.Errorf("%d, closing: %v", got.status, got.closes)
 			}
-			e := errorOf(t, answer)
+			e := errorOf(t, got.body)
 			if e.Code != "too_large" || e.Outcome != "not_written" || !strings.Contains(e.Message, "1024") {
 				t.Errorf("error %+v", e)
 			}
@@ -129,9 +136,9 @@ func TestLargestBody(t *testing.T) {
 	body := strings.Repeat("x", testLimits.MaxValueBytes)
 	f := &fake{result: core.Result{Code: core.CodeOK}}
 	chunked := fmt.Sprintf("PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body)
-	resp, _ := roundTrip(t, f, chunked)
-	if resp.StatusCode != http.StatusNoContent || string(f.asked.Value) != body {
-		t.Errorf("%s", resp.Status)
+	got := roundTrip(t, f, chunked)
+	if got.status != http.StatusNoContent || string(f.asked.Value) != body {
+		t.Errorf("%d", got.status)
 	}
 }
 
