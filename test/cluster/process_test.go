@@ -1,0 +1,315 @@
+package cluster
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// binary is the dynamo program, built once for all tests of the package.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "dynamo-test")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "dynamo")
+	out, err := exec.Command("go", "build", "-o", path, "github.com/dynamo-kv/dynamo/cmd/dynamo").CombinedOutput() //nolint:noctx // the test's own deadline ends it
+	if err != nil {
+		return "", fmt.Errorf("building dynamo: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// process is one dynamo serve.
+type process struct {
+	t      *testing.T
+	id     string
+	addr   string
+	args   []string
+	cmd    *exec.Cmd
+	stderr *bytes.Buffer
+	exited chan struct{}
+}
+
+// serve starts a node of its own process on a free port, or the one that args
+// name, and returns when it listens.
+func serve(t *testing.T, id, listen, data string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, id: id, args: append([]string{"serve", "--id", id, "--data", data}, args...)}
+	p.start(listen)
+	t.Cleanup(p.kill)
+	return p
+}
+
+func (p *process) start(listen string) {
+	p.t.Helper()
+	path, err := binary()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd = exec.Command(path, append(p.args, "--listen", listen)...) //nolint:noctx // killed at the end of the test
+	p.stderr = &bytes.Buffer{}
+	p.cmd.Stderr = p.stderr
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.exited = make(chan struct{})
+	lines := make(chan string, 1)
+	go func() {
+		defer close(p.exited)
+		scan := bufio.NewScanner(stdout)
+		if scan.Scan() {
+			lines <- scan.Text()
+		}
+		close(lines)
+		for scan.Scan() { // the pipe must not fill up
+			continue
+		}
+		_ = p.cmd.Wait()
+	}()
+	line := <-lines
+	_, addr, ok := strings.Cut(line, "listens on ")
+	if !ok {
+		p.t.Fatalf("%s says %q and %s", p.id, line, p.stderr)
+	}
+	p.addr = addr
+}
+
+// kill ends the process as kill -9 does.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+}
+
+// restart starts it again where it was.
+func (p *process) restart() { p.start(p.addr) }
+
+type status struct {
+	UnderReplicated bool `json:"under_replicated"`
+	Members         []struct {
+		ID string `json:"id"`
+	} `json:"members"`
+	Layout struct {
+		Phase string `json:"phase"`
+	} `json:"layout"`
+}
+
+// await polls until the condition holds; the test's deadline bounds it.
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("still waiting for %s after a minute", what)
+		case <-tick.C:
+		}
+	}
+}
+
+func (p *process) status() (s status, err error) {
+	_, body, err := p.do(http.MethodGet, "/v1/status", nil, nil)
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(body, &s)
+}
+
+// awaitMembers waits until the node knows that many, N of them own each key,
+// and nothing is left to copy.
+func (p *process) awaitMembers(n int) {
+	p.t.Helper()
+	await(p.t, fmt.Sprintf("%s to see %d members in a whole layout", p.id, n), func() bool {
+		s, err := p.status()
+		return err == nil && len(s.Members) == n && !s.UnderReplicated && s.Layout.Phase == "stable"
+	})
+}
+
+var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 10 * time.Second}
+
+func (p *process) do(method, path string, body []byte, header map[string]string) (*http.Response, []byte, error) {
+	req, err := http.NewRequestWithContext(p.t.Context(), method, "http://"+p.addr+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	for k, v := range header {
+		req.Header.Set(k, v)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	return res, got, err
+}
+
+func (p *process) put(key, value, query string, header map[string]string) (int, string, error) {
+	res, body, err := p.do(http.MethodPut, "/v1/kv/"+url.PathEscape(key)+query, []byte(value), header)
+	if err != nil {
+		return 0, "", err
+	}
+	if res.StatusCode != http.StatusNoContent {
+		return res.StatusCode, string(body), nil
+	}
+	return res.StatusCode, res.Header.Get("Dynamo-Context"), nil
+}
+
+func (p *process) get(key, query string) (int, string, string, error) {
+	res, body, err := p.do(http.MethodGet, "/v1/kv/"+url.PathEscape(key)+query, nil, nil)
+	if err != nil {
+		return 0, "", "", err
+	}
+	return res.StatusCode, string(body), res.Header.Get("Dynamo-Context"), nil
+}
+
+// each calls f for 0 to n-1 from 16 goroutines and reports the first error.
+func each(t *testing.T, n int, f func(i int) error) {
+	t.Helper()
+	const workers = 16
+	errs := make(chan error, workers)
+	for w := range workers {
+		go func() {
+			for i := w; i < n; i += workers {
+				if err := f(i); err != nil {
+					errs <- fmt.Errorf("number %d: %w", i, err)
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	var first error
+	for range workers {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+	if first != nil {
+		t.Fatal(first)
+	}
+}
+
+func trio(t *testing.T, args ...string) (a, b, c *process) {
+	t.Helper()
+	dir := t.TempDir()
+	free := "127.0.0.1:0"
+	a = serve(t, "n1", free, filepath.Join(dir, "n1"), args...)
+	b = serve(t, "n2", free, filepath.Join(dir, "n2"), append(args, "--join", a.addr)...)
+	c = serve(t, "n3", free, filepath.Join(dir, "n3"), append(args, "--join", a.addr)...)
+	for _, p := range []*process{a, b, c} {
+		p.awaitMembers(3)
+	}
+	return a, b, c
+}
+
+// TestThreeProcessesSurviveAKill is the promise of the first page: what is
+// acknowledged is there, through every node, with one of three killed, and
+// after it is back.
+func TestThreeProcessesSurviveAKill(t *testing.T) {
+	const keys = 10_000
+	a, b, c := trio(t)
+	key := func(i int) string { return "key/" + strconv.Itoa(i) }
+	expect := func(p *process, from, to int, value string) {
+		t.Helper()
+		each(t, to-from, func(i int) error {
+			code, body, _, err := p.get(key(from+i), "")
+			if err == nil && (code != http.StatusOK || body != value+strconv.Itoa(from+i)) {
+				err = fmt.Errorf("%s answers %d %q", p.id, code, body)
+			}
+			return err
+		})
+	}
+	write := func(p *process, from, to int, value string) {
+		t.Helper()
+		each(t, to-from, func(i int) error {
+			code, body, err := p.put(key(from+i), value+strconv.Itoa(from+i), "?overwrite=true", nil)
+			if err == nil && code != http.StatusNoContent {
+				err = fmt.Errorf("%s answers %d %q", p.id, code, body)
+			}
+			return err
+		})
+	}
+	write(a, 0, keys, "one-")
+	expect(b, 0, keys, "one-")
+	expect(c, 0, keys, "one-")
+
+	c.kill()
+	write(a, 0, keys/10, "two-")
+	write(b, keys, keys+keys/10, "two-")
+	expect(a, 0, keys/10, "two-")
+	expect(b, keys/10, keys, "one-")
+	expect(a, keys, keys+keys/10, "two-")
+
+	c.restart()
+	c.awaitMembers(3)
+	for _, p := range []*process{a, b, c} {
+		expect(p, 0, keys/10, "two-")
+		expect(p, keys/10, keys, "one-")
+		expect(p, keys, keys+keys/10, "two-")
+	}
+}
+
+// TestTwoOfThreeDead: a put never claims success, and says what is known.
+func TestTwoOfThreeDead(t *testing.T) {
+	a, b, c := trio(t)
+	b.kill()
+	c.kill()
+	code, body, err := a.put("k", "v", "?w=2&overwrite=true", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Error struct {
+			Code         string
+			Required     int
+			Acknowledged int
+			Outcome      string
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		t.Fatalf("%d %q: %v", code, body, err)
+	}
+	e := answer.Error
+	if code != http.StatusServiceUnavailable && code != http.StatusGatewayTimeout || e.Required != 2 || e.Acknowledged > 1 || e.Outcome != "unknown" {
+		t.Errorf("%d %s", code, body)
+	}
+}
+
+func TestMissingKeyIsAnsweredAtOnce(t *testing.T) {
+	a, _, _ := trio(t)
+	for range 3 {
+		code, _, ctx, err := a.get("nobody wrote this", "")
+		if err != nil || code != http.StatusNotFound || ctx != "" {
+			t.Errorf("%d, context %q, %v", code, ctx, err)
+		}
+	}
+}
