@@ -151,8 +151,8 @@ func (s *search) expand(in uint16) {
 		return
 	}
 	open := 0 // members that a link may still bring nearer
-	for out, l := range s.label {
-		if !s.done[out] && best.less(l) {
+	for out := range s.label {
+		if s.open(uint16(out), best) {
 			open++
 		}
 	}
@@ -160,10 +160,29 @@ func (s *search) expand(in uint16) {
 		if !best.less(s.end) || open == 0 && s.places == 0 {
 			return
 		}
-		if open > 0 || int(s.fill[part]) < s.width {
+		if s.worth(part, best) {
 			open -= s.try(part, in, best)
 		}
 	}
+}
+
+// open reports whether a link may still bring a member nearer.
+func (s *search) open(m uint16, best label) bool {
+	return !s.done[m] && best.less(s.label[m])
+}
+
+// worth reports whether a partition has a free place or an open owner. It is
+// asked for every partition by every member, and mostly says no.
+func (s *search) worth(part int, best label) bool {
+	if int(s.fill[part]) < s.width {
+		return true
+	}
+	for _, out := range s.current(part) {
+		if s.open(out, best) {
+			return true
+		}
+	}
+	return false
 }
 
 // try follows the links from a member that gains one partition. It returns how
@@ -179,7 +198,7 @@ func (s *search) try(part int, in uint16, best label) int {
 	}
 	count := 0
 	for _, out := range s.current(part) {
-		if s.done[out] || !best.less(s.label[out]) || !s.replaces(part, in, out) {
+		if !s.open(out, best) || !s.replaces(part, in, out) {
 			continue
 		}
 		s.reach(best.links, at-s.price(part, out), link{part, in, out})
