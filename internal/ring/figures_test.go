@@ -10,42 +10,6 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/id"
 )
 
-// cluster returns n members of weight 1, dealt to so many zones in turn; with
-// no zones they share the zone "".
-func cluster(n, zones int) []Member {
-	members := make([]Member, n)
-	for i := range members {
-		members[i] = newMember(i, zones)
-	}
-	return members
-}
-
-func newMember(i, zones int) Member {
-	m := Member{ID: id.Node(fmt.Sprintf("n%03d", i)), Weight: 1}
-	if zones > 0 {
-		m.Zone = fmt.Sprintf("z%d", i%zones)
-	}
-	return m
-}
-
-func mustForm(t testing.TB, partitions, replicas int, members []Member) *Layout {
-	t.Helper()
-	l, err := Form(partitions, replicas, members)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-func mustPlan(t testing.TB, l *Layout, members []Member, replicas int) *Layout {
-	t.Helper()
-	next, err := l.Plan(l.Name().Number+1, members, replicas)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return next
-}
-
 // plainMaxOverMean is the most partitions that a member owns over the mean of
 // all, whatever the zones allow. It counts by itself what Stats also reports.
 func plainMaxOverMean(l *Layout) float64 {
