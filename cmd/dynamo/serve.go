@@ -83,7 +83,7 @@ func (s *settings) runNode(cmd *cobra.Command, node *dynamo.Node) error {
 	}
 	if waitServing(cmd.Context(), node) {
 		st := node.Status()
-		err := printf(cmd, "node %s serves cluster %s with %s in the layout\n", node.ID(), st.Cluster, plural(inLayout(st), "node"))
+		err := printf(cmd, "node %s serves cluster %s, layout %d\n", node.ID(), st.Cluster, st.Layout.Version)
 		if err != nil {
 			return err
 		}
@@ -110,17 +110,6 @@ func waitServing(ctx context.Context, node *dynamo.Node) bool {
 		}
 	}
 	return true
-}
-
-// inLayout counts the members that hold keys.
-func inLayout(st dynamo.Status) int {
-	n := 0
-	for _, m := range st.Members {
-		if m.State == "active" {
-			n++
-		}
-	}
-	return n
 }
 
 // loopback says whether only this machine can reach an address.
