@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -148,6 +149,48 @@ func TestSilentPeer(t *testing.T) {
 	if s := a.Stats(); s.Sent.Envelopes != 1 || s.Failed != outbox.MaxEnvelopes {
 		t.Errorf("the stats count %+v", s)
 	}
+}
+
+// Addresses are gossiped. None makes a node do anything but connect by TCP.
+func TestOddAddresses(t *testing.T) {
+	a := start(t, plain)
+	var config net.ListenConfig
+	socket := filepath.Join(t.TempDir(), "s")
+	ln, err := config.Listen(t.Context(), "unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan net.Conn, 10)
+	go func() {
+		defer close(accepted)
+		for conn, err := ln.Accept(); err == nil; conn, err = ln.Accept() {
+			accepted <- conn
+		}
+	}()
+	for i, addr := range []string{"", ":", "x", "%", "%zz:1", "a b:1", "127.0.0.1:99999", "[::1", "unix:" + socket, "unix://" + socket, "dns:///x"} {
+		a.send(t, addr, uint64(i))
+		if e := receive(t, addr, a.failed); e.Req != core.ReqID(i) {
+			t.Errorf("%q: request %d comes back, want %d", addr, e.Req, i)
+		}
+	}
+	if err := ln.Close(); err != nil {
+		t.Error(err)
+	}
+	for conn := range accepted {
+		t.Error("a Unix socket was connected to")
+		_ = conn.Close()
+	}
+}
+
+// A host name is resolved.
+func TestHostNames(t *testing.T) {
+	a, b := start(t, plain), start(t, plain)
+	_, port, err := net.SplitHostPort(b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.send(t, net.JoinHostPort("localhost", port), 1)
+	receive(t, "localhost", b.delivered)
 }
 
 // Close does not wait for a peer that is silent.

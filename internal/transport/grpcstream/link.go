@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"time"
 
 	"google.golang.org/grpc"
@@ -54,12 +56,22 @@ func dialOptions(creds credentials.TransportCredentials) []grpc.DialOption {
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
+		grpc.WithContextDialer(dialTCP),
 	}
+}
+
+// dialTCP connects to a host and port, and to nothing else: gRPC's own dialer
+// would also open the Unix socket that an address gossiped by a hostile node
+// may name.
+func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
 }
 
 // dial connects to addr and waits for the hello. The link ends with ctx.
 func dial(ctx context.Context, addr string, options []grpc.DialOption) (*link, error) {
-	conn, err := grpc.NewClient("passthrough:///"+addr, options...)
+	target := url.URL{Scheme: "passthrough", Path: "/" + addr} // the dialer resolves it
+	conn, err := grpc.NewClient(target.String(), options...)
 	if err != nil {
 		return nil, err
 	}
