@@ -431,6 +431,7 @@ func (w *world) checkRetired(n *node, l *ring.Layout) {
 // store is a disk: what is synced survives, and a prefix of the rest.
 type store struct {
 	current, saved map[string][]byte
+	fails          error // what a scan returns
 }
 
 func newStore() *store { return &store{current: map[string][]byte{}, saved: map[string][]byte{}} }
@@ -466,6 +467,9 @@ func (s *store) Get(key []byte) ([]byte, error) {
 }
 
 func (s *store) Scan(from, to []byte, limit core.Limit, f func(key, value []byte) bool) ([]byte, error) {
+	if s.fails != nil {
+		return nil, s.fails
+	}
 	var keys []string
 	for k := range s.current {
 		if k >= string(from) && k < string(to) {

@@ -1,6 +1,7 @@
 package membership_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -109,19 +110,38 @@ func (w *world) check(t *rapid.T) {
 	}
 }
 
-// recover ends the faults, starts every node and gives them the time that a
-// few transitions take: joins at the next round, a delay of LayoutDelay times
-// the rank at the most for a plan, two rounds a phase.
+// convergence bounds the time from the end of the faults to one layout: joins
+// at the next round, LayoutDelay times the rank at the most for a plan, a few
+// rounds a phase, and the whole again for those that the first plan left out.
+const convergence = 2 * time.Minute
+
+// recover ends the faults, starts every node and gives them their time.
 func (w *world) recover(t *rapid.T) {
 	clear(w.cut)
 	for i := range w.nodes {
 		w.begin(t, i)
 	}
-	w.run(2 * time.Minute)
+	for end := w.now + convergence; w.now < end && len(w.differences()) > 0; {
+		w.run(time.Second)
+	}
 	w.check(t)
 }
 
+// checkConverged checks that the nodes agree, and go on to.
 func (w *world) checkConverged(t *rapid.T) {
+	for range 2 {
+		if d := w.differences(); len(d) > 0 {
+			t.Fatalf("at %v the nodes do not agree:\n%s", w.now, strings.Join(d, "\n"))
+		}
+		w.run(5 * time.Second)
+		w.check(t)
+	}
+}
+
+// differences lists what is not yet as it must be in the end: one cluster, one
+// stable layout of all nodes, everybody known everywhere.
+func (w *world) differences() (found []string) {
+	differ := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	var want []ring.Member
 	for _, n := range w.nodes {
 		want = append(want, ring.Member{ID: n.cfg.Self, Weight: 1})
@@ -129,17 +149,23 @@ func (w *world) checkConverged(t *rapid.T) {
 	first := w.nodes[0].machine.Status()
 	for _, n := range w.nodes {
 		s := n.machine.Status()
-		newest := s.Layouts.Live[len(s.Layouts.Live)-1]
-		if s.Cluster != first.Cluster || s.Layouts.Stamp() != first.Layouts.Stamp() {
-			t.Errorf("%s goes by %v of cluster %x, %s by %v of %x", s.Self, s.Layouts.Stamp(), s.Cluster, first.Self, first.Layouts.Stamp(), first.Cluster)
+		if len(s.Layouts.Live) == 0 {
+			differ("%s waits for %q", s.Self, s.WaitsFor)
+			continue
 		}
+		if s.Cluster != first.Cluster || s.Layouts.Stamp() != first.Layouts.Stamp() {
+			differ("%s goes by %v of cluster %x, %s by %v of %x", s.Self, s.Layouts.Stamp(), s.Cluster, first.Self, first.Layouts.Stamp(), first.Cluster)
+			continue
+		}
+		newest := s.Layouts.Live[len(s.Layouts.Live)-1]
 		if s.Layouts.Phase != core.PhaseDone || !slices.Equal(newest.Members(), want) {
-			t.Errorf("%s goes by a layout of %v, %v; want %v, stable", s.Self, newest.Members(), s.Layouts.Phase, want)
+			differ("%s goes by a layout of %v, %v; want %v, stable", s.Self, newest.Members(), s.Layouts.Phase, want)
 		}
 		if !s.Serving || len(s.Members) != len(want) {
-			t.Errorf("%s knows %d members, serving: %v, waits for %q", s.Self, len(s.Members), s.Serving, s.WaitsFor)
+			differ("%s knows %d members, serving: %v, waits for %q", s.Self, len(s.Members), s.Serving, s.WaitsFor)
 		}
 	}
+	return found
 }
 
 // TestSameSeedSameTrace plays one history twice and compares all that was sent.

@@ -35,7 +35,8 @@ func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata/scenarios", func(t *testing.T, path string) {
 		p := &play{world: newWorld(1), t: t}
 		p.log = func(format string, args ...any) {
-			fmt.Fprintf(&p.output, "%6s  %s\n", showTime(p.now), fmt.Sprintf(format, args...))
+			line := fmt.Sprintf("%6.3f  ", p.now.Seconds()) + fmt.Sprintf(format, args...)
+			p.output.WriteString(strings.TrimRight(line, " ") + "\n")
 		}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			p.t = t
@@ -325,5 +326,3 @@ func (w *world) showName(name ring.Name) string {
 	w.names = append(w.names, name)
 	return fmt.Sprintf("%d%c", name.Number, 'a'+same)
 }
-
-func showTime(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }
