@@ -26,7 +26,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "dynamo")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/dynamo-kv/dynamo/cmd/dynamo").CombinedOutput() //nolint:noctx // the test's own deadline ends it
+	out, err := exec.Command("go", "build", "-o", path, "github.com/dynamo-kv/dynamo/cmd/dynamo").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building dynamo: %w\n%s", err, out)
 	}

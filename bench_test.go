@@ -1,0 +1,145 @@
+package dynamo
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// benchCluster is three nodes over real connections in this process, so that
+// the process's CPU time is that of all three.
+func benchCluster(b *testing.B, engine string) []*Node {
+	b.Helper()
+	var nodes []*Node
+	for i := range 3 {
+		cfg := DefaultConfig()
+		cfg.StorageEngine = engine
+		cfg.StoragePath = b.TempDir()
+		cfg.GossipInterval = 200 * time.Millisecond
+		cfg.LayoutDelay = 200 * time.Millisecond
+		n, err := NewNode(fmt.Sprintf("n%d", i+1), "127.0.0.1:0", cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := n.Start(); err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = n.Stop() })
+		nodes = append(nodes, n)
+		if i > 0 {
+			if err := n.Join([]string{nodes[0].Addr()}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
+	for _, n := range nodes {
+		if err := n.Ready(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return nodes
+}
+
+// cpu returns the CPU time that this process has used.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// traffic is what the nodes have sent and stored.
+type traffic struct{ envelopes, messages, commits, syncs uint64 }
+
+func trafficOf(nodes []*Node) traffic {
+	var t traffic
+	for _, n := range nodes {
+		p := n.parts.Load()
+		sent, store := p.peers.Stats().Sent, p.engine.Stats()
+		t.envelopes += sent.Envelopes
+		t.messages += sent.Messages
+		t.commits += store.Commits
+		t.syncs += store.Fsyncs
+	}
+	return t
+}
+
+// benchmarkOps runs op from that many callers, spread over the nodes, and
+// reports CPU µs an operation summed over the three nodes and their callers,
+// and how well messages and fsyncs are shared.
+func benchmarkOps(b *testing.B, nodes []*Node, callers int, op func(n *Node, i int64) error) {
+	b.Helper()
+	b.ReportAllocs()
+	var next atomic.Int64
+	before, busy := trafficOf(nodes), cpu(b)
+	b.ResetTimer()
+	errs := make(chan error, callers)
+	for caller := range callers {
+		go func() {
+			for {
+				i := next.Add(1)
+				if i > int64(b.N) {
+					errs <- nil
+					return
+				}
+				if err := op(nodes[caller%len(nodes)], i); err != nil {
+					errs <- err
+					return
+				}
+			}
+		}()
+	}
+	for range callers {
+		if err := <-errs; err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	used, after := cpu(b)-busy, trafficOf(nodes)
+	b.ReportMetric(float64(used.Microseconds())/float64(b.N), "cpu-µs/op")
+	if m := after.messages - before.messages; m > 0 {
+		b.ReportMetric(float64(after.envelopes-before.envelopes)/float64(m), "envelopes/message")
+	}
+	if s := after.syncs - before.syncs; s > 0 {
+		b.ReportMetric(float64(after.commits-before.commits)/float64(s), "commits/fsync")
+	}
+}
+
+// BenchmarkCluster: N=3, R=W=2, values of 100 bytes, three nodes over loopback.
+func BenchmarkCluster(b *testing.B) {
+	const keys = 10_000
+	value := make([]byte, 100)
+	key := func(i int64) string { return fmt.Sprint("key-", i%keys) }
+	for _, engine := range []string{"memory", "pebble"} {
+		nodes := benchCluster(b, engine)
+		put := func(n *Node, i int64) error {
+			_, err := n.Put(b.Context(), key(i), value, nil, Overwrite())
+			return err
+		}
+		for i := range int64(keys) {
+			if err := put(nodes[0], i); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for _, callers := range []int{1, 8, 64} {
+			b.Run(fmt.Sprintf("put/%s/callers=%d", engine, callers), func(b *testing.B) {
+				benchmarkOps(b, nodes, callers, put)
+			})
+		}
+		for _, callers := range []int{1, 8, 64} {
+			b.Run(fmt.Sprintf("get/%s/callers=%d", engine, callers), func(b *testing.B) {
+				benchmarkOps(b, nodes, callers, func(n *Node, i int64) error {
+					_, err := n.Get(b.Context(), key(i))
+					return err
+				})
+			})
+		}
+	}
+}
