@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -136,11 +137,11 @@ func await(t *testing.T, what string, ok func() bool) {
 }
 
 func (p *process) status() (s status, err error) {
-	_, body, err := p.do(http.MethodGet, "/v1/status", nil, nil)
+	a, err := p.do(http.MethodGet, "/v1/status", nil, nil)
 	if err != nil {
 		return s, err
 	}
-	return s, json.Unmarshal(body, &s)
+	return s, json.Unmarshal(a.body, &s)
 }
 
 // awaitMembers waits until the node knows that many, N of them own each key,
@@ -155,40 +156,44 @@ func (p *process) awaitMembers(n int) {
 
 var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 10 * time.Second}
 
-func (p *process) do(method, path string, body []byte, header map[string]string) (*http.Response, []byte, error) {
+// answer is what a request came back with.
+type answer struct {
+	code   int
+	header http.Header
+	body   []byte
+}
+
+func (p *process) do(method, path string, body []byte, header map[string]string) (a answer, err error) {
 	req, err := http.NewRequestWithContext(p.t.Context(), method, "http://"+p.addr+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return a, err
 	}
 	for k, v := range header {
 		req.Header.Set(k, v)
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return a, err
 	}
-	defer res.Body.Close()
-	got, err := io.ReadAll(res.Body)
-	return res, got, err
+	a.code, a.header = res.StatusCode, res.Header
+	a.body, err = io.ReadAll(res.Body)
+	return a, errors.Join(err, res.Body.Close())
 }
 
 func (p *process) put(key, value, query string, header map[string]string) (int, string, error) {
-	res, body, err := p.do(http.MethodPut, "/v1/kv/"+url.PathEscape(key)+query, []byte(value), header)
-	if err != nil {
-		return 0, "", err
+	a, err := p.do(http.MethodPut, "/v1/kv/"+url.PathEscape(key)+query, []byte(value), header)
+	if err != nil || a.code != http.StatusNoContent {
+		return a.code, string(a.body), err
 	}
-	if res.StatusCode != http.StatusNoContent {
-		return res.StatusCode, string(body), nil
-	}
-	return res.StatusCode, res.Header.Get("Dynamo-Context"), nil
+	return a.code, a.header.Get("Dynamo-Context"), nil
 }
 
 func (p *process) get(key, query string) (int, string, string, error) {
-	res, body, err := p.do(http.MethodGet, "/v1/kv/"+url.PathEscape(key)+query, nil, nil)
+	a, err := p.do(http.MethodGet, "/v1/kv/"+url.PathEscape(key)+query, nil, nil)
 	if err != nil {
 		return 0, "", "", err
 	}
-	return res.StatusCode, string(body), res.Header.Get("Dynamo-Context"), nil
+	return a.code, string(a.body), a.header.Get("Dynamo-Context"), nil
 }
 
 // each calls f for 0 to n-1 from 16 goroutines and reports the first error.
