@@ -14,6 +14,7 @@ import (
 const (
 	maxOutstanding = 4 // operations of a client that does not wait
 	maxAttempts    = 3 // of a write whose outcome is unknown
+	longestRequest = 5 * time.Second
 
 	// answerGrace is how long after its deadline the answer of a live node
 	// may still be on its way.
@@ -155,7 +156,7 @@ func (c *client) draw(w *world) *operation {
 
 func (c *client) operation(w *world, k *keyHistory, op core.Op) *operation {
 	o := &operation{client: c, key: k, op: op, r: w.plan.R, timeout: w.plan.Request}
-	o.timeout = pick(c.rng, o.timeout, o.timeout, 500*time.Millisecond, 5*time.Second)
+	o.timeout = pick(c.rng, o.timeout, o.timeout, 500*time.Millisecond, longestRequest)
 	o.options.Quorum = pick(c.rng, core.QuorumDefault, core.QuorumStrict)
 	return o
 }
@@ -236,6 +237,9 @@ func (w *world) begin(o *operation) {
 // try sends an operation's request to some node, an owner or not.
 func (w *world) try(o *operation) {
 	o.attempts++
+	if o.write != nil {
+		o.write.attempts++
+	}
 	p := w.someNode(o.client.rng)
 	n := int64(len(w.attempts))
 	a := &attempt{op: o, node: p.index, gen: p.gen}

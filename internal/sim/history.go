@@ -78,6 +78,7 @@ type write struct {
 	value     []byte
 	required  int // W as it counts
 	outcome   outcome
+	attempts  int // that its client has made
 	mints     []int
 }
 
@@ -227,9 +228,25 @@ func (h *history) minted(p *process, k *keyHistory, set *version.Siblings, v *ve
 	case wr.context != nil:
 		m.past = wr.context.seen
 	}
+	if at := h.mintedHere(p, wr, v.Dot); at >= 0 && wr.attempts < 2 {
+		h.w.fail("minted twice", "%v mints write %d to %s as %v, which it has minted as %v; its client sent it once",
+			p.id, wr.number, k.key, v.Dot, k.mints[at].dot)
+	}
 	k.add(m)
 	wr.mints = append(wr.mints, i)
 	h.w.trace.printf(h.w.now, "  minted %v of %s for write %d, context %v, overwrite %v", v.Dot, k.key, wr.number, wr.context != nil, wr.overwrite)
+}
+
+// mintedHere returns an earlier mint of a write at the same node, -1 if there
+// is none. What a node was sent once it executes once; only another owner may
+// execute the same write, when this one does not answer.
+func (h *history) mintedHere(p *process, wr *write, d version.Dot) int {
+	for _, i := range wr.mints {
+		if a := wr.key.mints[i].dot.Actor; a.Node == p.id && (a != d.Actor || wr.key.mints[i].dot != d) {
+			return i
+		}
+	}
+	return -1
 }
 
 // add takes a mint into the key's history.

@@ -66,6 +66,7 @@ type Plan struct {
 	Warmup time.Duration
 
 	Faults []Fault // in order
+	kinds  uint32  // that are drawn, as bits; growth is drawn whatever it says
 }
 
 // Burst is a time in which every client is busy: everywhere, or in a hot one
@@ -170,6 +171,7 @@ func (p *Plan) drawClients(rng *rand.Rand) {
 // drawFaults spreads the faults over the run, and gives each growth company:
 // what breaks a transition is what goes wrong in the middle of it.
 func (p *Plan) drawFaults(rng *rand.Rand) {
+	p.drawKinds(rng)
 	count := max(1, int(p.Length*faultsPerHour/time.Hour))
 	for range count {
 		at := drawTime(rng, p.Length)
@@ -190,6 +192,15 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 	for i := range p.Faults {
 		p.Faults[i].Number = i
+	}
+}
+
+// drawKinds chooses what goes wrong in this run: everything, or some kinds
+// over and over. Kinds that hide each other's mistakes are apart in many runs.
+func (p *Plan) drawKinds(rng *rand.Rand) {
+	p.kinds = 1<<faultKinds - 1
+	if rng.IntN(2) == 0 {
+		p.kinds &= rng.Uint32() | 1<<rng.IntN(int(Grow)) // at least one that is not growth
 	}
 }
 
@@ -229,7 +240,21 @@ func (p *Plan) addFault(rng *rand.Rand, f Fault) {
 	p.Faults = append(p.Faults, f)
 }
 
+// drawFault draws a fault of the kinds of this run.
 func (p *Plan) drawFault(rng *rand.Rand, at time.Duration) Fault {
+	for {
+		f := p.drawAnyFault(rng, at)
+		if p.kinds&(1<<f.Kind) == 0 {
+			continue
+		}
+		if few := bits.OnesCount32(p.kinds) < int(faultKinds)/2; few && (f.Kind == Duplicate || f.Kind == Reorder || f.Kind == Loss) {
+			f.For *= 5 // so that the few that there are meet each other
+		}
+		return f
+	}
+}
+
+func (p *Plan) drawAnyFault(rng *rand.Rand, at time.Duration) Fault {
 	f := Fault{At: at, For: drawLength(rng), Nodes: 1 << rng.IntN(p.Nodes)}
 	some := uint32(1 + rng.IntN(1<<p.Nodes-1))
 	switch n := rng.IntN(100); {

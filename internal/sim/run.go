@@ -210,15 +210,20 @@ func (w *world) settleBound() time.Duration {
 	return maxTransit + 20*p.Gossip + joins*(2*joinTimeout+time.Duration(p.Nodes+1)*p.Layout+10*p.Gossip)
 }
 
-// rest waits until the cluster has come to rest, at most the bound.
+// lateBound is how long after the healing a write may still be executed: the
+// oldest message may still be a forward, whose replicas then hear of it.
+func (w *world) lateBound() time.Duration { return maxTransit + 2*longestRequest }
+
+// rest waits until the cluster has come to rest, at most the bound, and until
+// nothing is on its way that could change a key.
 func (w *world) rest() {
-	for end := w.now + w.settleBound(); w.now < end && !w.halted; {
+	rested := false
+	for end := w.now + w.settleBound(); w.now < end && !rested && !w.halted; {
 		w.until(w.now + time.Second)
-		if w.unrest() == "" && w.idle() {
-			w.report.Stats.Rest = w.now - w.healedAt
-			return
-		}
+		rested = w.unrest() == "" && w.idle()
 	}
+	w.report.Stats.Rest = w.now - w.healedAt
+	w.until(w.healedAt + w.lateBound())
 }
 
 // idle says that no client waits for anything.
@@ -234,7 +239,7 @@ func (w *world) idle() bool {
 // readAll gets every key from all of its owners through the front door.
 func (w *world) readAll() {
 	c := w.clients[0]
-	replicas := min(w.plan.N, len(w.nodes))
+	replicas := min(w.plan.N, w.started)
 	for _, k := range w.history.keys {
 		o := &operation{client: c, key: k, op: core.OpGet, timeout: w.plan.Request, final: true, r: replicas}
 		o.options.R = replicas
