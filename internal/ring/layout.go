@@ -125,8 +125,3 @@ func (l *Layout) Load(n id.Node) int {
 	}
 	return load
 }
-
-// ownersIndex returns the owners of a partition as indexes into members.
-func (l *Layout) ownersIndex(p int) []uint16 {
-	return l.index[p*l.width : (p+1)*l.width]
-}

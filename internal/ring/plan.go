@@ -54,12 +54,18 @@ func (l *Layout) next(number uint64, parent Name, members []Member, replicas int
 // number of partitions, every partition is to have width owners, and the zones
 // limit which sets of owners a partition may have. It starts with the old
 // owners that are still members and repeats: find a member that holds too few,
-// and the shortest chain of replacements (v replaces y in one partition, y
+// and the cheapest chain of replacements (v replaces y in one partition, y
 // replaces z in another, ...) that ends in a free place or at a member that
-// holds too many. Nearly all chains have one link. The sets that are allowed
-// are the independent sets of a matroid, and so are the loads: shortest chains
-// keep the first and reach the second whenever any assignment does, and one
-// does, since the targets are rounded from real shares that divide evenly.
+// holds too many. A chain costs the partitions that it adds to those that
+// move. Nearly all chains have one link, and direct.go finds those; chain.go
+// finds the others.
+//
+// The sets of owners that the zones allow are the independent sets of a
+// matroid, and so are the sets of loads: this is weighted matroid
+// intersection. Hence the cheapest chains, and of those the shortest, keep
+// the zones in order and end with the fewest partitions moved. They reach the
+// end because there is one: the targets are rounded from real shares that
+// divide evenly.
 type planner struct {
 	partitions int
 	width      int // owners of a partition
