@@ -1,0 +1,272 @@
+package runtime_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/node"
+	"github.com/dynamo-kv/dynamo/internal/runtime"
+	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/engines"
+	"github.com/dynamo-kv/dynamo/internal/transport/memnet"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// cluster is some assembled nodes on a network in memory, in a bubble of
+// virtual time: an hour passes as soon as everyone waits.
+type cluster struct {
+	t       *testing.T
+	network *memnet.Network
+	nodes   []*runtime.Runtime
+}
+
+func newCluster(t *testing.T, nodes int, engine func(runtime.Engine) runtime.Engine) *cluster {
+	t.Helper()
+	c := &cluster{t: t, network: memnet.New(1)}
+	for i := range nodes {
+		c.add(i, engine)
+	}
+	for _, n := range c.nodes {
+		await(t, n, func(s core.ClusterStatus) bool {
+			return len(s.Members) == nodes && !s.UnderReplicated && s.Layouts.Phase == core.PhaseDone && allActive(s)
+		})
+	}
+	return c
+}
+
+func allActive(s core.ClusterStatus) bool {
+	for _, m := range s.Members {
+		if m.State != core.Active {
+			return false
+		}
+	}
+	return true
+}
+
+func await(t *testing.T, n *runtime.Runtime, ok func(core.ClusterStatus) bool) {
+	t.Helper()
+	for {
+		changed := n.Changed()
+		if ok(n.Status()) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-time.After(time.Minute):
+			t.Fatalf("still waiting after a minute: %+v", n.Status())
+		}
+	}
+}
+
+func (c *cluster) add(i int, wrap func(runtime.Engine) runtime.Engine) {
+	c.t.Helper()
+	store, _, err := engines.Open(storage.Options{Engine: "memory", Node: name(i)})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var engine runtime.Engine = store
+	if wrap != nil {
+		engine = wrap(store)
+	}
+	o := runtime.Options{
+		Engine: engine,
+		Logger: slog.New(slog.DiscardHandler),
+		Connect: func(h runtime.Handler, mono func() time.Duration) (runtime.Transport, error) {
+			return c.network.Transport(string(name(i)), h, mono)
+		},
+		Node: node.Options{
+			Self: name(i), Start: uint64(i + 1), Instance: uint64(i + 1), Addr: string(name(i)), Weight: 1, Seed: uint64(i),
+			Shards: 4, Partitions: 32, N: 3, R: 2, W: 2, PeerTimeout: 300 * time.Millisecond,
+			GossipInterval: time.Second, LayoutDelay: time.Second, LayoutAuto: true,
+		},
+	}
+	if i > 0 {
+		o.Node.Seeds = []string{string(name(0))}
+	}
+	r, err := runtime.New(o)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.nodes = append(c.nodes, r)
+	c.t.Cleanup(func() {
+		if err := errors.Join(r.Stop(), store.Close()); err != nil {
+			c.t.Error(err)
+		}
+	})
+}
+
+func name(i int) id.Node { return id.Node(fmt.Sprintf("n%d", i+1)) }
+
+func (c *cluster) put(n int, key, value string) core.Result {
+	return c.nodes[n].Do(c.t.Context(), &core.Request{
+		Op: core.OpPut, Key: []byte(key), Value: []byte(value), Options: core.Options{Overwrite: true},
+	}, 2*time.Second)
+}
+
+func (c *cluster) get(n int, key string) core.Result {
+	return c.nodes[n].Do(c.t.Context(), &core.Request{Op: core.OpGet, Key: []byte(key)}, 2*time.Second)
+}
+
+func TestClusterFormsGrowsAndServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 5, nil)
+		for i := range 100 {
+			key := fmt.Sprint("key-", i)
+			if r := c.put(i%5, key, key); r.Outcome != core.Written {
+				t.Fatalf("put %s: %v", key, r.Code)
+			}
+			for n := range c.nodes {
+				if r := c.get(n, key); r.Code != core.CodeOK || string(r.Set.Live()[0].Data) != key {
+					t.Fatalf("get %s at %s: %v", key, name(n), r.Code)
+				}
+			}
+		}
+		if r := c.get(0, "nobody wrote this"); r.Code != core.CodeNotFound {
+			t.Errorf("a missing key: %v", r.Code)
+		}
+	})
+}
+
+// TestSilentPeerDelaysAReadByItsP95 shows hedging: nothing is refused, one
+// owner just never answers.
+func TestSilentPeerDelaysAReadByItsP95(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		for i := range 50 {
+			if r := c.put(0, fmt.Sprint(i), "v"); r.Outcome != core.Written {
+				t.Fatal(r.Code)
+			}
+		}
+		c.network.Isolate("n3")
+		// No peer has a p95 above the 10 ms that unknown ones are given, on a
+		// network without delay; the second owner then answers at once.
+		const bound = 11 * time.Millisecond
+		slowest := time.Duration(0)
+		for i := range 50 {
+			began := time.Now()
+			if r := c.get(0, fmt.Sprint(i)); r.Code != core.CodeOK {
+				t.Fatalf("get %d: %v", i, r.Code)
+			}
+			slowest = max(slowest, time.Since(began))
+		}
+		t.Logf("slowest of 50 reads with one silent owner: %v of virtual time", slowest)
+		if slowest > bound {
+			t.Errorf("a read took %v, above %v", slowest, bound)
+		}
+		for i := range 20 {
+			if r := c.put(0, fmt.Sprint(i), "w"); r.Outcome != core.Written {
+				t.Fatalf("put with one silent owner: %v", r.Code)
+			}
+		}
+	})
+}
+
+func TestNothingHangsPastItsDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		c.network.Isolate("n1")
+		began := time.Now()
+		if r := c.put(0, "k", "v"); r.Code == core.CodeOK || r.Outcome != core.Unknown || r.Required != 2 {
+			t.Errorf("an isolated node's put: %+v", r)
+		}
+		if r := c.get(0, "k"); r.Code == core.CodeOK {
+			t.Errorf("an isolated node's get: %+v", r)
+		}
+		if took := time.Since(began); took > 2*2*time.Second {
+			t.Errorf("two requests with 2 s each took %v", took)
+		}
+		c.network.Heal()
+		if r := c.put(0, "k", "w"); r.Outcome != core.Written {
+			t.Errorf("after the heal: %+v", r)
+		}
+	})
+}
+
+func TestStopAnswersThoseWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		c.network.Isolate("n1")
+		results := make(chan core.Result)
+		go func() { results <- c.put(0, "k", "v") }()
+		synctest.Wait()
+		if err := c.nodes[0].Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if r := <-results; r.Code != core.CodeStopped || r.Outcome != core.Unknown {
+			t.Errorf("the one who waited: %+v", r)
+		}
+		if r := c.get(0, "k"); r.Code != core.CodeStopped {
+			t.Errorf("after Stop: %v", r.Code)
+		}
+	})
+}
+
+// failing is an engine whose commits fail from some moment on.
+type failing struct {
+	runtime.Engine
+	now chan struct{}
+}
+
+var errDisk = errors.New("disk on fire")
+
+func (f failing) Commit(batch []core.Write, d core.Durability, done func(error)) {
+	select {
+	case <-f.now:
+		done(errDisk)
+	default:
+		f.Engine.Commit(batch, d, done)
+	}
+}
+
+func TestFailedCommitStopsTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := make(chan struct{})
+		first := true
+		c := newCluster(t, 3, func(e runtime.Engine) runtime.Engine {
+			if !first {
+				return e
+			}
+			first = false
+			return failing{Engine: e, now: now}
+		})
+		close(now)
+		r := c.put(0, "k", "v")
+		if r.Outcome == core.NotWritten {
+			t.Errorf("peers may have it: %+v", r)
+		}
+		<-c.nodes[0].Done()
+		if err := c.nodes[0].Err(); !errors.Is(err, errDisk) {
+			t.Errorf("stopped by %v", err)
+		}
+		if r := c.put(1, "l", "v"); r.Outcome != core.Written {
+			t.Errorf("the others go on: %+v", r)
+		}
+	})
+}
+
+func TestIdempotencyKeyIsExecutedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		q := func() *core.Request {
+			return &core.Request{Op: core.OpPut, Key: []byte("k"), Value: []byte("v"), Options: core.Options{WriteID: version.WriteID{7}}}
+		}
+		for range 3 {
+			if r := c.nodes[0].Do(t.Context(), q(), time.Second); r.Outcome != core.Written {
+				t.Fatal(r.Code)
+			}
+		}
+		if r := c.get(1, "k"); len(r.Set.Versions) != 1 {
+			t.Errorf("%d versions of one write ID", len(r.Set.Versions))
+		}
+	})
+}
