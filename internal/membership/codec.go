@@ -28,8 +28,8 @@ type identity struct {
 	incarnation uint64 // the highest one that it has used
 }
 
-func (i identity) appendBinary(b []byte) []byte {
-	b = append(b, formatVersion)
+func encodeIdentity(i identity) []byte {
+	b := []byte{formatVersion}
 	b = binary.AppendUvarint(b, i.cluster)
 	return binary.AppendUvarint(b, i.incarnation)
 }
@@ -40,10 +40,10 @@ func decodeIdentity(b []byte) (identity, error) {
 	return i, d.end()
 }
 
-// appendMembers encodes what a restart must know of the members: all but
+// encodeMembers encodes what a restart must know of the members: all but
 // heartbeat, stamp and synced, which are news when they come.
-func appendMembers(b []byte, members []core.Member) []byte {
-	b = append(b, formatVersion)
+func encodeMembers(members []core.Member) []byte {
+	b := []byte{formatVersion}
 	b = binary.AppendUvarint(b, uint64(len(members)))
 	for _, m := range members {
 		b = appendString(b, string(m.ID))
@@ -100,8 +100,8 @@ func decodeMembers(b []byte) ([]core.Member, error) {
 	return members, nil
 }
 
-func appendLayouts(b []byte, l core.LayoutState) []byte {
-	b = append(b, formatVersion, byte(l.Phase), byte(len(l.Live)))
+func encodeLayouts(l core.LayoutState) []byte {
+	b := []byte{formatVersion, byte(l.Phase), byte(len(l.Live))}
 	for _, layout := range l.Live {
 		b = appendString(b, string(layout.AppendBinary(nil)))
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -440,10 +441,7 @@ func (s *store) apply(writes []core.Write) { write(s.current, writes) }
 func (s *store) save(writes []core.Write)  { write(s.saved, writes) }
 
 func (s *store) crash() {
-	s.current = map[string][]byte{}
-	for k, v := range s.saved {
-		s.current[k] = v
-	}
+	s.current = maps.Clone(s.saved)
 }
 
 // durable returns a store with what a crash would leave for certain.

@@ -292,14 +292,14 @@ func (m *Machine) persist(out *core.Out) {
 	}
 	if m.dirty.identity {
 		m.identityAt = m.flush + 1
-		write(identityRecord, identity{m.cluster, m.self.Incarnation}.appendBinary(nil))
+		write(identityRecord, encodeIdentity(identity{m.cluster, m.self.Incarnation}))
 	}
 	if m.dirty.members && m.cluster != 0 {
-		write(membersRecord, appendMembers(nil, m.allMembers()))
+		write(membersRecord, encodeMembers(m.allMembers()))
 	}
 	if m.dirty.layouts {
 		m.layoutsAt = m.flush + 1
-		write(layoutsRecord, appendLayouts(nil, m.layouts))
+		write(layoutsRecord, encodeLayouts(m.layouts))
 	}
 	m.dirty = records{}
 }

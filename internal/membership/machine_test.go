@@ -3,6 +3,7 @@ package membership_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -232,10 +233,7 @@ func TestClusterIsBounded(t *testing.T) {
 func TestNewFindsDamage(t *testing.T) {
 	_, n := formed(t)
 	cut := func(record string) *store {
-		s := &store{current: map[string][]byte{}}
-		for k, v := range n.store.saved {
-			s.current[k] = v
-		}
+		s := &store{current: maps.Clone(n.store.saved)}
 		key := string(core.ControlKey(record))
 		s.current[key] = s.current[key][:1]
 		return s
