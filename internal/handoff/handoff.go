@@ -115,6 +115,7 @@ func (h *Handoff) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	case slot < pushSlots && generation == h.generation:
 		h.pulled(now, ring.Partition(slot), e, out)
 	}
+	h.sendReport(now, out)
 }
 
 // SendFailed is told that a request provably never left.
