@@ -23,7 +23,9 @@
 //     have been unchanged for LayoutDelay times (1 + the node's rank in the
 //     layout), so that normally one node plans. Where several do, equal inputs
 //     give equal layouts; unequal ones fork, the larger name wins, and what
-//     the loser held is planned again;
+//     the loser held is planned again. Only a node plans that hears more than
+//     half of the layout's members, none of which has newer layouts: a stale
+//     or cut-off one would outbid the others with a higher number;
 //   - PhaseCopy ends when every member of the new layout shows Synced with the
 //     new layout's full name;
 //   - PhaseMoved ends when N-R+1 old owners of each partition show a stamp that
@@ -33,7 +35,9 @@
 // A dead member blocks both ends of a transition until it is back, since
 // nobody may speak for it: a dead new owner the first, more than R-1 dead old
 // owners of a partition the second. Meanwhile both layouts are live and
-// serve. Failure detection and removal by command come with a later step.
+// serve. Failure detection and removal by command come with a later step. R
+// must be configured alike on all nodes, and a read with a smaller r than that
+// may miss a write while a layout retires.
 //
 // N and the number of partitions belong to the cluster, from its forming on. A
 // node whose configuration differs goes by the cluster's: nodes with different
@@ -61,6 +65,9 @@
 // to join another. While it tries to, it gives its own to nobody; and for a
 // while after it gave its own to somebody it does not try. So two nodes cannot
 // swap clusters.
+//
+// Two fresh nodes that are each other's seeds both wait, and their status says
+// for what: the first node of a cluster has no seeds, or only its own address.
 //
 // # One ID, several instances
 //
