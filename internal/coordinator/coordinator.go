@@ -40,6 +40,8 @@ const (
 type Local interface {
 	Read(key []byte, out *core.Out) (set version.Siblings, flush uint64)
 	Write(w core.LocalWrite, out *core.Out) core.LocalResult
+	// Conflict counts a peer's answer that breaks an invariant.
+	Conflict()
 }
 
 // Config of a Coordinator. Every field is needed.
@@ -66,7 +68,6 @@ type Coordinator struct {
 	waits      []wait // in order of their flushes
 	forwards   forwards
 	reports    reports
-	conflicts  uint64
 }
 
 // wait is a slot that waits for its own node's flush.
@@ -90,9 +91,6 @@ func New(c Config, local Local) *Coordinator {
 // Active returns the number of requests under way, those included that only
 // await replicas beyond their quorum.
 func (c *Coordinator) Active() int { return len(c.slots) - len(c.free) }
-
-// Conflicts counts answers refused for equal dots with different bytes.
-func (c *Coordinator) Conflicts() uint64 { return c.conflicts }
 
 // Submit begins a client's request.
 func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {

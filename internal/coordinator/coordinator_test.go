@@ -363,8 +363,8 @@ func TestConflictingAnswerDoesNotCount(t *testing.T) {
 	if r := b.result(); r.Code != core.CodeOK || !bytes.Equal(r.Set.Versions[0].Data, []byte("v")) {
 		t.Errorf("%+v", r)
 	}
-	if b.Conflicts() != 1 {
-		t.Errorf("%d conflicts counted", b.Conflicts())
+	if got := b.replica.Alarms().Conflicts; got != 1 {
+		t.Errorf("%d conflicts counted", got)
 	}
 }
 

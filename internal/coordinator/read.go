@@ -113,7 +113,7 @@ func (c *Coordinator) hedged(now core.Now, s *slot, out *core.Out) {
 func (c *Coordinator) merge(s *slot, set version.Siblings) bool {
 	merged, err := version.Merge(s.merged, set)
 	if err != nil {
-		c.conflicts++
+		c.local.Conflict()
 		return false
 	}
 	s.merged = merged

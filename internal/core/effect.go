@@ -108,9 +108,19 @@ type ShardReport struct {
 	Pulls, PullsLeft int
 	// Leftovers counts partitions with keys here that this node does not own.
 	Leftovers int
-	// LostData counts sets that came in with a higher counter for a live
+	Alarms    Alarms
+}
+
+// Alarms counts what should not happen, since the start of the process.
+type Alarms struct {
+	// LostData counts sets from outside that show a higher counter for a live
 	// actor of this node than it has minted: its disk has lost something.
 	LostData uint64
-	// Conflicts counts messages refused for equal dots with different bytes.
+	// Conflicts counts sets refused for equal dots with different bytes.
 	Conflicts uint64
+}
+
+// Plus returns the sum of both.
+func (a Alarms) Plus(b Alarms) Alarms {
+	return Alarms{LostData: a.LostData + b.LostData, Conflicts: a.Conflicts + b.Conflicts}
 }

@@ -42,6 +42,7 @@ type Local interface {
 	Chunk(first, last ring.Position, after []byte, limit core.Limit, out *core.Out) (items []core.Item, done bool, flush uint64)
 	Holds(first, last ring.Position, out *core.Out) bool
 	Remove(key []byte, set version.Siblings, out *core.Out) bool
+	Alarms() core.Alarms
 }
 
 // Config of a Handoff. Every field is needed.
@@ -65,6 +66,7 @@ type Handoff struct {
 	pushes     pushes
 	report     bool // something in the report has changed
 	reported   time.Duration
+	alarms     core.Alarms // as reported
 }
 
 // New returns a machine with nothing to move.
@@ -101,7 +103,7 @@ func (h *Handoff) Tick(now core.Now, out *core.Out) {
 // Next returns when Tick is due.
 func (h *Handoff) Next() (time.Duration, bool) {
 	at := min(h.nextPull(), h.nextPush())
-	if h.report {
+	if h.reportDue() {
 		at = min(at, h.reported+reportEach)
 	}
 	return at, at != core.Never
@@ -155,20 +157,26 @@ func (h *Handoff) refused(e *core.Envelope, out *core.Out) {
 // reportEach bounds how often progress alone is told to Control.
 const reportEach = 50 * time.Millisecond
 
+// reportDue says that Control does not know all that it should. A shard without
+// a view has nothing to tell.
+func (h *Handoff) reportDue() bool {
+	return h.report || h.alarms != h.local.Alarms() && !h.view.Stamp().IsZero()
+}
+
 // sendReport tells Control how far this shard has come, at once when the
 // layouts have changed or all is pulled.
 func (h *Handoff) sendReport(now core.Now, out *core.Out) {
-	if !h.report {
+	if !h.reportDue() {
 		return
 	}
 	left := len(h.pulls)
 	if left > 0 && now.Mono < h.reported+reportEach && h.reported != 0 {
 		return
 	}
-	h.report, h.reported = false, now.Mono
+	h.report, h.reported, h.alarms = false, now.Mono, h.local.Alarms()
 	out.Shards = append(out.Shards, core.ShardReport{
 		Shard: h.config.Shard, Stamp: h.view.Stamp(), Synced: h.synced,
-		Pulls: h.planned, PullsLeft: left, Leftovers: h.pushes.left(),
+		Pulls: h.planned, PullsLeft: left, Leftovers: h.pushes.left(), Alarms: h.alarms,
 	})
 }
 

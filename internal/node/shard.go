@@ -159,8 +159,9 @@ func (s *Shard) Durable(now core.Now, n uint64, out *core.Out) {
 	s.handoff.Durable(now, n, out)
 }
 
-// SetView goes on by a newer view. A view that is older than what the shard
-// already goes by never comes, since Control's only grow.
+// SetView goes on by a newer view. Within a cluster a view's stamp is never
+// older than that of the one before; a node that leaves its cluster of one for
+// another begins anew.
 func (s *Shard) SetView(now core.Now, v *core.View, out *core.Out) {
 	s.view = v
 	s.handoff.SetView(now, v, out)

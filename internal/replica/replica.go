@@ -25,16 +25,7 @@ type Replica struct {
 	config Config
 	store  overlay
 	epochs uint64 // taken so far
-	stats  Stats
-}
-
-// Stats counts what should not happen.
-type Stats struct {
-	// LostData counts sets from outside that show a higher counter for a
-	// live actor of this node than it has minted.
-	LostData uint64
-	// Conflicts counts sets refused for equal dots with different bytes.
-	Conflicts uint64
+	alarms core.Alarms
 }
 
 // New returns the replica over what base holds.
@@ -42,8 +33,12 @@ func New(c Config, base core.Store) *Replica {
 	return &Replica{config: c, store: newOverlay(base)}
 }
 
-// Stats returns the counts since the start.
-func (r *Replica) Stats() Stats { return r.stats }
+// Alarms returns the counts since the start.
+func (r *Replica) Alarms() core.Alarms { return r.alarms }
+
+// Conflict counts a set that somebody else has refused for equal dots with
+// different bytes.
+func (r *Replica) Conflict() { r.alarms.Conflicts++ }
 
 // Flush ends a drain: it returns the number of the flush that takes what was
 // written since the last call, and counts on.
@@ -80,7 +75,7 @@ func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush 
 	}
 	merged, err := version.Merge(rec.set, set)
 	if err != nil {
-		r.stats.Conflicts++
+		r.Conflict()
 		return 0, false
 	}
 	lost := r.lostData(rec, set.Clock)
@@ -184,7 +179,7 @@ func (r *Replica) lostData(rec record, outside version.Clock) bool {
 	if outside.Max(a) <= rec.set.Clock.Max(a) {
 		return false
 	}
-	r.stats.LostData++
+	r.alarms.LostData++
 	return true
 }
 

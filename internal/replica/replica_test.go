@@ -126,8 +126,8 @@ func TestCausesOfANewEpoch(t *testing.T) {
 		{"higher incoming counter", func(h *harness, a version.Actor, _ version.Clock) {
 			h.Apply([]byte("k"), foreign(a, 5, "from the future"), &h.out)
 			h.flush()
-			if h.Stats().LostData != 1 {
-				t.Errorf("LostData = %d, want 1", h.Stats().LostData)
+			if h.Alarms().LostData != 1 {
+				t.Errorf("LostData = %d, want 1", h.Alarms().LostData)
 			}
 		}},
 		{"higher counter in a context", func(h *harness, a version.Actor, _ version.Clock) {
@@ -306,8 +306,8 @@ func TestEqualDotsWithOtherBytesAreRefused(t *testing.T) {
 	if _, ok := h.Apply([]byte("k"), forged, &h.out); ok {
 		t.Error("applied")
 	}
-	if h.Stats().Conflicts != 1 || string(h.read().Versions[0].Data) != "v" {
-		t.Errorf("conflicts %d, value %q", h.Stats().Conflicts, h.read().Versions[0].Data)
+	if h.Alarms().Conflicts != 1 || string(h.read().Versions[0].Data) != "v" {
+		t.Errorf("conflicts %d, value %q", h.Alarms().Conflicts, h.read().Versions[0].Data)
 	}
 }
 

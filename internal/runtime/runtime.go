@@ -146,7 +146,11 @@ func (r *Runtime) publish() {
 		}
 	}
 	status := r.machine.Status()
-	r.status.Store(&status)
+	before := r.status.Swap(&status)
+	if before != nil && before.Alarms != status.Alarms {
+		r.logger.Error("this node, or a peer, has lost data that it had acknowledged, or sends what breaks an invariant",
+			"lost_data", status.Alarms.LostData, "conflicts", status.Alarms.Conflicts)
+	}
 	r.mu.Lock()
 	close(r.changed)
 	r.changed = make(chan struct{})
