@@ -1,25 +1,36 @@
 # Dynamo in Go. `make` alone lists what there is.
 
-GO       ?= go
-TOOLS    := $(CURDIR)/.tools
+GO         ?= go
+TOOLS      := .tools
+LINT       := $(TOOLS)/golangci-lint
+GENERATORS := $(addprefix $(TOOLS)/,buf protoc-gen-go protoc-gen-go-grpc protoc-gen-go-vtproto)
+
+# What the targets below take.
 SEED     ?= 1
 HOURS    ?= 1000
 FUZZTIME ?= 20s
 BENCH    ?= .
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL: # the stages of check share two cores, and their output is read
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: check
-check: fmt-check lint test sim-bugs build ## everything that CI runs: formatting, lint, tests, seeded bugs, build
+check: fmt-check archtest lint test sim-bugs build ## everything that CI runs: formatting, floors, lint, tests, seeded bugs, build
+	@echo "== check passed"
 
 .PHONY: build
 build: ## build bin/dynamo
 	@echo "== build"
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/dynamo ./cmd/dynamo
+
+.PHONY: archtest
+archtest: ## the floors: which package may import what, and which must be pure
+	@echo "== archtest"
+	@$(GO) test ./internal/archtest
 
 .PHONY: test
 test: ## all tests, with the race detector and in random order
@@ -27,18 +38,18 @@ test: ## all tests, with the race detector and in random order
 	@$(GO) test -race -shuffle=on -timeout 20m ./...
 
 .PHONY: fmt
-fmt: $(TOOLS)/golangci-lint ## format the code
-	@$(TOOLS)/golangci-lint fmt ./...
+fmt: $(LINT) ## format the code
+	@$(LINT) fmt ./...
 
 .PHONY: fmt-check
-fmt-check: $(TOOLS)/golangci-lint
+fmt-check: $(LINT)
 	@echo "== formatting"
-	@$(TOOLS)/golangci-lint fmt --diff ./...
+	@$(LINT) fmt --diff ./...
 
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint ## the linters of .golangci.yml
+lint: $(LINT) ## the linters of .golangci.yml
 	@echo "== lint"
-	@$(TOOLS)/golangci-lint run ./...
+	@$(LINT) run ./...
 
 .PHONY: sim
 sim: ## replay one simulated run: make sim SEED=42
@@ -51,13 +62,16 @@ sim-hours: ## simulate many cluster-hours: make sim-hours HOURS=1000
 .PHONY: sim-bugs
 sim-bugs: ## prove that the simulator catches each seeded bug
 	@echo "== seeded bugs"
-	@$(GO) test -tags simbugs ./internal/sim -run '^TestSeededBugs$$' -timeout 20m
+	@$(GO) test -tags simbugs ./internal/sim -run '^TestSeededBugs$$' -timeout 20m -v
 
 .PHONY: fuzz
-fuzz: ## run every fuzzer for FUZZTIME
-	@$(GO) list ./... | while read -r pkg; do \
-		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-			echo "== $$pkg $$f"; $(GO) test $$pkg -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; \
+fuzz: ## run every fuzzer for FUZZTIME: make fuzz FUZZTIME=1m
+	@set -e; packages=$$($(GO) list ./...); \
+	for pkg in $$packages; do \
+		listed=$$($(GO) test -list '^Fuzz' $$pkg); \
+		for f in $$(echo "$$listed" | grep '^Fuzz' || true); do \
+			echo "== fuzz $$pkg $$f"; \
+			$(GO) test $$pkg -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME); \
 		done; \
 	done
 
@@ -70,28 +84,27 @@ cover: ## test coverage by package
 	@$(GO) test -coverprofile=coverage.out ./... && $(GO) tool cover -func=coverage.out | tail -n 1
 
 .PHONY: generate
-generate: $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc $(TOOLS)/protoc-gen-go-vtproto ## generate the protocol's code; the diff must be empty
-	@PATH="$(TOOLS):$$PATH" $(GO) tool -modfile=tools/go.mod buf generate
+generate: $(GENERATORS) ## generate the protocol's code (buf takes minutes to build, once)
+	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(TOOLS)/buf generate
+
+.PHONY: generate-check
+generate-check: generate ## fail if the committed generated code is not what generate writes
+	@git diff --exit-code -- api
 
 .PHONY: tools
-tools: $(TOOLS)/golangci-lint ## build the pinned tools (once: up to eight minutes)
+tools: $(LINT) ## build the pinned tools into .tools (once: up to eight minutes)
+	@cd tools && $(GO) build -o ../$(TOOLS)/ tool
 
-$(TOOLS)/golangci-lint: tools/go.mod
+$(LINT): tools/go.mod
 	@echo "== building golangci-lint: once, up to eight minutes"
-	@mkdir -p $(TOOLS)
-	@cd tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@cd tools && $(GO) build -o ../$(TOOLS)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@touch $@
 
-$(TOOLS)/protoc-gen-go: tools/gen/go.mod
-	@mkdir -p $(TOOLS)
-	@cd tools/gen && $(GO) build -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
-
-$(TOOLS)/protoc-gen-go-grpc: tools/gen/go.mod
-	@mkdir -p $(TOOLS)
-	@cd tools/gen && $(GO) build -o $@ google.golang.org/grpc/cmd/protoc-gen-go-grpc
-
-$(TOOLS)/protoc-gen-go-vtproto: tools/gen/go.mod
-	@mkdir -p $(TOOLS)
-	@cd tools/gen && $(GO) build -o $@ github.com/planetscale/vtprotobuf/cmd/protoc-gen-go-vtproto
+$(GENERATORS): tools/gen/go.mod tools/buf/go.mod
+	@echo "== building the generators: once"
+	@cd tools/gen && $(GO) build -o ../../$(TOOLS)/ tool
+	@cd tools/buf && $(GO) build -o ../../$(TOOLS)/ tool
+	@touch $(GENERATORS)
 
 .PHONY: clean
 clean: ## remove what was built
