@@ -33,18 +33,13 @@ func Open(o Options) (*Engine, error) {
 			o.OnFailure(failure(err))
 		}
 	})
-	cache := pebble.NewCache(o.CacheBytes)
-	defer cache.Unref()
-	db, err := pebble.Open(o.Dir, o.library(disk, cache))
-	if stopped := disk.Err(); stopped != nil {
-		// Pebble was not told, so what it says of its success is void.
-		if err == nil {
-			_ = db.Close()
-		}
-		err = failure(stopped)
+	if err := create(o, disk); err != nil {
+		return nil, err
 	}
+	o.Create = false
+	db, err := open(o, disk)
 	if err != nil {
-		return nil, fmt.Errorf("pebble: %w", err)
+		return nil, err
 	}
 	e := &Engine{db: db, disk: disk}
 	e.completer = newCompleter(e.failed)
@@ -52,15 +47,52 @@ func Open(o Options) (*Engine, error) {
 	return e, nil
 }
 
-func failure(err error) error { return fmt.Errorf("%w: %w", storage.ErrFailed, err) }
-
-// failed returns the engine's failure, nil as long as there is none.
-func (e *Engine) failed() error {
-	if err := e.disk.Err(); err != nil {
-		return failure(err)
+// create makes an empty store, if that is asked for. Pebble makes its first
+// log before it has come to the format that we want, and in the older one a
+// damaged log looks like one that ends in a torn write, so that what follows
+// the damage would be dropped silently. Hence no data goes to that log: the
+// store is closed, and opened again.
+func create(o Options, disk *vfs.FailStop) error {
+	if !o.Create {
+		return nil
+	}
+	db, err := open(o, disk)
+	if err != nil {
+		return err
+	}
+	if err := stopped(disk, db.Close()); err != nil {
+		return fmt.Errorf("pebble: %w", err)
 	}
 	return nil
 }
+
+// open opens the store, or with o.Create makes it.
+func open(o Options, disk *vfs.FailStop) (*pebble.DB, error) {
+	cache := pebble.NewCache(o.CacheBytes)
+	defer cache.Unref()
+	db, err := pebble.Open(o.Dir, o.library(disk, cache))
+	if err := stopped(disk, err); err != nil {
+		if db != nil {
+			_ = db.Close() // it is of no use, and nothing reaches its disk
+		}
+		return nil, fmt.Errorf("pebble: %w", err)
+	}
+	return db, nil
+}
+
+// stopped returns the disk's failure if there is one, since pebble is not told
+// and what it says is void then; else err.
+func stopped(disk *vfs.FailStop, err error) error {
+	if failed := disk.Err(); failed != nil {
+		return failure(failed)
+	}
+	return err
+}
+
+func failure(err error) error { return fmt.Errorf("%w: %w", storage.ErrFailed, err) }
+
+// failed returns the engine's failure, nil as long as there is none.
+func (e *Engine) failed() error { return stopped(e.disk, nil) }
 
 // fail stops the engine for an error that pebble returned, and returns the
 // failure that it has then.
@@ -111,7 +143,10 @@ func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byt
 	}
 	defer e.gate.leave()
 	if to != nil && bytes.Compare(from, to) >= 0 {
-		return nil, nil // pebble takes an empty bound for none
+		return nil, nil
+	}
+	if len(from) == 0 {
+		from = nil // pebble's own checks, which run under the race detector, panic on an empty bound
 	}
 	iter, err := e.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
@@ -235,11 +270,7 @@ func (e *Engine) Close() error { return e.close() }
 func (e *Engine) shutDown() error {
 	e.gate.close()
 	e.completer.close()
-	err := e.db.Close()
-	if failed := e.failed(); failed != nil {
-		return failed
-	}
-	if err != nil {
+	if err := stopped(e.disk, e.db.Close()); err != nil {
 		return fmt.Errorf("pebble: %w", err)
 	}
 	return nil

@@ -88,7 +88,7 @@ func (o Options) library(disk *vfs.FailStop, cache *pebble.Cache) *pebble.Option
 		o.MemTableBytes = memTableBytes
 	}
 	p := &pebble.Options{
-		FS:                          disk,
+		FS:                          markerFS{disk},
 		Cache:                       cache,
 		ErrorIfExists:               o.Create,
 		ErrorIfNotExists:            !o.Create,

@@ -14,8 +14,22 @@ var ErrInjected = errors.New("injected disk error")
 type Op = errorfs.Op
 
 // Mutates reports whether op may change what a later start finds on the disk:
-// every write and sync, and every change of a directory.
-func Mutates(op Op) bool { return op.Kind.ReadOrWrite() == errorfs.OpIsWrite }
+// every write and sync of a file, and every change of a directory.
+func Mutates(op Op) bool {
+	switch op.Kind {
+	case errorfs.OpCreate, errorfs.OpLink, errorfs.OpRemove, errorfs.OpRemoveAll, errorfs.OpRename,
+		errorfs.OpReuseForWrite, errorfs.OpMkdirAll, errorfs.OpFileWrite, errorfs.OpFileWriteAt,
+		errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+		return true
+	default:
+		return false
+	}
+}
+
+// Syncs reports whether op is the sync of a file or a directory.
+func Syncs(op Op) bool {
+	return op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
+}
 
 // Watch returns fs with a hook that is called before every operation, from
 // whatever goroutine carries it out. What the hook returns, if not nil, is the

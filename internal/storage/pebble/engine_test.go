@@ -1,0 +1,99 @@
+package pebble_test
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/pebble"
+	"github.com/dynamo-kv/dynamo/internal/storage/storagetest"
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// smallMemTable has memtables flushed, logs rotated and recycled and tables
+// compacted after some dozen writes.
+const smallMemTable = 32 << 10
+
+// options are those of a small engine in a folder of fs.
+func options(fs vfs.FS, create bool) pebble.Options {
+	return pebble.Options{
+		Dir:           "data",
+		Create:        create,
+		FS:            fs,
+		CacheBytes:    1 << 20,
+		Logger:        slog.New(slog.DiscardHandler),
+		MemTableBytes: smallMemTable,
+	}
+}
+
+func mustOpen(t testing.TB, o pebble.Options) *pebble.Engine {
+	t.Helper()
+	e, err := pebble.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestEngine(t *testing.T) {
+	t.Run("memory", func(t *testing.T) { storagetest.Run(t, openMemory) })
+	t.Run("os", func(t *testing.T) { storagetest.Run(t, openOS) })
+}
+
+func TestModel(t *testing.T) { storagetest.Model(t, openMemory) }
+
+func openMemory(t testing.TB) storage.Engine {
+	return mustOpen(t, options(vfs.NewDisk().FS(), true))
+}
+
+func openOS(t testing.TB) storage.Engine {
+	return mustOpen(t, pebble.Options{
+		Dir:        t.TempDir(),
+		Create:     true,
+		FS:         vfs.OS(),
+		CacheBytes: storage.DefaultCacheBytes,
+		Logger:     slog.New(slog.DiscardHandler),
+	})
+}
+
+func BenchmarkEngine(b *testing.B) { storagetest.Bench(b, openOS) }
+
+// machine implements storagetest.CrashDisk.
+type machine struct {
+	disk   *vfs.Disk
+	engine storage.Engine // nil when none is open
+	made   bool
+}
+
+func (m *machine) Open(t testing.TB) storage.Engine {
+	t.Helper()
+	m.engine = mustOpen(t, options(m.disk.FS(), !m.made))
+	m.made = true
+	return m.engine
+}
+
+// Crash takes the disk away from the engine, which goes on with a copy that
+// nobody will see, and is closed.
+func (m *machine) Crash(t testing.TB, seed uint64) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 0))
+	keep := []int{0, 30, 70, 100}[rng.IntN(4)]
+	m.disk = m.disk.PowerCut(rng, keep)
+	if m.engine != nil {
+		if err := m.engine.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		m.engine = nil
+	}
+}
+
+func TestCrash(t *testing.T) {
+	storagetest.Crash(t, func(testing.TB) storagetest.CrashDisk {
+		return &machine{disk: vfs.NewDisk()}
+	})
+}

@@ -1,0 +1,173 @@
+package storagetest
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/storage"
+)
+
+// Open returns an engine that is empty. The suites close it.
+type Open func(t testing.TB) storage.Engine
+
+// Run runs the conformance suite against an engine.
+func Run(t *testing.T, open Open) {
+	tests := []struct {
+		name string
+		test func(*testing.T, storage.Engine)
+	}{
+		{"Empty", testEmpty},
+		{"VisibleAtReturn", testVisibleAtReturn},
+		{"OverwriteAndDelete", testOverwriteAndDelete},
+		{"OrderWithinBatch", testOrderWithinBatch},
+		{"EmptyKeysAndValues", testEmptyKeysAndValues},
+		{"AnyBytes", testAnyBytes},
+		{"LargeValues", testLargeValues},
+		{"ScanRanges", testScanRanges},
+		{"ScanLimits", testScanLimits},
+		{"ScanResumes", testScanResumes},
+		{"ScanStops", testScanStops},
+		{"ScanCallsBack", testScanCallsBack},
+		{"ScanIsOneMoment", testScanIsOneMoment},
+		{"SlicesStay", testSlicesStay},
+		{"BatchIsNotKept", testBatchIsNotKept},
+		{"CompletionOrder", testCompletionOrder},
+		{"EmptyBatch", testEmptyBatch},
+		{"Concurrent", testConcurrent},
+		{"Atomic", testAtomic},
+		{"Stats", testStats},
+		{"Close", testClose},
+		{"CloseWaits", testCloseWaits},
+		{"CloseRaces", testCloseRaces},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e := open(t)
+			t.Cleanup(func() { mustClose(t, e) })
+			test.test(t, e)
+		})
+	}
+}
+
+func testEmpty(t *testing.T, e storage.Engine) {
+	if v, ok := get(t, e, "absent"); ok {
+		t.Errorf("a key that was never written has the value %q", v)
+	}
+	if found := all(t, e); len(found) != 0 {
+		t.Errorf("a new engine holds %v", found)
+	}
+}
+
+func testVisibleAtReturn(t *testing.T, e storage.Engine) {
+	for _, d := range []core.Durability{core.Sync, core.NoSync} {
+		for i := range 50 {
+			key, value := fmt.Sprintf("key %d/%d", d, i), fmt.Sprint(i)
+			done := make(chan error, 1)
+			e.Commit([]core.Write{set(key, value)}, d, func(err error) { done <- err })
+			if got, ok := get(t, e, key); !ok || got != value {
+				t.Fatalf("right after its commit, %q reads %q, %v", key, got, ok)
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func testOverwriteAndDelete(t *testing.T, e storage.Engine) {
+	put(t, e, set("a", "1"), set("b", "1"))
+	put(t, e, set("a", "2"))
+	put(t, e, remove("b"))
+	put(t, e, remove("never written"))
+	if err := equal(all(t, e), []pair{{"a", "2"}}); err != nil {
+		t.Error(err)
+	}
+	if _, ok := get(t, e, "b"); ok {
+		t.Error("b is there after it was deleted")
+	}
+	put(t, e, set("b", "3"))
+	if err := equal(all(t, e), []pair{{"a", "2"}, {"b", "3"}}); err != nil {
+		t.Error(err)
+	}
+}
+
+func testOrderWithinBatch(t *testing.T, e storage.Engine) {
+	put(t, e,
+		set("a", "1"), set("a", "2"),
+		set("b", "1"), remove("b"),
+		remove("c"), set("c", "1"))
+	if err := equal(all(t, e), []pair{{"a", "2"}, {"c", "1"}}); err != nil {
+		t.Error(err)
+	}
+}
+
+func testEmptyKeysAndValues(t *testing.T, e storage.Engine) {
+	put(t, e,
+		core.Write{Key: []byte("empty"), Value: []byte{}},
+		core.Write{Key: []byte("nil")},
+		core.Write{Key: nil, Value: []byte("of the empty key")})
+	for _, key := range []string{"empty", "nil"} {
+		v, err := e.Get([]byte(key))
+		if err != nil || v == nil || len(v) != 0 {
+			t.Errorf("the empty value of %q reads %v, %v; want an empty slice that is not nil", key, v, err)
+		}
+	}
+	want := []pair{{"", "of the empty key"}, {"empty", ""}, {"nil", ""}}
+	if err := equal(all(t, e), want); err != nil {
+		t.Error(err)
+	}
+	put(t, e, core.Write{Key: []byte{}, Delete: true})
+	if err := equal(all(t, e), want[1:]); err != nil {
+		t.Error(err)
+	}
+}
+
+func testAnyBytes(t *testing.T, e storage.Engine) {
+	var batch []core.Write
+	var want []pair
+	for first := range 256 {
+		key := string([]byte{byte(first), 0, 0xff})
+		batch = append(batch, set(key, key+key))
+		want = append(want, pair{key, key + key})
+	}
+	long := strings.Repeat("\xff", id.MaxKeyBytes+16)
+	batch = append(batch, set(long, "long"))
+	want = append(want, pair{long, "long"})
+	put(t, e, batch...)
+	if err := equal(all(t, e), want); err != nil {
+		t.Error(err)
+	}
+}
+
+// testLargeValues has the largest value that may be configured.
+func testLargeValues(t *testing.T, e storage.Engine) {
+	large := bytes.Repeat([]byte("large"), id.MaxValueBytes/5+1)
+	put(t, e, core.Write{Key: []byte("large"), Value: large}, set("small", "s"))
+	if v, err := e.Get([]byte("large")); err != nil || !bytes.Equal(v, large) {
+		t.Errorf("it reads %d bytes, %v; want the %d that were written", len(v), err, len(large))
+	}
+	if v, ok := get(t, e, "small"); !ok || v != "s" {
+		t.Errorf("the small value beside it reads %q, %v", v, ok)
+	}
+}
+
+func testStats(t *testing.T, e storage.Engine) {
+	before := e.Stats()
+	for i := range 10 {
+		put(t, e, set(fmt.Sprint(i), "value"))
+	}
+	after := e.Stats()
+	if n := after.Commits - before.Commits; n != 10 {
+		t.Errorf("%d commits counted of 10", n)
+	}
+	if after.Keys != -1 && after.Keys != 10 {
+		t.Errorf("%d keys counted of 10", after.Keys)
+	}
+	if after.MemoryBytes <= 0 {
+		t.Errorf("%d bytes of memory", after.MemoryBytes)
+	}
+}
