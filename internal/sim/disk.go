@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sort"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
@@ -160,8 +161,8 @@ func (d *Disk) Crash(rng *rand.Rand) {
 
 // revert takes back what a batch changed. Batches are reverted newest first.
 func (d *Disk) revert(r *record) {
-	for i := len(r.undo) - 1; i >= 0; i-- {
-		d.data.apply(r.undo[i])
+	for _, undo := range slices.Backward(r.undo) {
+		d.data.apply(undo)
 	}
 	d.stats.Dropped++
 }
@@ -191,8 +192,8 @@ func (d *Disk) Recover() {
 			d.stats.Survived++
 			continue
 		}
-		for u := len(r.undo) - 1; u >= 0; u-- {
-			d.data.apply(r.undo[u])
+		for _, undo := range slices.Backward(r.undo) {
+			d.data.apply(undo)
 		}
 	}
 	clear(d.log)

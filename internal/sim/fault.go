@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -99,12 +100,13 @@ func (f Fault) String() string {
 		s += fmt.Sprintf(" for %v", f.For.Round(time.Microsecond))
 	}
 	if f.Nodes != 0 {
-		s += " nodes"
+		names := []string{" nodes"}
 		for i := range maxNodes {
 			if f.Nodes&(1<<i) != 0 {
-				s += " " + string(nodeID(i))
+				names = append(names, string(nodeID(i)))
 			}
 		}
+		s += strings.Join(names, " ")
 	}
 	if f.Share > 0 {
 		s += fmt.Sprintf(" share %.3f", f.Share)

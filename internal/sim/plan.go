@@ -115,9 +115,6 @@ func (p *Plan) String() string {
 		p.Seed, p.Length, p.Initial, p.Nodes, p.N, p.R, p.W, p.Shards, p.Partitions, p.Gossip.Round(time.Millisecond), p.Clients, p.Keys, len(p.Faults))
 }
 
-// strict says whether the configured quorums overlap.
-func (p *Plan) strict() bool { return p.R+p.W > p.N }
-
 func (p *Plan) drawCluster(rng *rand.Rand) {
 	p.Initial = 3 + rng.IntN(3)
 	p.Nodes = min(p.Initial+rng.IntN(4), maxNodes)

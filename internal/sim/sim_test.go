@@ -100,7 +100,7 @@ func TestHours(t *testing.T) {
 	if hours == 0 {
 		hours = defaultHours
 	}
-	began := time.Now() //nolint:forbidigo // how long it took on a real clock is reported, and decides nothing
+	began := time.Now()
 	reports := runAll(int(time.Duration(hours) * time.Hour / *lengthFlag))
 	var total sim.Stats
 	for _, r := range reports {
@@ -109,7 +109,7 @@ func TestHours(t *testing.T) {
 			check(t, r)
 		}
 	}
-	took := time.Since(began) //nolint:forbidigo // as above
+	took := time.Since(began)
 	t.Logf("\n%v  %-12s %v, %.1f cluster-hours a second on %d cores", &total, "real time", took.Round(time.Millisecond), total.Hours()/took.Seconds(), runtime.GOMAXPROCS(0))
 	if hours >= enoughHours {
 		checkVacuity(t, &total)

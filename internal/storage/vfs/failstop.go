@@ -129,7 +129,7 @@ func (s *FailStop) MkdirAll(name string, perm os.FileMode) error {
 // from what is stored, so the caller is told and the file system goes on.
 func (s *FailStop) Remove(name string) error {
 	if s.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // what failed before is told where it matters
 	}
 	return s.FS.Remove(name)
 }
@@ -137,7 +137,7 @@ func (s *FailStop) Remove(name string) error {
 // RemoveAll implements FS, like Remove.
 func (s *FailStop) RemoveAll(name string) error {
 	if s.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // what failed before is told where it matters
 	}
 	return s.FS.RemoveAll(name)
 }
@@ -170,7 +170,7 @@ func (f *failStopFile) WriteAt(p []byte, off int64) (int, error) {
 // Preallocate is a hint; that it failed is no failure of the disk.
 func (f *failStopFile) Preallocate(off, length int64) error {
 	if f.fs.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // as above: a hint
 	}
 	return f.File.Preallocate(off, length)
 }
