@@ -119,13 +119,13 @@ func failingLife(f *faulty, h *storagetest.History) error {
 	}
 	failed := outcomes[batches-1] != nil
 	if _, err := e.Get([]byte("last")); failed && !errors.Is(err, storage.ErrFailed) {
-		return fmt.Errorf("get after the failure: %w, want ErrFailed", err)
+		return fmt.Errorf("get after the failure: %s, want ErrFailed", fmt.Sprint(err))
 	}
 	// Close waits for the background, where the operation may fail only now.
 	err = e.Close()
 	switch {
 	case f.reached() && !f.removal() && !errors.Is(err, vfs.ErrInjected):
-		return fmt.Errorf("close after the failure: %w, want the failure", err)
+		return fmt.Errorf("close after the failure: %s, want the failure", fmt.Sprint(err))
 	case (!f.reached() || f.removal() && !f.broken) && err != nil:
 		return fmt.Errorf("close: %w", err)
 	case failed && f.late.Load() > maxLate:
