@@ -88,6 +88,25 @@ func (h *history) acknowledged(o *operation, r *core.Result) {
 	k.give(c)
 }
 
+// checkAvailable holds an answer in calm times to success: a member refuses
+// nothing but what is past a limit, or asks for more replicas than there are.
+func (w *world) checkAvailable(p *process, a *attempt, r *core.Result) {
+	o := a.op
+	if !w.calm(a.began) || !p.joined || w.plan.Noise.Share > 0 {
+		return
+	}
+	w.report.Stats.Calm++
+	if r.Code == core.CodeOK || r.Code == core.CodeNotFound || r.Code == core.CodeTooManySiblings {
+		return
+	}
+	for _, l := range p.view.Layouts.Live {
+		if max(o.options.R, o.options.W) > l.OwnerCount() {
+			return
+		}
+	}
+	w.fail("availability", "%v answers %v of %s with %v (%d of %d) while nothing is wrong", p.id, o.op, o.key.key, r.Code, r.Acknowledged, r.Required)
+}
+
 // checkEnd looks at all disks when everything has healed and come to rest.
 func (w *world) checkEnd() {
 	l := w.checkLayouts()

@@ -53,9 +53,10 @@ type operation struct {
 type attempt struct {
 	op       *operation
 	node     int
-	gen      uint32        // of the process that it went to
-	sent     bool          // it has reached a process
-	answered bool          // that process has answered
+	gen      uint32 // of the process that it went to
+	sent     bool   // it has reached a process
+	answered bool   // that process has answered
+	began    time.Duration
 	deadline time.Duration // virtual time; at the node
 	over     bool
 }
@@ -242,7 +243,7 @@ func (w *world) try(o *operation) {
 	}
 	p := w.someNode(o.client.rng)
 	n := int64(len(w.attempts))
-	a := &attempt{op: o, node: p.index, gen: p.gen}
+	a := &attempt{op: o, node: p.index, gen: p.gen, began: w.now}
 	w.attempts = append(w.attempts, a)
 	after := drawTime(o.client.rng, 2*w.plan.Latency)
 	a.deadline = w.now + after + o.timeout
@@ -307,6 +308,7 @@ func (w *world) answer(p *process, r *core.Reply) {
 	}
 	a.answered = true
 	w.checkDurable(p, a.op, &r.Result)
+	w.checkAvailable(p, a, &r.Result)
 	if !w.healing && w.clientRng.IntN(100) == 0 { // the connection breaks
 		w.report.Stats.RepliesLost++
 		return

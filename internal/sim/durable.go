@@ -48,6 +48,23 @@ func (w *world) durableAt(k *keyHistory, d version.Dot) (nodes int) {
 	return nodes
 }
 
+// checkRemoved holds the removal of a record that its node does not own to
+// what it waits for: every owner has it on its disk for good. Keys that are
+// owned are never removed.
+func (w *world) checkRemoved(p *process, k *keyHistory) {
+	gone := p.durable[k.index]
+	for _, l := range p.view.Layouts.Live {
+		for _, owner := range l.Owners(l.Partition(k.key)) {
+			q := w.nodes[peerIndex(owner)]
+			if q == p {
+				w.fail("leftovers", "%v removes %s, which it owns in %v", p.id, k.key, l.Name())
+			} else if !q.durable[k.index].Dominates(gone) {
+				w.fail("leftovers", "%v removes %s with %v, and %v has only %v durably", p.id, k.key, gone, q.id, q.durable[k.index])
+			}
+		}
+	}
+}
+
 // checkDurable holds an answer, as it leaves the node, to what the disks hold
 // for good: a get shows only what no crash takes back, and a write is
 // acknowledged when W distinct nodes have it.

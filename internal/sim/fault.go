@@ -76,6 +76,41 @@ func (k FaultKind) String() string {
 	return "unknown"
 }
 
+// trigger is what an armed fault waits for: what goes wrong at other times
+// than these is seldom missed by anybody. After a while it strikes all the
+// same.
+type trigger uint8
+
+const (
+	nothing  trigger = iota
+	onCommit         // one of its nodes commits a batch: it strikes around the fsync
+	onCopy           // a transition begins
+	onMoved          // reads move to the newer layout
+)
+
+// String returns what is waited for.
+func (t trigger) String() string {
+	switch t {
+	case nothing:
+		return "nothing"
+	case onCommit:
+		return "commit"
+	case onCopy:
+		return "copy"
+	case onMoved:
+		return "moved"
+	}
+	return "unknown"
+}
+
+// patience is how long an armed fault waits.
+func (t trigger) patience() time.Duration {
+	if t == onCommit {
+		return 3 * time.Second
+	}
+	return 30 * time.Second
+}
+
 // Fault is one thing that goes wrong for a while. A plan has a list of them,
 // fixed before the run begins, so that a failing run can be tried again
 // without some of them.
@@ -87,10 +122,8 @@ type Fault struct {
 	Nodes  uint32        // which nodes, as bits by their index; what they mean depends on the kind
 	Share  float64       // of messages
 	By     time.Duration // how much: of delay, of skew
-	// Armed crashes wait for the next batch that one of the nodes commits, and
-	// strike around its fsync: what is lost at other times is seldom anything.
-	Armed bool
-	Count int // of nodes that join
+	On     trigger       // what it waits for, once its time has come
+	Count  int           // of nodes that join
 }
 
 // String returns the fault as failure reports show it.
@@ -117,8 +150,8 @@ func (f Fault) String() string {
 	if f.Count > 0 {
 		s += fmt.Sprintf(" count %d", f.Count)
 	}
-	if f.Armed {
-		s += " armed"
+	if f.On != nothing {
+		s += " on " + f.On.String()
 	}
 	return s
 }

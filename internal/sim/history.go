@@ -184,6 +184,7 @@ func (h *history) stored(p *process, dataKey, value []byte) {
 // removed notes that a step has removed a record.
 func (h *history) removed(p *process, dataKey []byte) {
 	if k := h.byKey[string(core.ClientKey(dataKey))]; k != nil {
+		h.w.checkRemoved(p, k)
 		p.unsynced = append(p.unsynced, unsynced{batch: p.disk.Last() + 1, key: k.index})
 	}
 }

@@ -5,33 +5,28 @@ import (
 	"time"
 )
 
-// armedFor is how long an armed crash waits for a commit; then it strikes all
-// the same.
-const armedFor = 3 * time.Second
-
 // beginFault lets a fault happen, or arms it.
 func (w *world) beginFault(i int) {
 	f := &w.plan.Faults[i]
-	if !f.Armed {
+	if f.On == nothing {
 		w.strike(i)
 		return
 	}
 	w.armed = append(w.armed, i)
-	w.queue.push(event{at: w.now + armedFor, kind: evStrike, n: int64(i)})
+	w.queue.push(event{at: w.now + f.On.patience(), kind: evStrike, n: int64(i)})
 }
 
-// committed lets the armed faults that p is part of strike soon: before, in
-// the middle of, or after the fsync.
-func (w *world) committed(p *process) {
-	for n := 0; n < len(w.armed); {
-		i := w.armed[n]
-		if w.plan.Faults[i].Nodes&(1<<p.index) == 0 {
-			n++
-			continue
+// pull lets the armed faults that wait for t strike soon. A commit counts only
+// at one of the fault's own nodes.
+func (w *world) pull(t trigger, p *process, within time.Duration) {
+	w.armed = slices.DeleteFunc(w.armed, func(i int) bool {
+		f := &w.plan.Faults[i]
+		if f.On != t || t == onCommit && f.Nodes&(1<<p.index) == 0 {
+			return false
 		}
-		w.armed = slices.Delete(w.armed, n, n+1)
-		w.queue.push(event{at: w.now + drawTime(w.rng, 2*w.plan.Fsync+p.slowDisk), kind: evStrike, n: int64(i)})
-	}
+		w.queue.push(event{at: w.now + drawTime(w.rng, within), kind: evStrike, n: int64(i)})
+		return true
+	})
 }
 
 // strike makes a fault happen, once. It counts only if it met somebody.
@@ -48,6 +43,7 @@ func (w *world) strike(i int) {
 	if !met {
 		return
 	}
+	w.trouble(f)
 	s := &w.report.Stats
 	s.Faults[f.Kind]++
 	if moved {
@@ -99,6 +95,7 @@ func (w *world) inflict(i int, f *Fault) bool {
 			p.slowDisk += f.By
 		case Skew:
 			p.skew += f.By
+			w.skewed = w.skewed || f.By > maxHarmlessSkew
 		case Stall:
 			p.stalledUntil = max(p.stalledUntil, w.now+f.For)
 			p.stalled = p.stalledUntil
@@ -107,6 +104,29 @@ func (w *world) inflict(i int, f *Fault) bool {
 		met = true
 	}
 	return met
+}
+
+// The clients' requests must succeed in calm times: when nothing is wrong and
+// nothing has been for a while. The while is that of the longest delays and
+// timeouts, of two rounds of gossip, and of a restarted node finding the rest.
+func (w *world) calmAfter() time.Duration { return maxTransit + 2*w.plan.Gossip + joinTimeout }
+
+// maxHarmlessSkew is how far a wall clock may jump ahead and be set back, and
+// its node still execute what others forward to it: beyond it the limits of
+// forwards are in its past until the time has really come.
+const maxHarmlessSkew = 5 * time.Second
+
+// trouble notes that something goes wrong or has just healed. Growth is no
+// trouble: it must disturb nobody.
+func (w *world) trouble(f *Fault) {
+	if f.Kind != Grow {
+		w.troubled = w.now
+	}
+}
+
+// calm says that the times are calm, and have been since a time.
+func (w *world) calm(since time.Duration) bool {
+	return !w.skewed && len(w.active) == 0 && (w.troubled == 0 || w.troubled+w.calmAfter() < since)
 }
 
 // healFault ends a fault.
@@ -122,6 +142,7 @@ func (w *world) healFault(i int) {
 		return // everything has healed meanwhile
 	}
 	w.active = append(w.active[:at], w.active[at+1:]...)
+	w.trouble(f)
 	w.trace.printf(w.now, "fault heals: %v", f)
 	w.setNetwork()
 	for _, p := range w.nodes {
@@ -195,7 +216,11 @@ func (w *world) inTransition() bool {
 func (w *world) setNetwork() {
 	n := &w.net
 	n.cut = [maxNodes][maxNodes]bool{}
-	n.loss, n.duplicate, n.reorder, n.lateBy, n.slowBy = 0, 0, 0, 0, 0
+	n.loss, n.duplicate, n.lateBy = w.plan.Noise.Share/2, w.plan.Noise.Share, w.plan.Noise.By
+	n.reorder, n.slowBy = 0, 0
+	if w.healing {
+		n.loss, n.duplicate = 0, 0
+	}
 	for _, i := range w.active {
 		f := &w.plan.Faults[i]
 		switch f.Kind {

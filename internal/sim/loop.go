@@ -291,7 +291,7 @@ func (w *world) commit(p *process, l *loop, n uint64) {
 			panic(fmt.Sprintf("sim: the disk of a running process refuses a batch: %v", err))
 		}
 		l.batch = batch
-		w.committed(p)
+		w.pull(onCommit, p, 2*w.plan.Fsync+p.slowDisk) // before, in or after the fsync
 	}
 	if len(out.Writes)+len(out.SendsHeld)+len(out.RepliesHeld) == 0 {
 		return

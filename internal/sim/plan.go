@@ -50,6 +50,7 @@ type Plan struct {
 	Latency time.Duration // typical, one way
 	Fsync   time.Duration // typical
 	Refuse  float64       // share of sends to a dead node that are refused, not lost
+	Noise   Fault         // what the network does to messages all the time
 
 	// The clients.
 	Clients   int
@@ -149,6 +150,7 @@ func (p *Plan) drawCluster(rng *rand.Rand) {
 	p.Latency = 50*time.Microsecond + drawTime(rng, 2*time.Millisecond)
 	p.Fsync = 100*time.Microsecond + drawTime(rng, 3*time.Millisecond)
 	p.Refuse = pick(rng, 0, 0.5, 1)
+	p.Noise = Fault{Share: pick(rng, 0, 0.001, 0.02), By: pick(rng, 10*time.Millisecond, time.Second, 10*time.Second)}
 }
 
 func (p *Plan) drawClients(rng *rand.Rand) {
@@ -209,24 +211,34 @@ func (p *Plan) drawGrowth(rng *rand.Rand) {
 		first = 1
 	}
 	for left := p.Nodes - first; left > 0; {
-		f := Fault{At: drawTime(rng, p.Length*9/10), Kind: Grow, Count: 1 + rng.IntN(min(left, 3))}
+		f := Fault{At: drawTime(rng, p.Length*9/10), For: p.growthTime(), Kind: Grow, Count: min(left, pick(rng, 1, 1, 2, 3))}
 		if p.Nodes-left < p.Initial {
 			f.At = drawTime(rng, 5*time.Second)
 		}
 		left -= f.Count
 		p.Faults = append(p.Faults, f)
-		for range rng.IntN(4) {
-			p.addFault(rng, p.drawFault(rng, f.At-2*time.Second+drawTime(rng, p.Layout+8*time.Second)))
+		for range rng.IntN(5) { // of any kind: a transition that is never disturbed proves little
+			g := p.drawAnyFault(rng, f.At-2*time.Second+drawTime(rng, f.For))
+			if g.On == nothing && rng.IntN(3) > 0 {
+				g.At, g.On = f.At, pick(rng, onCopy, onMoved)
+			}
+			p.addFault(rng, g)
 		}
 	}
+}
+
+// growthTime is how long a node that starts takes to be an owner, more or
+// less, when nothing is wrong: news by gossip, the debounce, two phases.
+func (p *Plan) growthTime() time.Duration {
+	return 2*p.Gossip + 3*p.Layout + 3*time.Second
 }
 
 // addFault adds a fault. One that waits for a commit often meets slow disks,
 // which have more to lose, and a network that keeps others from having it.
 func (p *Plan) addFault(rng *rand.Rand, f Fault) {
-	if f.Armed && rng.IntN(3) > 0 {
+	if f.On == onCommit && rng.IntN(3) > 0 {
 		slow := Fault{At: f.At - drawTime(rng, time.Second), Kind: SlowDisk, Nodes: f.Nodes, By: pick(rng, 10*time.Millisecond, 100*time.Millisecond, time.Second)}
-		slow.For = f.At - slow.At + armedFor
+		slow.For = f.At - slow.At + onCommit.patience()
 		p.Faults = append(p.Faults, slow)
 		if rng.IntN(2) == 0 {
 			loss := slow
@@ -287,7 +299,9 @@ func (p *Plan) drawAnyFault(rng *rand.Rand, at time.Duration) Fault {
 		f.Kind = Stall
 		f.For = min(f.For, id.MaxMessageAge/3)
 	}
-	f.Armed = (f.Kind == Crash || f.Kind == Blackout) && rng.IntN(4) > 0
+	if (f.Kind == Crash || f.Kind == Blackout) && rng.IntN(4) > 0 {
+		f.On = onCommit
+	}
 	return f
 }
 
@@ -300,7 +314,10 @@ func (p *Plan) drawBursts(rng *rand.Rand) {
 	for _, f := range p.Faults {
 		at := max(0, f.At-drawTime(rng, 2*time.Second))
 		b := p.drawBurst(rng, at, time.Second+drawTime(rng, min(f.For, 6*time.Second)+3*time.Second))
-		if f.Armed {
+		if f.Kind == Grow {
+			b.For = f.For
+		}
+		if f.On == onCommit {
 			b.Node = bits.TrailingZeros32(f.Nodes)
 		}
 		p.Bursts = append(p.Bursts, b)

@@ -77,12 +77,21 @@ func (w *world) viewed(p *process, v *core.View) {
 	}
 	w.newest = stamp
 	switch stamp.Phase {
+	case core.PhaseCopy:
+		w.pull(onCopy, p, w.phaseTime())
 	case core.PhaseMoved:
+		w.pull(onMoved, p, w.phaseTime())
 		w.checkMoved(v.Layouts.Live[1])
 	case core.PhaseDone:
 		w.report.Stats.Transitions++
-	case core.PhaseNone, core.PhaseCopy:
+	case core.PhaseNone:
 	}
+}
+
+// phaseTime draws how soon a fault strikes that waits for a phase: often
+// before the news of it can have spread.
+func (w *world) phaseTime() time.Duration {
+	return pick(w.rng, w.plan.Latency, 100*time.Millisecond, 2*time.Second)
 }
 
 func (w *world) mono(p *process) time.Duration { return w.now - p.born }

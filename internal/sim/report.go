@@ -63,6 +63,7 @@ type Stats struct {
 	Overwrites uint64
 	Results    map[string]uint64 // by operation and outcome
 	Retries    uint64
+	Calm       uint64 // answers in calm times, all of which were good
 	Siblings   uint64 // gets that found more than one version
 
 	RepliesLost uint64
@@ -148,6 +149,7 @@ func (s *Stats) Add(o *Stats) {
 		s.Results[k] += n
 	}
 	s.Retries += o.Retries
+	s.Calm += o.Calm
 	s.Siblings += o.Siblings
 	s.RepliesLost += o.RepliesLost
 	s.Minted += o.Minted
@@ -194,9 +196,9 @@ func (s *Stats) String() string {
 		fmt.Fprintf(&b, "  %-12s "+format+"\n", append([]any{name}, args...)...)
 	}
 	line("simulated", "%.1f cluster-hours in %d runs, %d steps", s.Hours(), s.Runs, s.Steps)
-	line("operations", "%d (%.0f an hour): %d gets, %d puts, %d deletes; %d blind, %d by a read's context, %d by a write's, %d overwrites; %d retries",
+	line("operations", "%d (%.0f an hour): %d gets, %d puts, %d deletes; %d blind, %d by a read's context, %d by a write's, %d overwrites; %d retries; %d in calm times",
 		s.Total(), float64(s.Total())/s.Hours(), s.Operations[core.OpGet], s.Operations[core.OpPut], s.Operations[core.OpDelete],
-		s.Blind, s.ByRead, s.ByPut, s.Overwrites, s.Retries)
+		s.Blind, s.ByRead, s.ByPut, s.Overwrites, s.Retries, s.Calm)
 	line("outcomes", "%s", counts(s.Results))
 	line("versions", "%d minted, %d writes minted more than once, %d gets with siblings, %d replies lost", s.Minted, s.MintedTwice, s.Siblings, s.RepliesLost)
 	faults := make(map[string]uint64)

@@ -34,10 +34,12 @@ type world struct {
 	grows   bool       // layouts change while clients work
 	mover   int        // the node that may change its address
 
-	armed    []int  // faults that wait for a commit, by index
-	struck   []bool // by index of the fault
-	active   []int  // faults that have begun and not healed, by index
-	healing  bool   // no fault begins any more
+	armed    []int         // faults that wait for their triggers, by index
+	skewed   bool          // a wall clock has jumped far ahead
+	struck   []bool        // by index of the fault
+	active   []int         // faults that have begun and not healed, by index
+	troubled time.Duration // when something went wrong or healed last
+	healing  bool          // no fault begins any more
 	healedAt time.Duration
 
 	clients   []*client
@@ -99,6 +101,7 @@ func (w *world) run() {
 			w.fail("panic", "%v\n%s", v, debug.Stack())
 		}
 	}()
+	w.setNetwork()
 	w.grow()
 	for !w.plan.Early && w.started < w.plan.Initial {
 		w.grow()
