@@ -161,8 +161,12 @@ func (d directory) announce(found contents, i Identity) error {
 	return d.sync(d.path)
 }
 
-// complete gives the directory its identity.
+// complete gives the directory its identity. The engine's folder is made
+// durable first: a file system may keep either entry without the other.
 func (d directory) complete() error {
+	if err := d.sync(d.path); err != nil {
+		return err
+	}
 	if err := d.fs.Rename(d.join(unfinishedName), d.join(identityName)); err != nil {
 		return fmt.Errorf("identity of the data directory: %w", err)
 	}

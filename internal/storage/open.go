@@ -120,7 +120,7 @@ func (d directory) create(found contents, identity Identity, driver Driver, o Op
 		return nil, err
 	}
 	if err := d.complete(); err != nil {
-		_ = engine.Close() // it is empty, and the next start makes it anew
+		_ = engine.Close() // it is empty, and the next start makes it anew or opens it
 		return nil, err
 	}
 	return engine, nil

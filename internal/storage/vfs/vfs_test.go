@@ -194,12 +194,13 @@ func created(t *testing.T, fs vfs.FS) vfs.File {
 
 // TestFailStopPassesOn has what is no failure returned to the caller.
 func TestFailStopPassesOn(t *testing.T) {
-	fs, disk, _, _ := stopping(nil)
-	if _, err := fs.Open("absent"); err == nil {
-		t.Error("a file that is not there opens")
-	}
+	disk := vfs.NewDisk()
+	fs := vfs.NewFailStop(disk.FS(), nil)
 	if err := fs.Remove("absent"); err == nil {
 		t.Error("a file that is not there is removed")
+	}
+	if _, err := fs.Open("absent"); err == nil {
+		t.Error("a file that is not there opens")
 	}
 	write(t, fs, "file", "text", true)
 	must(t, fs.Err())
@@ -216,18 +217,22 @@ func TestFailStopPassesOn(t *testing.T) {
 	}
 }
 
-// TestFailStopClose has the failure of a write that the system had put off
-// come with the close.
+// slack is a file system whose files tell only when they are closed that
+// something could not be written.
+type slack struct{ vfs.FS }
+
+func (s slack) Create(name string, c vfs.Category) (vfs.File, error) {
+	f, err := s.FS.Create(name, c)
+	return slackFile{f}, err
+}
+
+type slackFile struct{ vfs.File }
+
+func (f slackFile) Close() error { return errors.Join(f.File.Close(), vfs.ErrInjected) }
+
 func TestFailStopClose(t *testing.T) {
-	fs := vfs.NewFailStop(vfs.Watch(vfs.NewDisk().FS(), func(op vfs.Op) error {
-		if op.Path == "bad" && !vfs.Mutates(op) {
-			return vfs.ErrInjected
-		}
-		return nil
-	}), nil)
-	f, err := fs.Create("bad", "")
-	must(t, err)
-	must(t, f.Close())
+	fs := vfs.NewFailStop(slack{vfs.NewDisk().FS()}, nil)
+	must(t, closed(fs.Create("file", "")))
 	if !errors.Is(fs.Err(), vfs.ErrInjected) {
 		t.Errorf("the failure is %v", fs.Err())
 	}
