@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -92,7 +93,7 @@ func (h *history) acknowledged(o *operation, r *core.Result) {
 // nothing but what is past a limit, or asks for more replicas than there are.
 func (w *world) checkAvailable(p *process, a *attempt, r *core.Result) {
 	o := a.op
-	if !w.calm(a.began) || !p.joined || w.plan.Noise.Share > 0 {
+	if !w.calm(a.began) || !p.joined || p.joinedAt+time.Second > a.began || w.plan.Noise.Share > 0 {
 		return
 	}
 	w.report.Stats.Calm++

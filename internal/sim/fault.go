@@ -36,6 +36,9 @@ const (
 	Skew
 	// Stall stops the loops of nodes, as SIGSTOP would.
 	Stall
+	// Reweigh stops a node cleanly and starts it with another weight, when it
+	// heals: the layout changes.
+	Reweigh
 	// Grow starts new nodes that join the cluster. It does not heal.
 	Grow
 
@@ -69,6 +72,8 @@ func (k FaultKind) String() string {
 		return "skew"
 	case Stall:
 		return "stall"
+	case Reweigh:
+		return "reweigh"
 	case Grow:
 		return "grow"
 	case faultKinds:

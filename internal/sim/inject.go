@@ -71,7 +71,7 @@ func (w *world) inflict(i int, f *Fault) bool {
 			met = w.grow() || met
 		}
 		return met
-	case Crash, Restart, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, faultKinds:
+	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, faultKinds:
 	}
 	met := false
 	for _, p := range w.nodes {
@@ -85,11 +85,14 @@ func (w *world) inflict(i int, f *Fault) bool {
 			}
 			w.crash(p)
 			p.downBy = i
-		case Restart:
+		case Restart, Reweigh:
 			if !p.up {
 				continue
 			}
 			w.stop(p)
+			if f.Kind == Reweigh {
+				p.weight = p.weight%maxWeight + 1
+			}
 			p.downBy = i
 		case SlowDisk:
 			p.slowDisk += f.By
@@ -150,7 +153,7 @@ func (w *world) healFault(i int) {
 			continue
 		}
 		switch f.Kind {
-		case Crash, Blackout, Restart:
+		case Crash, Blackout, Restart, Reweigh:
 			if !p.up && p.downBy == i {
 				w.restart(p)
 			}
@@ -234,7 +237,7 @@ func (w *world) setNetwork() {
 			n.duplicate, n.lateBy = max(n.duplicate, f.Share), max(n.lateBy, f.By)
 		case Reorder:
 			n.reorder, n.slowBy = max(n.reorder, f.Share), max(n.slowBy, f.By)
-		case Crash, Restart, Blackout, SlowDisk, Skew, Stall, Grow, faultKinds:
+		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Grow, faultKinds:
 		}
 	}
 }

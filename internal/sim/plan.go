@@ -17,6 +17,8 @@ import (
 const (
 	maxNodes = 7
 	maxKeys  = 50
+	// maxWeight bounds the weights of nodes.
+	maxWeight = 3
 
 	faultsPerHour    = 30 // growth aside
 	burstsPerHour    = 30 // beside those that go with the faults
@@ -137,7 +139,7 @@ func (p *Plan) drawCluster(rng *rand.Rand) {
 	p.Layout = pick(rng, 100*time.Millisecond, 500*time.Millisecond, 3*time.Second)
 	p.Request = defaultRequest
 	p.Peer = defaultPeer
-	zones, heaviest := rng.IntN(4), 1+rng.IntN(3)
+	zones, heaviest := rng.IntN(4), 1+rng.IntN(maxWeight)
 	for i := range maxNodes {
 		p.Seeds = append(p.Seeds, pick(rng, joinSeeds, joinSeeds, joinCall))
 		zone := ""
@@ -199,11 +201,11 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 func (p *Plan) drawKinds(rng *rand.Rand) {
 	p.kinds = 1<<faultKinds - 1
 	if rng.IntN(2) == 0 {
-		p.kinds &= rng.Uint32() | 1<<rng.IntN(int(Grow)) // at least one that is not growth
+		p.kinds &= rng.Uint32() | 1<<rng.IntN(int(Reweigh)) // at least one that is drawn
 	}
 }
 
-// drawGrowth lets nodes join, alone or several at once. A cluster that clients
+// drawGrowth lets nodes join, alone or several at once, and weights change. A cluster that clients
 // use from the very beginning grows to its first size as well.
 func (p *Plan) drawGrowth(rng *rand.Rand) {
 	first := p.Initial
@@ -216,16 +218,33 @@ func (p *Plan) drawGrowth(rng *rand.Rand) {
 			f.At = drawTime(rng, 5*time.Second)
 		}
 		left -= f.Count
-		p.Faults = append(p.Faults, f)
-		for range rng.IntN(5) { // of any kind: a transition that is never disturbed proves little
-			g := p.drawAnyFault(rng, f.At-2*time.Second+drawTime(rng, f.For))
-			if g.On == nothing && rng.IntN(3) > 0 {
-				g.At, g.On = f.At, pick(rng, onCopy, onMoved)
-			}
-			p.addFault(rng, g)
-		}
+		p.disturb(rng, f)
+	}
+	for range pick(rng, 0, 0, 2, 4, 10) {
+		p.disturb(rng, Fault{At: drawTime(rng, p.Length), For: drawTime(rng, time.Second), Kind: Reweigh, Nodes: 1 << rng.IntN(p.Nodes)})
 	}
 }
+
+// disturb adds a fault that changes the layout, and others that meet the
+// transition, most of them in its middle: one that is never disturbed proves
+// little. Cuts do the most harm, since they part those who know from those who
+// do not.
+func (p *Plan) disturb(rng *rand.Rand, f Fault) {
+	p.Faults = append(p.Faults, f)
+	for range rng.IntN(5) {
+		g := p.drawAnyFault(rng, f.At-2*time.Second+drawTime(rng, p.growthTime()))
+		if rng.IntN(3) == 0 {
+			g = Fault{At: g.At, For: g.For, Kind: Halves, Nodes: p.someNodes(rng)}
+		}
+		if g.On == nothing && rng.IntN(3) > 0 {
+			g.At, g.On = f.At, pick(rng, onCopy, onMoved)
+		}
+		p.addFault(rng, g)
+	}
+}
+
+// someNodes draws a few of the nodes, as bits.
+func (p *Plan) someNodes(rng *rand.Rand) uint32 { return uint32(1 + rng.IntN(1<<p.Nodes-1)) }
 
 // growthTime is how long a node that starts takes to be an owner, more or
 // less, when nothing is wrong: news by gossip, the debounce, two phases.
@@ -265,7 +284,7 @@ func (p *Plan) drawFault(rng *rand.Rand, at time.Duration) Fault {
 
 func (p *Plan) drawAnyFault(rng *rand.Rand, at time.Duration) Fault {
 	f := Fault{At: at, For: drawLength(rng), Nodes: 1 << rng.IntN(p.Nodes)}
-	some := uint32(1 + rng.IntN(1<<p.Nodes-1))
+	some := p.someNodes(rng)
 	switch n := rng.IntN(100); {
 	case n < 20:
 		f.Kind = Crash
@@ -314,8 +333,8 @@ func (p *Plan) drawBursts(rng *rand.Rand) {
 	for _, f := range p.Faults {
 		at := max(0, f.At-drawTime(rng, 2*time.Second))
 		b := p.drawBurst(rng, at, time.Second+drawTime(rng, min(f.For, 6*time.Second)+3*time.Second))
-		if f.Kind == Grow {
-			b.For = f.For
+		if f.Kind == Grow || f.Kind == Reweigh {
+			b.For = p.growthTime()
 		}
 		if f.On == onCommit {
 			b.Node = bits.TrailingZeros32(f.Nodes)

@@ -21,6 +21,7 @@ type process struct {
 	id       id.Node
 	addr     string
 	port     int
+	weight   uint32
 	disk     *Disk
 	instance uint64
 	exists   bool // it has been started once
@@ -40,8 +41,9 @@ type process struct {
 	unsynced     []unsynced      // oldest first
 	durable      []version.Clock // by key index: what the disk holds for good
 	starts       int
-	start        uint64     // the nonce of the latest
-	joined       bool       // it has come to the cluster
+	start        uint64 // the nonce of the latest
+	joined       bool   // it has come to the cluster
+	joinedAt     time.Duration
 	stamp        core.Stamp // the newest that it has gone by, over all of its starts
 	downBy       int        // the fault that ended the process
 }
@@ -64,7 +66,7 @@ func (w *world) viewed(p *process, v *core.View) {
 		return
 	}
 	if !p.joined {
-		p.joined = true
+		p.joined, p.joinedAt = true, w.now
 		w.trace.printf(w.now, "%v has joined", p.id)
 	}
 	stamp := v.Stamp()
@@ -133,7 +135,7 @@ func (w *world) options(p *process) node.Options {
 	rng := core.Stream(w.plan.Seed, "sim/start/"+strconv.Itoa(p.index)+"/"+strconv.Itoa(p.starts))
 	o := node.Options{
 		Self: p.id, Start: rng.Uint64() | 1, Instance: p.instance, Addr: p.addr,
-		Zone: w.plan.Zones[p.index], Weight: w.plan.Weights[p.index], Seed: rng.Uint64(), Shards: w.plan.Shards,
+		Zone: w.plan.Zones[p.index], Weight: p.weight, Seed: rng.Uint64(), Shards: w.plan.Shards,
 		Partitions: w.plan.Partitions, N: w.plan.N, R: w.plan.R, W: w.plan.W,
 		PeerTimeout: w.plan.Peer, GossipInterval: w.plan.Gossip,
 		LayoutDelay: w.plan.Layout, LayoutAuto: true,

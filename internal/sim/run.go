@@ -78,7 +78,7 @@ func newWorld(plan *Plan, text io.Writer) *world {
 	w.mover = w.rng.IntN(2*plan.Nodes) + 1 // often nobody, and never the first
 	for i := range plan.Nodes {
 		p := &process{index: i, id: nodeID(i), disk: NewDisk(), instance: w.rng.Uint64(), downBy: -1}
-		p.addr = address(p)
+		p.addr, p.weight = address(p), plan.Weights[i]
 		w.nodes = append(w.nodes, p)
 	}
 	return w
