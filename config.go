@@ -14,6 +14,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/membership"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/server"
 	"github.com/dynamo-kv/dynamo/internal/storage"
@@ -83,6 +84,13 @@ type Config struct {
 	// GossipInterval is the pause between two exchanges of news about the
 	// cluster: 10 ms to 60 s.
 	GossipInterval time.Duration
+	// SuspectPhi and DeadPhi are how surprising a node's silence must be for
+	// another one to suspect that it is dead, and to hold it for dead: minus the
+	// logarithm, to the base of ten, of the probability that a node that lives
+	// is silent for so long. Above 0, up to 100, and DeadPhi is the greater one.
+	// Lower values notice failures sooner, and see some where there are none.
+	SuspectPhi float64
+	DeadPhi    float64
 	// LayoutAuto gives partitions to new nodes without a command.
 	LayoutAuto bool
 	// LayoutDelay is how long the members must have been the same before
@@ -126,6 +134,8 @@ func DefaultConfig() *Config {
 		MaxValueBytes:  id.DefaultMaxValueBytes,
 		Weight:         1,
 		GossipInterval: time.Second,
+		SuspectPhi:     membership.DefaultSuspectPhi,
+		DeadPhi:        membership.DefaultDeadPhi,
 		LayoutAuto:     true,
 		LayoutDelay:    time.Second,
 	}
@@ -219,6 +229,10 @@ func (c *Config) checkCluster(f *faults) {
 		"Weight is %d; 1 to %d are allowed: a node of weight 2 gets twice the keys of one of weight 1", c.Weight, maxWeight)
 	f.check(c.GossipInterval >= minGossipInterval && c.GossipInterval <= maxGossipInterval,
 		"GossipInterval is %v; %v to %v are allowed: 1s suits most clusters", c.GossipInterval, minGossipInterval, maxGossipInterval)
+	f.check(c.SuspectPhi > 0 && c.SuspectPhi < c.DeadPhi,
+		"SuspectPhi is %v; above 0 and below DeadPhi, which is %v, is allowed: 5 suits most clusters", c.SuspectPhi, c.DeadPhi)
+	f.check(c.DeadPhi > 0 && c.DeadPhi <= membership.MaxPhi,
+		"DeadPhi is %v; above SuspectPhi and up to %d is allowed: 8 suits most clusters", c.DeadPhi, membership.MaxPhi)
 	f.check(c.LayoutDelay >= 0 && c.LayoutDelay <= maxLayoutDelay,
 		"LayoutDelay is %v; 0s to %v are allowed: 1s takes nodes in together that start together", c.LayoutDelay, maxLayoutDelay)
 	f.check(len(c.Seeds) <= maxSeeds, "Seeds has %d addresses; at most %d are allowed: two or three are enough", len(c.Seeds), maxSeeds)

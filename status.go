@@ -25,7 +25,7 @@ type Member struct {
 	ID      string
 	Address string
 	Zone    string
-	Status  string // alive, suspected or dead: the opinion of the node that is asked
+	Status  string // alive, suspected or dead: the opinion of the node that is asked; none of one that has left
 	State   string // joining, active, leaving or left: the member's own word
 }
 
@@ -37,6 +37,9 @@ type Layout struct {
 	Owners     int // nodes that hold each key: N, or fewer in a small cluster
 	// Stable says that no partition is on its way from one node to another.
 	Stable bool
+	// Blocked lists the nodes for which the partitions on their way wait
+	// though they are suspected or dead: it goes on when they are back.
+	Blocked []string
 }
 
 func statusOf(st core.ClusterStatus) Status {
@@ -57,6 +60,9 @@ func statusOf(st core.ClusterStatus) Status {
 		out.Layout.Partitions = newest.Partitions()
 		out.Layout.Replicas = newest.Replicas()
 		out.Layout.Owners = newest.OwnerCount()
+	}
+	for _, n := range st.Blocking {
+		out.Layout.Blocked = append(out.Layout.Blocked, string(n))
 	}
 	for i, m := range st.Members {
 		out.Members[i] = Member{

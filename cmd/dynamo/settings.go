@@ -63,6 +63,8 @@ func usages() map[string]string {
 		"Zone":           "what fails as one, a rack or a room; replicas are in distinct zones where possible",
 		"Weight":         "share of the keys relative to other nodes', at least 1",
 		"GossipInterval": "pause between two exchanges of news about the cluster, 10ms to 1m",
+		"SuspectPhi":     "how surprising a node's silence must be to suspect it: -log10 of its probability, below dead-phi",
+		"DeadPhi":        "how surprising a node's silence must be to hold it for dead, up to 100",
 		"LayoutAuto":     "give partitions to new nodes without a command",
 		"LayoutDelay":    "time without a change of members before partitions move, up to 1h",
 	}
@@ -114,6 +116,8 @@ func register(flags *pflag.FlagSet, target any, name, usage string) {
 		flags.Int64Var(p, name, *p, usage)
 	case *uint32:
 		flags.Uint32Var(p, name, *p, usage)
+	case *float64:
+		flags.Float64Var(p, name, *p, usage)
 	case *bool:
 		flags.BoolVar(p, name, *p, usage)
 	case *string:
@@ -310,7 +314,7 @@ func valueOf(f *pflag.Flag) any {
 	}
 	text := f.Value.String()
 	switch f.Value.Type() {
-	case "int", "int64", "uint32", "bool":
+	case "int", "int64", "uint32", "float64", "bool":
 		return &yamlv3.Node{Kind: yamlv3.ScalarNode, Value: text} // plain, not quoted
 	}
 	return text

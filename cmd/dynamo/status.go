@@ -29,8 +29,11 @@ type status struct {
 		Phase      string
 	}
 	UnderReplicated bool `json:"under_replicated"`
-	Transition      struct{ Pulls, Left int }
-	Leftovers       int
+	Transition      struct {
+		Pulls, Left int
+		Blocked     []string
+	}
+	Leftovers int
 }
 
 func newStatus() *cobra.Command {
@@ -39,7 +42,7 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show a node's view of its cluster",
 		Long: `Show a node's view of its cluster: the members, what the node thinks of their
-health (STATUS), where they are in their life in the cluster (STATE), and how
+health (STATUS: alive, suspected or dead), where they are in their life in the cluster (STATE), and how
 many partitions they hold.`,
 		Args: arguments(0, 0),
 	}
@@ -83,7 +86,11 @@ func (st *status) text(coloured bool) string {
 		if zone == "" {
 			zone = "-"
 		}
-		rows = append(rows, []string{m.ID, m.Address, zone, m.Status, m.State, strconv.Itoa(m.Partitions)})
+		status := m.Status
+		if status == "none" {
+			status = "-"
+		}
+		rows = append(rows, []string{m.ID, m.Address, zone, status, m.State, strconv.Itoa(m.Partitions)})
 	}
 	table(&b, rows, coloured)
 	return b.String()
@@ -101,6 +108,9 @@ func (st *status) notes() []string {
 	if st.Transition.Left > 0 {
 		notes = append(notes, fmt.Sprintf("this node copies what the layout gives it: %d of %s left",
 			st.Transition.Left, plural(st.Transition.Pulls, "partition")))
+	}
+	if len(st.Transition.Blocked) > 0 {
+		notes = append(notes, "the change of the layout goes on when these nodes are back: "+strings.Join(st.Transition.Blocked, ", "))
 	}
 	if st.Leftovers > 0 {
 		notes = append(notes, fmt.Sprintf("this node holds keys of %s that it does not own", plural(st.Leftovers, "partition")))

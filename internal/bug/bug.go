@@ -18,11 +18,13 @@ const (
 	ContextCoversUnseen
 	// GrowWithoutCopy: a new owner reports that it is synced without pulling.
 	GrowWithoutCopy
+	// NeverSuspect: failure detection holds everybody for alive.
+	NeverSuspect
 )
 
 // All returns every bug, None excluded.
 func All() []Bug {
-	return []Bug{EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy}
+	return []Bug{EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy, NeverSuspect}
 }
 
 // String returns the bug's name as reports show it.
@@ -40,6 +42,8 @@ func (b Bug) String() string {
 		return "context-covers-unseen"
 	case GrowWithoutCopy:
 		return "grow-without-copy"
+	case NeverSuspect:
+		return "never-suspect"
 	}
 	return "unknown bug"
 }

@@ -60,8 +60,9 @@ type Out struct {
 	SendsHeld   []Envelope
 	Replies     []Reply
 	RepliesHeld []Reply
-	Reports     []PeerReport  // from a shard, for Control
-	Shards      []ShardReport // from a shard, for Control
+	Reports     []PeerReport   // from a shard, for Control
+	Shards      []ShardReport  // from a shard, for Control
+	Statuses    []StatusChange // from Control, for whoever watches
 	// Failed is set when the store failed or holds what cannot be read: the
 	// node must stop, since what it would go on with is not known.
 	Failed error
@@ -83,7 +84,15 @@ func (o *Out) Reset() {
 	o.Reports = o.Reports[:0]
 	clear(o.Shards)
 	o.Shards = o.Shards[:0]
+	o.Statuses = o.Statuses[:0]
 	o.Failed = nil
+}
+
+// StatusChange is a new opinion of a peer's health. From is NoStatus where the
+// peer has just become known, To where it has left.
+type StatusChange struct {
+	Peer     id.Node
+	From, To Status
 }
 
 // PeerReport tells Control how a peer answered a shard.

@@ -41,7 +41,7 @@ type Status uint8
 
 // The statuses.
 const (
-	_ Status = iota
+	NoStatus Status = iota // of a member that has left, or is not known
 	Alive
 	Suspected
 	Dead
@@ -50,6 +50,8 @@ const (
 // String returns the status as status shows it.
 func (s Status) String() string {
 	switch s {
+	case NoStatus:
+		return "none"
 	case Alive:
 		return "alive"
 	case Suspected:
@@ -161,7 +163,7 @@ func (v *View) Peer(n id.Node) (Peer, bool) {
 }
 
 // ClusterStatus is what Control knows, for people and for health checks: a
-// snapshot that its receiver owns.
+// snapshot that nobody changes.
 type ClusterStatus struct {
 	Self    id.Node
 	Cluster uint64
@@ -179,6 +181,9 @@ type ClusterStatus struct {
 	// under way; Leftovers counts partitions with keys that it does not own.
 	Pulls, PullsLeft, Leftovers int
 	Alarms                      Alarms // of all shards
+	// Blocking lists the members that the transition under way waits for and
+	// that are suspected or dead.
+	Blocking []id.Node
 }
 
 // MemberStatus is a member as this node sees it.

@@ -31,7 +31,7 @@ func (m *Machine) speak(now core.Now, out *core.Out) {
 	}
 	regular := now.Mono >= m.nextRound
 	if regular || m.news && len(m.peers) > 0 && now.Mono-m.lastBurst >= burstGap {
-		m.round(now, out)
+		m.round(now, regular, out)
 	}
 	if regular {
 		m.nextRound = now.Mono + m.jittered(m.cfg.GossipInterval)
@@ -40,11 +40,16 @@ func (m *Machine) speak(now core.Now, out *core.Out) {
 	}
 }
 
-// round tells a few random members all that this node knows.
-func (m *Machine) round(now core.Now, out *core.Out) {
+// round tells a few random members all that this node knows, and in a regular
+// one a member that is not believed to be alive.
+func (m *Machine) round(now core.Now, regular bool, out *core.Out) {
 	m.self.Heartbeat++
 	m.news, m.lastBurst = false, now.Mono
-	for _, p := range m.pick() {
+	picked := m.pick()
+	if p := unwell(m.peers, m.rng); p != nil && regular && !slices.Contains(picked, p) {
+		picked = append(picked, p)
+	}
+	for _, p := range picked {
 		m.tell(now, p, out)
 	}
 }
@@ -58,7 +63,7 @@ func (m *Machine) afterRound(now core.Now, out *core.Out) {
 	}
 	m.outliveRival(now)
 	for _, p := range m.peers {
-		if p.health.refreshLatency(now.Mono) {
+		if p.health.latencies.refresh(now.Mono) {
 			m.viewDirty = true
 		}
 	}
@@ -169,6 +174,7 @@ func (m *Machine) knownStamp(n id.Node) core.Stamp {
 
 // Deliver takes a Gossip or GossipReply; no other message is for this machine.
 func (m *Machine) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
+	m.notice(now)
 	switch {
 	case !m.speaks():
 		// The sender tries again: rather a lost round than an answer of a
@@ -234,6 +240,7 @@ func (m *Machine) onReply(now core.Now, e *core.Envelope, state *core.GossipStat
 		}
 	case state.Cluster == m.cluster:
 		m.take(now, e, state, out)
+		m.answered(now, e)
 	case s != nil && (m.cluster == 0 || m.leaving):
 		m.considerJoining(now, s, e, state, out)
 	default:
@@ -257,11 +264,20 @@ func (m *Machine) take(now core.Now, e *core.Envelope, state *core.GossipState, 
 	}
 }
 
+// answered notes that a member has answered this node: the way there and back
+// is open.
+func (m *Machine) answered(now core.Now, e *core.Envelope) {
+	if i, ok := m.find(e.From); ok {
+		m.observe(now, m.peers[i], core.PeerReport{Peer: e.From, OK: 1})
+	}
+}
+
 // SendFailed takes back a message that was certainly not sent. The next round
 // tries again.
 func (m *Machine) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
+	m.notice(now)
 	if i, ok := m.find(e.To); ok {
-		m.peers[i].observe(now.Mono, core.PeerReport{Peer: e.To, Failed: 1})
+		m.observe(now, m.peers[i], core.PeerReport{Peer: e.To, Failed: 1})
 	}
 	m.settle(now, out)
 }

@@ -69,6 +69,7 @@ func (m *Machine) hasForeignSeeds() bool {
 // Join asks to become a member of the seeds' cluster. Its Reply comes once
 // identity, members and layouts are durable, or says why not.
 func (m *Machine) Join(now core.Now, j *core.Join, out *core.Out) {
+	m.notice(now)
 	if code, why := m.admitJoin(j); code != core.CodeOK {
 		out.Replies = append(out.Replies, core.Reply{Req: j.Req, Result: core.Result{Code: code}, Detail: why})
 		m.settle(now, out)
@@ -235,6 +236,7 @@ func (m *Machine) refusalOf(e *core.Envelope, state *core.GossipState) string {
 func (m *Machine) adoptCluster(now core.Now, state *core.GossipState) {
 	m.cluster = state.Cluster
 	m.peers, m.rival, m.leaving = nil, nil, false
+	m.membersStale = true
 	m.self.State, m.self.Stamp, m.self.Synced = core.Joining, core.Stamp{}, ring.Name{}
 	clear(m.reports)
 	m.maxNumber = 0

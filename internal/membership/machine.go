@@ -54,6 +54,16 @@ type Machine struct {
 	news      bool          // peers should hear at once
 	lastBurst time.Duration // when a round went out last
 
+	// Failure detection.
+	detector     detector
+	assessAt     time.Duration       // when the status of a peer may change
+	excusedUntil time.Duration       // after a stall of this node: failures before this do not count
+	changes      []core.StatusChange // of this step
+
+	// What Status hands out, until membersStale.
+	members      []core.MemberStatus
+	membersStale bool
+
 	// Joining.
 	seeds        []seed
 	joins        []join
@@ -79,6 +89,7 @@ type Counters struct {
 	Full    uint64 // records of members past id.MaxMembers
 	Plans   uint64 // layouts planned here
 	Failed  uint64 // plans that could not be made
+	Stalls  uint64 // times that this node itself had stood still
 }
 
 // New returns the machine of a node with what the store remembers of it. The
@@ -95,6 +106,8 @@ func New(cfg Config, store core.Store) (*Machine, error) {
 		reports:   make([]core.ShardReport, cfg.Shards),
 		planAt:    core.Never,
 		lastBurst: -burstGap,
+		detector:  newDetector(&cfg),
+		assessAt:  core.Never,
 	}
 	for _, addr := range cfg.Seeds {
 		m.addSeed(addr)
@@ -133,7 +146,11 @@ func (m *Machine) load() error {
 	m.self.Incarnation = own.incarnation
 	for _, rec := range members {
 		if rec.ID != m.cfg.Self {
-			m.peers = append(m.peers, &peer{rec: rec})
+			p := &peer{rec: rec, health: newHealth(0)}
+			if rec.State == core.Left {
+				p.health.status = core.NoStatus
+			}
+			m.peers = append(m.peers, p)
 		}
 	}
 	m.layouts, m.published = layouts, layouts
@@ -172,10 +189,12 @@ func (m *Machine) holdsData() (held bool, err error) {
 func (m *Machine) Begin(now core.Now, out *core.Out) {
 	m.begun = true
 	m.self.Incarnation++
-	m.dirty.identity = true
+	m.dirty.identity, m.membersStale = true, true
 	for _, p := range m.peers {
 		p.heard = now.Mono
+		p.health.sign, p.health.beat = now.Mono, now.Mono
 	}
+	m.assessAt = now.Mono
 	m.wantedSince = now.Mono
 	m.nextRound = now.Mono + m.jittered(m.cfg.GossipInterval)
 	m.nextAsk = now.Mono
@@ -202,6 +221,7 @@ func (m *Machine) form(out *core.Out) {
 
 // Durable says that this flush and all before it are durable.
 func (m *Machine) Durable(now core.Now, flush uint64, out *core.Out) {
+	m.notice(now)
 	if m.identityAt != 0 && m.identityAt <= flush {
 		m.identityAt = 0
 		m.publishedCluster = m.cluster
@@ -216,7 +236,10 @@ func (m *Machine) Durable(now core.Now, flush uint64, out *core.Out) {
 }
 
 // Tick does what is due.
-func (m *Machine) Tick(now core.Now, out *core.Out) { m.settle(now, out) }
+func (m *Machine) Tick(now core.Now, out *core.Out) {
+	m.notice(now)
+	m.settle(now, out)
+}
 
 // Next returns when Tick is due next; ok is false where only an input can move
 // the machine.
@@ -224,7 +247,7 @@ func (m *Machine) Next() (mono time.Duration, ok bool) {
 	if !m.begun {
 		return 0, false
 	}
-	next := core.Never
+	next := m.assessAt
 	for _, j := range m.joins {
 		next = min(next, j.deadline)
 	}
@@ -249,13 +272,14 @@ func (m *Machine) Flush() uint64 {
 // Report takes how shards fared with peers: their latencies, the outcomes that
 // failure detection goes by, and whether a peer is ahead.
 func (m *Machine) Report(now core.Now, reports []core.PeerReport, out *core.Out) {
+	m.notice(now)
 	for _, r := range reports {
 		i, found := m.find(r.Peer)
 		if !found {
 			continue
 		}
 		p := m.peers[i]
-		p.observe(now.Mono, r)
+		m.observe(now, p, r)
 		if m.layouts.Stamp().Older(r.Ahead) {
 			m.poke(now, p, out)
 		}
@@ -265,6 +289,7 @@ func (m *Machine) Report(now core.Now, reports []core.PeerReport, out *core.Out)
 
 // Shard takes how far a shard has come.
 func (m *Machine) Shard(now core.Now, r core.ShardReport, out *core.Out) {
+	m.notice(now)
 	if r.Shard >= 0 && r.Shard < len(m.reports) {
 		m.reports[r.Shard] = r
 	}
@@ -277,6 +302,9 @@ func (m *Machine) settle(now core.Now, out *core.Out) {
 	if !m.begun {
 		return
 	}
+	m.assessAll(now)
+	out.Statuses = append(out.Statuses, m.changes...)
+	m.changes = m.changes[:0]
 	m.refreshSelf()
 	m.advance()
 	m.plan(now)
@@ -310,7 +338,7 @@ func (m *Machine) speaks() bool { return m.begun && m.identityAt == 0 && !m.dirt
 // touch makes the own record news.
 func (m *Machine) touch() {
 	m.self.Heartbeat++
-	m.news = true
+	m.news, m.membersStale = true, true
 }
 
 // refute takes an incarnation above one that somebody else has used.

@@ -29,6 +29,8 @@ type Options struct {
 
 	PeerTimeout    time.Duration
 	GossipInterval time.Duration
+	SuspectPhi     float64       // of failure detection; 0 is the default
+	DeadPhi        float64       // likewise
 	LayoutDelay    time.Duration // how long membership must be unchanged before a plan
 	LayoutAuto     bool
 	Seeds          []string // addresses; a fresh node with seeds never forms a cluster by itself

@@ -171,6 +171,7 @@ func (l *loop) flush(out *core.Out) error {
 	l.release()
 	l.runtime.report(out)
 	l.after()
+	l.runtime.tell(out.Statuses)
 	return nil
 }
 

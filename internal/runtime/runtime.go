@@ -69,6 +69,7 @@ type Runtime struct {
 	mu      sync.Mutex // guards what follows
 	err     error      // what stopped the node
 	changed chan struct{}
+	watches []*Watch // in the order of their beginning
 }
 
 // New returns a node that runs: its loops have started, and it forms, goes on

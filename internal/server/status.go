@@ -26,7 +26,7 @@ type memberJSON struct {
 	ID         string `json:"id"`
 	Address    string `json:"address"`
 	Zone       string `json:"zone"`
-	Status     string `json:"status"` // this node's opinion: alive, suspected, dead
+	Status     string `json:"status"` // this node's opinion: alive, suspected, dead; none of one that has left
 	State      string `json:"state"`  // joining, active, leaving, left
 	Partitions int    `json:"partitions"`
 }
@@ -44,6 +44,9 @@ type layoutJSON struct {
 type transitionJSON struct {
 	Pulls int `json:"pulls"`
 	Left  int `json:"left"`
+	// Blocked lists the members that it waits for though they are suspected or
+	// dead.
+	Blocked []id.Node `json:"blocked,omitempty"`
 }
 
 // healthJSON is the body of /health.
@@ -86,7 +89,7 @@ func statusOf(st core.ClusterStatus) statusJSON {
 		Members:         make([]memberJSON, len(st.Members)),
 		Layout:          layoutJSON{Replicas: st.Replicas, Phase: st.Layouts.Phase.String()},
 		UnderReplicated: st.UnderReplicated,
-		Transition:      transitionJSON{Pulls: st.Pulls, Left: st.PullsLeft},
+		Transition:      transitionJSON{Pulls: st.Pulls, Left: st.PullsLeft, Blocked: st.Blocking},
 		Leftovers:       st.Leftovers,
 	}
 	if st.Cluster != 0 {

@@ -3,9 +3,11 @@ package server
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
@@ -31,7 +33,7 @@ func TestStatusBeforeThereIsACluster(t *testing.T) {
 
 func TestStatusOfACluster(t *testing.T) {
 	f := &fake{status: core.ClusterStatus{
-		Self: "n1", Cluster: 0xabc, Replicas: 3, Serving: true, Pulls: 5, PullsLeft: 2, Leftovers: 1,
+		Self: "n1", Cluster: 0xabc, Replicas: 3, Serving: true, Pulls: 5, PullsLeft: 2, Leftovers: 1, Blocking: []id.Node{"n2"},
 		Members: []core.MemberStatus{
 			{Member: core.Member{ID: "n1", Addr: "127.0.0.1:1", Zone: "a", State: core.Active}, Status: core.Alive},
 			{Member: core.Member{ID: "n2", Addr: "127.0.0.1:2", Zone: "b", State: core.Joining}, Status: core.Suspected},
@@ -51,7 +53,7 @@ func TestStatusOfACluster(t *testing.T) {
 	if l.Version != 2 || l.Partitions != 8 || l.Replicas != 1 || l.Phase != "copying" {
 		t.Errorf("layout %+v", l)
 	}
-	if got.Transition != (transitionJSON{Pulls: 5, Left: 2}) || got.Leftovers != 1 {
+	if got.Transition.Pulls != 5 || got.Transition.Left != 2 || !slices.Equal(got.Transition.Blocked, []id.Node{"n2"}) || got.Leftovers != 1 {
 		t.Errorf("transition %+v, leftovers %d", got.Transition, got.Leftovers)
 	}
 	want := memberJSON{ID: "n2", Address: "127.0.0.1:2", Zone: "b", Status: "suspected", State: "joining", Partitions: 4}
