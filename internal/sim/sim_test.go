@@ -41,6 +41,7 @@ const (
 func regressions() map[uint64]string {
 	return map[uint64]string{
 		2011: "a read showed the version of its own copy that was not durable, when others made up its quorum",
+		222:  "an acknowledgement of a request before a crash was taken for one of the request after it that had the same ID",
 		12:   "the context of a repeated Overwrite-delete covered what was written after its first execution",
 	}
 }
