@@ -70,3 +70,56 @@ func TestReplyToAnEarlierStart(t *testing.T) {
 		t.Errorf("the acknowledgement is answered with %+v; want one ok", out.Replies)
 	}
 }
+
+// TestReadGapStamp is the scenario read-gap-stamp: a put that began under the
+// old layout is not stored by a node whose reads have moved on, since its
+// quorum would not meet that of a read under the new one. The same holds for
+// reads (scenario read-gap-retire), and the caller is told which layout to
+// fetch.
+func TestReadGapStamp(t *testing.T) {
+	old := threeOwners(t).Layouts.Live[0]
+	next, err := old.Plan(2, append(old.Members(), ring.Member{ID: "n4", Weight: 1}), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := []*ring.Layout{old, next}
+	phases := []core.Stamp{
+		{Layout: old.Name(), Phase: core.PhaseDone},
+		{Layout: next.Name(), Phase: core.PhaseCopy},
+		{Layout: next.Name(), Phase: core.PhaseMoved},
+		{Layout: next.Name(), Phase: core.PhaseDone},
+	}
+	set, _ := version.Siblings{}.Put(version.Clock{}, version.Actor{Node: "n2", Epoch: version.Epoch{Start: 1, Seq: 1}},
+		version.Write{ID: version.WriteID{1}, Data: []byte("v")})
+	for i, mine := range phases {
+		for j, theirs := range phases {
+			view := &core.View{Self: "n1", Cluster: cluster, Layouts: core.LayoutState{Live: live, Phase: mine.Phase}}
+			switch i {
+			case 0:
+				view.Layouts.Live = live[:1]
+			case 3:
+				view.Layouts.Live = live[1:]
+			}
+			o := controlOptions("a:1")
+			o.Shards = 1
+			s := node.NewShard(o, 0, disk{})
+			var out core.Out
+			s.SetView(core.Now{}, view, &out)
+			for _, m := range []core.Message{&core.Apply{Key: []byte("k"), Set: set}, &core.Read{Key: []byte("k")}} {
+				out.Reset()
+				s.Deliver(core.Now{}, &core.Envelope{
+					From: "n2", To: "n1", Cluster: cluster, Partition: old.Partition([]byte("k")),
+					Stamp: theirs, Deadline: time.Second, Msg: m,
+				}, &out)
+				answers := append(out.Sends, out.SendsHeld...)
+				if len(answers) != 1 || answers[0].Stamp != mine {
+					t.Fatalf("%T of %v at %v is answered with %+v", m, theirs, mine, answers)
+				}
+				refused, ok := answers[0].Msg.(*core.Refused)
+				if stale := j < i; ok != stale || ok && refused.Why != core.RefusedStale || stale && len(out.Writes) > 0 {
+					t.Errorf("%T of %v at %v is answered with %T and %d writes", m, theirs, mine, answers[0].Msg, len(out.Writes))
+				}
+			}
+		}
+	}
+}
