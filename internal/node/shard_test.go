@@ -123,3 +123,28 @@ func TestReadGapStamp(t *testing.T) {
 		}
 	}
 }
+
+// TestInspectShowsWhatIsDurable: a node's own copy is shown once a crash
+// cannot take it back, and nobody else is asked.
+func TestInspectShowsWhatIsDurable(t *testing.T) {
+	o := controlOptions("a:1")
+	o.Shards = 1
+	s := node.NewShard(o, 0, disk{})
+	var out core.Out
+	s.SetView(core.Now{}, threeOwners(t), &out)
+	inspect := func() (now, held []core.Reply) {
+		out.Reset()
+		s.Submit(core.Now{}, &core.Request{Req: 1, Op: core.OpInspect, Key: []byte("k"), Deadline: time.Second}, &out)
+		if len(out.Sends) > 0 {
+			t.Errorf("an inspection asks %+v", out.Sends)
+		}
+		return out.Replies, out.RepliesHeld
+	}
+	if now, _ := inspect(); len(now) != 1 || now[0].Result.Code != core.CodeNotFound {
+		t.Errorf("a key that does not exist is answered with %+v", now)
+	}
+	s.Submit(core.Now{}, &core.Request{Req: 5, Op: core.OpPut, Key: []byte("k"), Value: []byte("v"), Deadline: time.Second}, &out)
+	if now, held := inspect(); len(now) != 0 || len(held) != 1 || len(held[0].Result.Set.Versions) != 1 {
+		t.Errorf("what is not durable is answered with %+v, held %+v", now, held)
+	}
+}

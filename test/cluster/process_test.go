@@ -232,13 +232,13 @@ func each(t *testing.T, n int, f func(i int) error) {
 	}
 }
 
-func trio(t *testing.T, args ...string) (a, b, c *process) {
+func trio(t *testing.T) (a, b, c *process) {
 	t.Helper()
 	dir := t.TempDir()
 	free := "127.0.0.1:0"
-	a = serve(t, "n1", free, filepath.Join(dir, "n1"), args...)
-	b = serve(t, "n2", free, filepath.Join(dir, "n2"), append(args, "--join", a.addr)...)
-	c = serve(t, "n3", free, filepath.Join(dir, "n3"), append(args, "--join", a.addr)...)
+	a = serve(t, "n1", free, filepath.Join(dir, "n1"))
+	b = serve(t, "n2", free, filepath.Join(dir, "n2"), "--join", a.addr)
+	c = serve(t, "n3", free, filepath.Join(dir, "n3"), "--join", a.addr)
 	for _, p := range []*process{a, b, c} {
 		p.awaitMembers(3)
 	}
