@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"path/filepath"
 	goruntime "runtime"
 	"sync"
@@ -14,11 +15,13 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/metrics"
 	"github.com/dynamo-kv/dynamo/internal/runtime"
 	"github.com/dynamo-kv/dynamo/internal/server"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
 	"github.com/dynamo-kv/dynamo/internal/transport/grpcstream"
+	"github.com/dynamo-kv/dynamo/internal/transport/httpjson"
 	"github.com/dynamo-kv/dynamo/internal/transport/mux"
 )
 
@@ -61,7 +64,13 @@ func (n *Node) assemble() (*parts, error) {
 		return nil, errors.Join(err, listener.Close())
 	}
 	p.split = mux.New(listener, n.logger)
-	p.clients = server.New(server.Options{Backend: p.runtime, Limits: n.limits(), Logger: n.logger})
+	p.clients = server.New(server.Options{
+		Backend: p.runtime, Limits: n.limits(), Logger: n.logger,
+		Others: map[string]http.Handler{
+			httpjson.GetPath: httpjson.NewHandler(p.runtime, n.logger),
+			"/metrics":       metrics.Handler(p.runtime),
+		},
+	})
 	p.serve("peers", func() error { return p.peers.Serve(p.split.HTTP2()) })
 	p.serve("clients", func() error { return p.clients.Serve(p.split.HTTP1()) })
 	if n.cfg.Sync == SyncInterval {

@@ -36,9 +36,8 @@ type slot struct {
 	armed     time.Duration // the earliest timer in the heap for this slot
 
 	// Who waits: a client of this node, or another node that forwarded.
-	client core.ReqID
-	origin id.Node // empty: a client
-	req    core.ReqID
+	client  core.ReqID
+	forward *core.Envelope // nil: a client
 
 	peers []try
 	// local says how this node's own copy stands: asked once it has the

@@ -195,10 +195,7 @@ func (h *Handoff) pullFailed(now core.Now, partition ring.Partition, peer id.Nod
 // deadline and stamp.
 func (h *Handoff) Serve(now core.Now, e *core.Envelope, out *core.Out) {
 	m := e.Msg.(*core.Pull)
-	reply := core.Envelope{
-		From: h.config.Self, To: e.From, Cluster: h.view.Cluster, Req: e.Req, Reply: true,
-		Partition: e.Partition, Stamp: h.view.Stamp(), Deadline: now.Mono + chunkTimeout,
-	}
+	reply := h.view.Answer(e, now.Mono+chunkTimeout, nil)
 	if h.view.Stamp().Layout != m.Layout || int(e.Partition) >= h.view.ReadLayout().Partitions() {
 		reply.Msg = &core.Refused{Why: core.RefusedBehind}
 		out.Sends = append(out.Sends, reply)

@@ -15,7 +15,7 @@ import (
 // coordinator's requests for keys there, the transfers. Each method call is
 // one entry of a simulator's trace.
 type Shard struct {
-	self        id.Node
+	start       uint64 // the nonce of this start of the process
 	view        *core.View
 	replica     *replica.Replica
 	coordinator *coordinator.Coordinator
@@ -27,31 +27,55 @@ type Shard struct {
 func NewShard(o Options, index int, store core.Store) *Shard {
 	r := replica.New(replica.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards}, store)
 	return &Shard{
-		self:    o.Self,
+		start:   o.Start,
 		view:    &core.View{Self: o.Self},
 		replica: r,
 		coordinator: coordinator.New(coordinator.Config{
 			Self: o.Self, Start: o.Start, Shard: index, R: o.R, W: o.W,
 			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
 		}, r),
-		handoff: handoff.New(handoff.Config{Self: o.Self, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
+		handoff: handoff.New(handoff.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
 	}
 }
 
 // Submit begins a client's request.
 func (s *Shard) Submit(now core.Now, r *core.Request, out *core.Out) {
+	if r.Op == core.OpInspect {
+		s.inspect(r, out)
+		return
+	}
 	s.coordinator.Submit(now, r, out)
 }
 
+// inspect answers with this node's own copy, once it is durable.
+func (s *Shard) inspect(r *core.Request, out *core.Out) {
+	set, flush := s.replica.Read(r.Key, out)
+	if out.Failed != nil {
+		return
+	}
+	reply := core.Reply{Req: r.Req, Result: core.Result{Code: core.CodeOK, Set: set, Context: set.Clock}}
+	if set.IsEmpty() {
+		reply.Result.Code = core.CodeNotFound
+	}
+	if flush != 0 {
+		out.RepliesHeld = append(out.RepliesHeld, reply)
+	} else {
+		out.Replies = append(out.Replies, reply)
+	}
+}
+
 // Deliver takes a message of a peer. One of another cluster, or past its
-// deadline, is dropped.
+// deadline, is dropped, and so is the answer to an earlier start of this
+// process, whose request IDs were the same.
 func (s *Shard) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	if e.Cluster != s.view.Cluster || e.Cluster == 0 || e.Deadline <= now.Mono {
 		return
 	}
-	if e.Reply {
+	switch {
+	case e.Reply && e.Start != s.start:
+	case e.Reply:
 		s.deliverReply(now, e, out)
-	} else {
+	default:
 		s.deliverRequest(now, e, out)
 	}
 }
@@ -130,10 +154,7 @@ func (s *Shard) apply(now core.Now, e *core.Envelope, m *core.Apply, out *core.O
 
 // reply answers e, once what the answer shows is durable.
 func (s *Shard) reply(now core.Now, e *core.Envelope, m core.Message, flush uint64, out *core.Out) {
-	answer := core.Envelope{
-		From: s.self, To: e.From, Cluster: s.view.Cluster, Req: e.Req, Reply: true,
-		Partition: e.Partition, Stamp: s.view.Stamp(), Deadline: now.Mono + id.MaxMessageAge, Msg: m,
-	}
+	answer := s.view.Answer(e, now.Mono+id.MaxMessageAge, m)
 	if flush != 0 {
 		out.SendsHeld = append(out.SendsHeld, answer)
 	} else {

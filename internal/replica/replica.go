@@ -109,7 +109,7 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 		return core.LocalResult{Code: core.CodeStopped}
 	}
 	if v, ok := rec.set.Find(w.Write.ID); ok {
-		return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: repeated(w, v.Dot), Flush: flush}
+		return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: repeated(w, rec.set, v.Dot), Flush: flush}
 	}
 	context := w.Context
 	if w.Overwrite {
@@ -131,15 +131,21 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 	return core.LocalResult{Code: core.CodeOK, Set: set, Context: seen, Flush: r.promised()}
 }
 
-// repeated returns the context of a write that was minted before. What is
-// stored now, or what a quorum shows now, is not what an Overwrite has
-// replaced then, and its client has not seen it: a later write with a context
-// that covered it would drop it.
-func repeated(w core.LocalWrite, minted version.Dot) version.Clock {
-	if w.Overwrite {
-		return version.DotClock(minted)
+// repeated returns the context of a write that was minted before and is in
+// set. What a quorum shows now is not what an Overwrite has replaced then, and
+// neither is all that is covered now, where other versions stand beside it:
+// its client has not seen what those have replaced, and a later write with a
+// context that covered it would drop it. Where the version stands alone,
+// everything that is covered was replaced by it, directly or through others,
+// and the context covers it all (scenario overwrite-context).
+func repeated(w core.LocalWrite, set version.Siblings, minted version.Dot) version.Clock {
+	switch {
+	case !w.Overwrite:
+		return w.Context.With(minted)
+	case len(set.Versions) == 1:
+		return set.Clock
 	}
-	return w.Context.With(minted)
+	return version.DotClock(minted)
 }
 
 func (r *Replica) mint(set version.Siblings, context version.Clock, a version.Actor, w version.Write) (version.Siblings, version.Dot) {

@@ -264,10 +264,8 @@ func (r *Runtime) refuse(e *core.Envelope) {
 		return
 	}
 	v := r.view.Load()
-	r.send(&core.Envelope{
-		From: r.self, To: e.From, Cluster: v.Cluster, Req: e.Req, Reply: true, Partition: e.Partition,
-		Stamp: v.Stamp(), Deadline: r.mono() + id.MaxMessageAge, Msg: &core.Refused{Why: core.RefusedOverloaded},
-	})
+	answer := v.Answer(e, r.mono()+id.MaxMessageAge, &core.Refused{Why: core.RefusedOverloaded})
+	r.send(&answer)
 }
 
 // SendFailed takes back a request that was provably never sent.

@@ -103,7 +103,7 @@ func (t *tracer) envelope(e *core.Envelope) {
 	if e.Reply {
 		flag = 1
 	}
-	t.num(uint64(e.Req), flag, uint64(e.Partition), e.Stamp.Layout.Number, uint64(e.Stamp.Phase), uint64(e.Deadline), uint64(kind), payload)
+	t.num(uint64(e.Req), flag, e.Start, uint64(e.Partition), e.Stamp.Layout.Number, uint64(e.Stamp.Phase), uint64(e.Deadline), uint64(kind), payload)
 }
 
 // effects adds what a step has appended to out since before.

@@ -123,6 +123,14 @@ func (m *Envelope) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		}
 		i -= size
 	}
+	if m.Start != 0 {
+		i -= 8
+		binary.LittleEndian.PutUint64(dAtA[i:], uint64(m.Start))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x91
+	}
 	if m.Remaining != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Remaining))
 		i--
@@ -1359,6 +1367,9 @@ func (m *Envelope) SizeVT() (n int) {
 	}
 	if vtmsg, ok := m.Message.(interface{ SizeVT() int }); ok {
 		n += vtmsg.SizeVT()
+	}
+	if m.Start != 0 {
+		n += 10
 	}
 	n += len(m.unknownFields)
 	return n
@@ -2605,6 +2616,16 @@ func (m *Envelope) UnmarshalVT(dAtA []byte) error {
 				m.Message = &Envelope_PullReply{PullReply: v}
 			}
 			iNdEx = postIndex
+		case 18:
+			if wireType != 1 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Start", wireType)
+			}
+			m.Start = 0
+			if (iNdEx + 8) > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Start = uint64(binary.LittleEndian.Uint64(dAtA[iNdEx:]))
+			iNdEx += 8
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])

@@ -111,6 +111,7 @@ func envelope(now time.Duration, in *dynamov1.Envelope) (*core.Envelope, error) 
 	return &core.Envelope{
 		Req:       core.ReqID(in.Req),
 		Reply:     reply,
+		Start:     in.Start,
 		Partition: ring.Partition(in.Partition),
 		Stamp:     stamp,
 		Deadline:  now + time.Duration(in.Remaining),

@@ -93,7 +93,7 @@ func (c *Encoder) release(n int) {
 
 func (c *Encoder) envelope(s *slot, now time.Duration, e *core.Envelope) {
 	out := &s.envelope
-	out.Req = uint64(e.Req)
+	out.Req, out.Start = uint64(e.Req), e.Start
 	out.Partition = uint32(e.Partition)
 	out.LayoutNumber, out.LayoutDigest = e.Stamp.Layout.Number, e.Stamp.Layout.Digest
 	out.Phase = dynamov1.Phase(e.Stamp.Phase)

@@ -236,6 +236,7 @@ func genBatch(t *rapid.T, now time.Duration) []core.Envelope {
 		e.Msg = genMessage(t)
 		e.Reply = isReply(t, e.Msg)
 		e.Req = core.ReqID(rapid.Uint64().Draw(t, "req"))
+		e.Start = rapid.Uint64().Draw(t, "start")
 		e.Partition = ring.Partition(rapid.Uint32Max(id.MaxPartitions-1).Draw(t, "partition"))
 		e.Stamp = genStamp(t)
 		e.Deadline = now + time.Duration(rapid.Int64Range(1, int64(id.MaxMessageAge)).Draw(t, "remaining"))
@@ -299,7 +300,7 @@ func sampleEnvelope(tb testing.TB, m core.Message) core.Envelope {
 	tb.Helper()
 	return core.Envelope{
 		From: "n1", To: "n2", Cluster: 5, Req: core.NewReqID(1, core.MachineHandoff, 2, 3),
-		Reply: isReply(tb, m), Partition: 4,
+		Start: 8, Reply: isReply(tb, m), Partition: 4,
 		Stamp:    core.Stamp{Layout: ring.Name{Number: 6, Digest: 7}, Phase: core.PhaseMoved},
 		Deadline: time.Second, Msg: m,
 	}
