@@ -11,6 +11,11 @@ import (
 // ErrNotFound is what a Store's Get returns for a key that it does not hold.
 var ErrNotFound = errors.New("key not found")
 
+// ErrOldDisk is why a node stops whose disk is an older copy of its data than
+// other members remember: the data must be set aside, and the node begin anew
+// with an empty disk.
+var ErrOldDisk = errors.New("the data directory holds an old copy of this node's data")
+
 // Store is what a machine may read: the engine, synchronously, through its
 // loop's overlay of batches that are not complete. A returned slice is
 // immutable and stays valid.

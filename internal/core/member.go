@@ -105,7 +105,10 @@ func (l LayoutState) Stamp() Stamp {
 // GossipState is what a Gossip carries.
 type GossipState struct {
 	Cluster uint64
-	Members []Member // the sender's own record is among them
+	// DiskStamp is the newest one that is durable on the sender's disk, and
+	// Remembers the newest that it knows of the receiver's; 0 for none.
+	DiskStamp, Remembers uint64
+	Members              []Member // the sender's own record is among them
 	// Layouts is set where the receiver is not known to have it.
 	Layouts LayoutState
 }

@@ -89,6 +89,10 @@ type Config struct {
 	LayoutDelay time.Duration
 	LayoutAuto  bool
 
+	// ForceServe serves a disk that may be an old copy without hearing what
+	// other members remember of it.
+	ForceServe bool
+
 	// Seeds are addresses. A fresh node with seeds other than its own address
 	// never forms a cluster.
 	Seeds []string

@@ -51,6 +51,25 @@
 // shards go by came from such a View. Until the node's identity (cluster and
 // incarnation) is durable, the machine neither sends nor answers.
 //
+// # The disk's age
+//
+// A node stamps its disk each minute, durably, and tells its own stamp with
+// each message of gossip, beside the newest one that it remembers of the
+// receiver's disk. Both are written down with the next stamp. A disk whose
+// stamp is older than id.MaxDiskAge at a start may be an old copy, from which
+// what was deleted and forgotten since could come back, and which must not
+// acknowledge what would then have to be set aside with the rest (scenarios
+// reap-then-restore and set-aside-too-much). Such a node publishes no View, so
+// that its shards neither serve nor send, until half of the other members have
+// spoken. The first that remembers a newer stamp proves the copy: the machine
+// fails with core.ErrOldDisk, and its shell sets the data aside and begins anew
+// with an empty disk. A cluster of one, and a node that is told to, go on at
+// once.
+//
+// Stamps of an ID only grow, over its instances too: a new one begins above
+// what is remembered of those before it, so that the disk of a node that was
+// replaced is found out as well.
+//
 // # Joining
 //
 // A node without a cluster asks its seeds with cluster 0. The answer has the

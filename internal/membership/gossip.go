@@ -137,6 +137,12 @@ func (m *Machine) reply(now core.Now, e *core.Envelope, addr string, state core.
 
 func (m *Machine) post(now core.Now, e core.Envelope, cluster uint64, out *core.Out) {
 	life := min(max(2*m.cfg.GossipInterval, minMessageLife), id.MaxMessageAge)
+	switch msg := e.Msg.(type) {
+	case *core.Gossip:
+		msg.State.DiskStamp, msg.State.Remembers = m.disk.stamp, m.remembered(e.To)
+	case *core.GossipReply:
+		msg.State.DiskStamp, msg.State.Remembers = m.disk.stamp, m.remembered(e.To)
+	}
 	e.From = m.self.ID
 	e.Cluster = cluster
 	e.Deadline = now.Mono + life
@@ -258,6 +264,7 @@ func (m *Machine) take(now core.Now, e *core.Envelope, state *core.GossipState, 
 		return
 	}
 	p := m.peers[i]
+	m.hearOfDisk(p, state, out)
 	p.stamp = e.Stamp
 	if m.layouts.Stamp().Older(e.Stamp) {
 		m.poke(now, p, out)

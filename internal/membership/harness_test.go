@@ -3,6 +3,7 @@ package membership_test
 import (
 	"cmp"
 	"container/heap"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -225,6 +226,11 @@ func (n *node) now() core.Now {
 func (n *node) step(input func(core.Now, *core.Out)) {
 	var out core.Out
 	input(n.now(), &out)
+	if errors.Is(out.Failed, core.ErrOldDisk) {
+		n.world.log("%s stops: %v", n.cfg.Self, out.Failed)
+		n.crash()
+		return
+	}
 	if out.Failed != nil {
 		n.world.fault("%s: %v", n.cfg.Self, out.Failed)
 	}

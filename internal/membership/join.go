@@ -240,6 +240,7 @@ func (m *Machine) adoptCluster(now core.Now, state *core.GossipState) {
 	m.self.State, m.self.Stamp, m.self.Synced = core.Joining, core.Stamp{}, ring.Name{}
 	clear(m.reports)
 	m.maxNumber = 0
+	m.disk.floor = max(m.disk.floor, state.Remembers)
 	m.setLayouts(state.Layouts)
 	for _, rec := range state.Members {
 		if rec.ID == m.self.ID && rec.Start != m.self.Start && rec.Incarnation >= m.self.Incarnation {

@@ -179,7 +179,7 @@ func (m *Machine) wantedMembers() []ring.Member {
 // planTime returns when this node plans the next layout, core.Never where it
 // has no reason or no right to.
 func (m *Machine) planTime(now core.Now) time.Duration {
-	if !m.cfg.LayoutAuto || !m.settledLayouts() || m.layouts.Phase != core.PhaseDone || m.maxNumber == math.MaxUint64 {
+	if !m.cfg.LayoutAuto || m.disk.unsure || !m.settledLayouts() || m.layouts.Phase != core.PhaseDone || m.maxNumber == math.MaxUint64 {
 		return core.Never
 	}
 	current := m.layouts.Live[0]

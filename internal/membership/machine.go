@@ -64,6 +64,9 @@ type Machine struct {
 	members      []core.MemberStatus
 	membersStale bool
 
+	// disk is how old this node's disk may be.
+	disk disk
+
 	// Joining.
 	seeds        []seed
 	joins        []join
@@ -78,7 +81,7 @@ type Machine struct {
 }
 
 // records says which of the store's records differ from the machine.
-type records struct{ identity, members, layouts bool }
+type records struct{ identity, members, layouts, stamps bool }
 
 // Counters count what was left out, for metrics and tests. They never fall.
 type Counters struct {
@@ -153,6 +156,9 @@ func (m *Machine) load() error {
 			m.peers = append(m.peers, p)
 		}
 	}
+	if err := m.loadStamps(); err != nil {
+		return err
+	}
 	m.layouts, m.published = layouts, layouts
 	m.viewDirty, m.wantedStale = true, true
 	m.seeStamp(layouts.Stamp())
@@ -194,6 +200,7 @@ func (m *Machine) Begin(now core.Now, out *core.Out) {
 		p.heard = now.Mono
 		p.health.sign, p.health.beat = now.Mono, now.Mono
 	}
+	m.questionDisk(now)
 	m.assessAt = now.Mono
 	m.wantedSince = now.Mono
 	m.nextRound = now.Mono + m.jittered(m.cfg.GossipInterval)
@@ -226,6 +233,9 @@ func (m *Machine) Durable(now core.Now, flush uint64, out *core.Out) {
 		m.identityAt = 0
 		m.publishedCluster = m.cluster
 	}
+	if m.disk.at != 0 && m.disk.at <= flush {
+		m.stamped()
+	}
 	if m.layoutsAt != 0 && m.layoutsAt <= flush {
 		m.layoutsAt = 0
 		m.published = m.layouts
@@ -250,6 +260,9 @@ func (m *Machine) Next() (mono time.Duration, ok bool) {
 	next := m.assessAt
 	for _, j := range m.joins {
 		next = min(next, j.deadline)
+	}
+	if m.stamps() {
+		next = min(next, m.disk.due)
 	}
 	if m.speaks() {
 		next = min(next, m.nextRound, m.planAt)
@@ -309,6 +322,7 @@ func (m *Machine) settle(now core.Now, out *core.Out) {
 	m.advance()
 	m.plan(now)
 	m.judgeJoins(now, out)
+	m.stampDisk(now)
 	m.persist(out)
 	m.speak(now, out)
 }
@@ -321,6 +335,10 @@ func (m *Machine) persist(out *core.Out) {
 	if m.dirty.identity {
 		m.identityAt = m.flush + 1
 		write(identityRecord, encodeIdentity(identity{m.cluster, m.self.Incarnation}))
+	}
+	if m.dirty.stamps {
+		m.disk.at = m.flush + 1
+		write(stampsRecord, encodeStamps(m.newStamps()))
 	}
 	if m.dirty.members && m.cluster != 0 {
 		write(membersRecord, encodeMembers(m.allMembers()))

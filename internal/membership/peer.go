@@ -15,7 +15,10 @@ import (
 type peer struct {
 	rec   core.Member
 	stamp core.Stamp // the newest layouts that it is known to have
-	poked time.Duration
+	// diskStamp is the newest that it has told of its disk, in whatever
+	// instance.
+	diskStamp uint64
+	poked     time.Duration
 
 	// heard is when its heartbeat moved, or it answered, last; a start of this
 	// node counts as if it had. spoke says that it has, since that start.

@@ -2,6 +2,7 @@ package membership_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -16,13 +17,14 @@ import (
 
 // TestScenarios plays the files of testdata. Their commands:
 //
-//	start NAME [addr=] [seeds=(…)] [zone=] [weight=] [instance=] [n=] [delay=] [auto=] [wipe]
+//	start NAME [addr=] [seeds=(…)] [zone=] [weight=] [instance=] [n=] [delay=] [auto=] [force] [wipe]
 //	crash NAME
 //	join NAME seeds=(…) [timeout=]      ask for a Join; run shows its end
 //	run DURATION [quiet]                let time pass; shows views and ends of Joins
 //	cut a=(…) b=(…), heal               network partitions
 //	alias NAME ADDRESS                  the node listens there, too
 //	put NAME                            store a key
+//	copy NAME, restore NAME             copy what a node's disk has durably, and put it back
 //	status [NAME…]                      what the nodes show
 //	agree                               whether all nodes that run go by the same
 //	forks number=N                      whether the largest of the layouts of that number won
@@ -33,7 +35,7 @@ import (
 // appearance, a cluster as C1, C2, so that the files do not depend on digests.
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata/scenarios", func(t *testing.T, path string) {
-		p := &play{world: newWorld(1), t: t}
+		p := &play{world: newWorld(1), t: t, copies: make(map[string]map[string][]byte)}
 		p.log = func(format string, args ...any) {
 			line := fmt.Sprintf("%6.3f  ", p.now.Seconds()) + fmt.Sprintf(format, args...)
 			p.output.WriteString(strings.TrimRight(line, " ") + "\n")
@@ -54,6 +56,7 @@ type play struct {
 	*world
 	t      *testing.T
 	output strings.Builder
+	copies map[string]map[string][]byte // of disks, by node
 }
 
 func (p *play) command(d *datadriven.TestData) {
@@ -87,6 +90,12 @@ func (p *play) command(d *datadriven.TestData) {
 		}
 	case "heal":
 		clear(p.cut)
+	case "copy":
+		p.copies[d.CmdArgs[0].Key] = maps.Clone(p.node(d).store.saved)
+	case "restore":
+		s := p.node(d).store
+		s.saved = maps.Clone(p.copies[d.CmdArgs[0].Key])
+		s.crash()
 	case "put":
 		p.node(d).store.apply([]core.Write{{Key: core.DataKey([]byte("k")), Value: []byte("v")}})
 	case "status":
@@ -178,6 +187,8 @@ func (p *play) configure(d *datadriven.TestData, n *node, arg datadriven.CmdArg)
 		n.cfg.LayoutDelay = p.duration(arg.Vals[0])
 	case "auto":
 		n.cfg.LayoutAuto = arg.Vals[0] == "on"
+	case "force":
+		n.cfg.ForceServe = true
 	case "wipe":
 		n.store = newStore()
 		n.cfg.Instance++

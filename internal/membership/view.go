@@ -12,7 +12,7 @@ import (
 // View returns a new view where it differs from the one returned last, else
 // nil. What it shows is durable; it shares nothing that changes.
 func (m *Machine) View() *core.View {
-	if !m.viewDirty || len(m.published.Live) == 0 || m.publishedCluster != m.cluster {
+	if !m.viewDirty || m.disk.unsure || len(m.published.Live) == 0 || m.publishedCluster != m.cluster {
 		return nil
 	}
 	m.viewDirty = false
@@ -109,6 +109,8 @@ func (m *Machine) missing() string {
 	switch {
 	case m.rival != nil:
 		return fmt.Sprintf("node ID %s to be its own: another live node at %s uses it; stop one of them", m.self.ID, m.rival.Addr)
+	case m.disk.unsure:
+		return m.doubt()
 	case m.publishedCluster != 0 && len(m.published.Live) > 0:
 		return ""
 	case m.cluster != 0:

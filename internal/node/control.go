@@ -34,6 +34,7 @@ func NewControl(o Options, store core.Store) (*Control, error) {
 		DeadPhi:        o.DeadPhi,
 		LayoutDelay:    o.LayoutDelay,
 		LayoutAuto:     o.LayoutAuto,
+		ForceServe:     o.ForceServe,
 		Seeds:          o.Seeds,
 	}, store)
 	if err != nil {

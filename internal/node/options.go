@@ -33,6 +33,7 @@ type Options struct {
 	DeadPhi        float64       // likewise
 	LayoutDelay    time.Duration // how long membership must be unchanged before a plan
 	LayoutAuto     bool
+	ForceServe     bool     // a disk that may be an old copy is served without asking
 	Seeds          []string // addresses; a fresh node with seeds never forms a cluster by itself
 }
 

@@ -1454,8 +1454,13 @@ type GossipState struct {
 	Members []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
 	// Layouts that are live, the oldest first; none where the receiver is known
 	// to have them.
-	Layouts       [][]byte `protobuf:"bytes,3,rep,name=layouts,proto3" json:"layouts,omitempty"`
-	Phase         Phase    `protobuf:"varint,4,opt,name=phase,proto3,enum=dynamo.v1.Phase" json:"phase,omitempty"`
+	Layouts [][]byte `protobuf:"bytes,3,rep,name=layouts,proto3" json:"layouts,omitempty"`
+	Phase   Phase    `protobuf:"varint,4,opt,name=phase,proto3,enum=dynamo.v1.Phase" json:"phase,omitempty"`
+	// Disk_stamp is the newest one that is durable on the sender's disk, and
+	// remembers the newest that it knows of the receiver's; 0 for none. Unix
+	// nanoseconds, as far as the wall clocks let them grow.
+	DiskStamp     uint64 `protobuf:"varint,14,opt,name=disk_stamp,json=diskStamp,proto3" json:"disk_stamp,omitempty"`
+	Remembers     uint64 `protobuf:"varint,15,opt,name=remembers,proto3" json:"remembers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1516,6 +1521,20 @@ func (x *GossipState) GetPhase() Phase {
 		return x.Phase
 	}
 	return Phase_PHASE_UNSPECIFIED
+}
+
+func (x *GossipState) GetDiskStamp() uint64 {
+	if x != nil {
+		return x.DiskStamp
+	}
+	return 0
+}
+
+func (x *GossipState) GetRemembers() uint64 {
+	if x != nil {
+		return x.Remembers
+	}
+	return 0
 }
 
 // Member is a member's record, which that member alone writes.
@@ -1911,12 +1930,15 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x06Gossip\x12,\n" +
 	"\x05state\x18\x01 \x01(\v2\x16.dynamo.v1.GossipStateR\x05state\";\n" +
 	"\vGossipReply\x12,\n" +
-	"\x05state\x18\x01 \x01(\v2\x16.dynamo.v1.GossipStateR\x05state\"\x96\x01\n" +
+	"\x05state\x18\x01 \x01(\v2\x16.dynamo.v1.GossipStateR\x05state\"\xd3\x01\n" +
 	"\vGossipState\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\x06R\acluster\x12+\n" +
 	"\amembers\x18\x02 \x03(\v2\x11.dynamo.v1.MemberR\amembers\x12\x18\n" +
 	"\alayouts\x18\x03 \x03(\fR\alayouts\x12&\n" +
-	"\x05phase\x18\x04 \x01(\x0e2\x10.dynamo.v1.PhaseR\x05phase\"\xce\x03\n" +
+	"\x05phase\x18\x04 \x01(\x0e2\x10.dynamo.v1.PhaseR\x05phase\x12\x1d\n" +
+	"\n" +
+	"disk_stamp\x18\x0e \x01(\x04R\tdiskStamp\x12\x1c\n" +
+	"\tremembers\x18\x0f \x01(\x04R\tremembers\"\xce\x03\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x12\n" +

@@ -1027,6 +1027,16 @@ func (m *GossipState) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.Remembers != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Remembers))
+		i--
+		dAtA[i] = 0x78
+	}
+	if m.DiskStamp != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.DiskStamp))
+		i--
+		dAtA[i] = 0x70
+	}
 	if m.Phase != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Phase))
 		i--
@@ -1761,6 +1771,12 @@ func (m *GossipState) SizeVT() (n int) {
 	}
 	if m.Phase != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Phase))
+	}
+	if m.DiskStamp != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.DiskStamp))
+	}
+	if m.Remembers != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Remembers))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -4052,6 +4068,44 @@ func (m *GossipState) UnmarshalVT(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.Phase |= Phase(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 14:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field DiskStamp", wireType)
+			}
+			m.DiskStamp = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.DiskStamp |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 15:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Remembers", wireType)
+			}
+			m.Remembers = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Remembers |= uint64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}

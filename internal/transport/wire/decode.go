@@ -347,7 +347,7 @@ func gossipReply(in *dynamov1.GossipState) (core.Message, error) {
 }
 
 func state(in *dynamov1.GossipState) (core.GossipState, error) {
-	out := core.GossipState{Cluster: in.GetCluster()}
+	out := core.GossipState{Cluster: in.GetCluster(), DiskStamp: in.GetDiskStamp(), Remembers: in.GetRemembers()}
 	if n := len(in.GetMembers()); n > 0 {
 		out.Members = make([]core.Member, n)
 	}

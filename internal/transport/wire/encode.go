@@ -196,6 +196,7 @@ func (c *Encoder) pullReply(m *core.PullReply) *dynamov1.PullReply {
 
 func gossipState(s *core.GossipState) *dynamov1.GossipState {
 	out := &dynamov1.GossipState{
+		DiskStamp: s.DiskStamp, Remembers: s.Remembers,
 		Cluster: s.Cluster,
 		Members: make([]*dynamov1.Member, len(s.Members)),
 		Phase:   dynamov1.Phase(s.Layouts.Phase),

@@ -163,7 +163,11 @@ func genMember(t *rapid.T) core.Member {
 }
 
 func genState(t *rapid.T) core.GossipState {
-	s := core.GossipState{Cluster: rapid.Uint64().Draw(t, "cluster")}
+	s := core.GossipState{
+		Cluster:   rapid.Uint64().Draw(t, "cluster"),
+		DiskStamp: rapid.Uint64().Draw(t, "disk stamp"),
+		Remembers: rapid.Uint64().Draw(t, "remembers"),
+	}
 	for range rapid.IntRange(0, 4).Draw(t, "members") {
 		s.Members = append(s.Members, genMember(t))
 	}
@@ -265,7 +269,7 @@ func samples(tb testing.TB) []core.Message {
 	set, dot := version.Siblings{}.Put(version.Clock{}, actor, w)
 	name := ring.Name{Number: 3, Digest: 4}
 	state := core.GossipState{
-		Cluster: 9,
+		Cluster: 9, DiskStamp: 10, Remembers: 11,
 		Members: []core.Member{{
 			ID: "n1", Addr: "127.0.0.1:7171", Zone: "z", Datacentre: "d", Weight: 1, Instance: 2, Start: 3,
 			Incarnation: 4, Heartbeat: 5, State: core.Active,
