@@ -98,6 +98,13 @@ type Config struct {
 	// taken in together.
 	LayoutDelay time.Duration
 
+	// ForceServe serves a data directory that was last in use more than five
+	// minutes ago without asking the other members whether it is an old copy.
+	// Without it such a node waits until half of them have spoken, and sets its
+	// data aside if one of them knows a newer state of it. For once: where the
+	// others are lost.
+	ForceServe bool
+
 	// Logger gets what the node has to say; nil drops it.
 	Logger *slog.Logger
 }

@@ -57,7 +57,7 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"DeadPhi", func(c *Config) { c.DeadPhi = 1000 }, []string{"DeadPhi is 1000", "up to 100"}},
 		{"LayoutDelay", func(c *Config) { c.LayoutDelay = -1 }, []string{"-1ns", "1h0m0s"}},
 	}
-	checked := map[string]bool{"LayoutAuto": true, "Logger": true} // which have no wrong value
+	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true} // which have no wrong value
 	for _, test := range tests {
 		checked[test.field] = true
 		c := DefaultConfig()

@@ -39,17 +39,22 @@ type StatusChange struct {
 // Each call is a subscription of its own; end its ctx when it is not needed any
 // more. The error is ErrNotReady before Start, and ErrStopped after Stop.
 func (n *Node) Subscribe(ctx context.Context) (iter.Seq[StatusChange], error) {
-	rt, e := n.running("subscribe")
-	if e != nil {
+	if _, e := n.running("subscribe"); e != nil {
 		return nil, e
 	}
-	watch := rt.Watch()
+	p := n.parts.Load()
+	watch := p.runtime.Watch()
 	context.AfterFunc(ctx, watch.Close)
 	return func(yield func(StatusChange) bool) {
 		for {
 			c, missed, ok := watch.Next(ctx)
 			if !ok {
-				return
+				if p = n.successor(ctx, p); p == nil {
+					return
+				}
+				watch = p.runtime.Watch()
+				context.AfterFunc(ctx, watch.Close)
+				continue
 			}
 			change := StatusChange{
 				Member: string(c.Peer), From: c.From.String(), To: c.To.String(), Time: c.Time, Missed: missed,
@@ -59,4 +64,16 @@ func (n *Node) Subscribe(ctx context.Context) (iter.Seq[StatusChange], error) {
 			}
 		}
 	}, nil
+}
+
+// successor waits for the parts that take the place of p, which have stopped;
+// nil where the node has stopped, or ctx ends.
+func (n *Node) successor(ctx context.Context, p *parts) *parts {
+	select {
+	case <-p.replaced:
+		return n.parts.Load()
+	case <-n.done:
+	case <-ctx.Done():
+	}
+	return nil
 }

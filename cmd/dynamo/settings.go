@@ -66,6 +66,7 @@ func usages() map[string]string {
 		"SuspectPhi":     "how surprising a node's silence must be to suspect it: -log10 of its probability, below dead-phi",
 		"DeadPhi":        "how surprising a node's silence must be to hold it for dead, up to 100",
 		"LayoutAuto":     "give partitions to new nodes without a command",
+		"ForceServe":     "serve data that may be an old copy without asking other members; for once, where they are lost",
 		"LayoutDelay":    "time without a change of members before partitions move, up to 1h",
 	}
 }

@@ -12,7 +12,7 @@ import (
 // View returns a new view where it differs from the one returned last, else
 // nil. What it shows is durable; it shares nothing that changes.
 func (m *Machine) View() *core.View {
-	if !m.viewDirty || m.disk.unsure || len(m.published.Live) == 0 || m.publishedCluster != m.cluster {
+	if !m.begun || !m.viewDirty || m.disk.unsure || len(m.published.Live) == 0 || m.publishedCluster != m.cluster {
 		return nil
 	}
 	m.viewDirty = false
@@ -107,6 +107,8 @@ func (m *Machine) blocking() []id.Node {
 // missing says in words why this node does not serve, "" if it does.
 func (m *Machine) missing() string {
 	switch {
+	case !m.begun:
+		return "its start"
 	case m.rival != nil:
 		return fmt.Sprintf("node ID %s to be its own: another live node at %s uses it; stop one of them", m.self.ID, m.rival.Addr)
 	case m.disk.unsure:
@@ -115,8 +117,6 @@ func (m *Machine) missing() string {
 		return ""
 	case m.cluster != 0:
 		return "its cluster to be on disk"
-	case !m.begun:
-		return "its start"
 	}
 	all := make([]int, len(m.seeds))
 	for i := range all {

@@ -21,16 +21,17 @@ type machine interface {
 
 // loop drives one machine. Its goroutine owns all fields but queue.
 type loop struct {
-	runtime *Runtime
-	machine machine
-	begin   func(now core.Now, out *core.Out)                    // before the first drain
-	step    func(l *loop, now core.Now, in input, out *core.Out) // what only one kind of machine takes
-	after   func()                                               // at the end of each drain
-	queue   *queue
-	waiters waiters
-	out     core.Out
-	inputs  []input // taken and not yet stepped
-	spare   []input
+	runtime    *Runtime
+	machine    machine
+	durability core.Durability                                      // of its batches
+	begin      func(now core.Now, out *core.Out)                    // before the first drain
+	step       func(l *loop, now core.Now, in input, out *core.Out) // what only one kind of machine takes
+	after      func()                                               // at the end of each drain
+	queue      *queue
+	waiters    waiters
+	out        core.Out
+	inputs     []input // taken and not yet stepped
+	spare      []input
 
 	flushed   uint64 // the flush up to which Durable has been stepped
 	committed uint64 // the latest flush that had a batch
@@ -154,7 +155,7 @@ func (l *loop) flush(out *core.Out) error {
 	}
 	if len(out.Writes) > 0 {
 		l.committed = n
-		l.runtime.engine.Commit(out.Writes, l.runtime.durability, func(err error) { l.queue.durable(n, err) })
+		l.runtime.engine.Commit(out.Writes, l.durability, func(err error) { l.queue.durable(n, err) })
 	}
 	for i := range out.Sends {
 		l.send(&out.Sends[i])

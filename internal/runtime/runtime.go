@@ -53,7 +53,6 @@ type Options struct {
 type Runtime struct {
 	self       id.Node
 	engine     Engine
-	durability core.Durability
 	transport  Transport
 	logger     *slog.Logger
 	began      time.Time
@@ -76,7 +75,7 @@ type Runtime struct {
 // with or looks for its cluster. An error leaves nothing running.
 func New(o Options) (*Runtime, error) {
 	r := &Runtime{
-		self: o.Node.Self, engine: o.Engine, durability: o.Durability, logger: o.Logger,
+		self: o.Node.Self, engine: o.Engine, logger: o.Logger,
 		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}),
 	}
 	control, err := node.NewControl(o.Node, o.Engine)
@@ -102,7 +101,7 @@ func New(o Options) (*Runtime, error) {
 func (r *Runtime) newShard(o Options, i int) *loop {
 	shard := node.NewShard(o.Node, i, o.Engine)
 	return &loop{
-		runtime: r, machine: shard, queue: newQueue(), waiters: waiters{loop: i},
+		runtime: r, machine: shard, durability: o.Durability, queue: newQueue(), waiters: waiters{loop: i},
 		begin: func(core.Now, *core.Out) {},
 		after: func() {},
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
@@ -120,7 +119,8 @@ func (r *Runtime) newShard(o Options, i int) *loop {
 func (r *Runtime) newControl(o Options) *loop {
 	control := r.machine
 	return &loop{
-		runtime: r, machine: control, queue: newQueue(), waiters: waiters{loop: o.Node.Shards},
+		// What Control remembers is little, and must not be older than the data.
+		runtime: r, machine: control, durability: core.Sync, queue: newQueue(), waiters: waiters{loop: o.Node.Shards},
 		begin: control.Begin,
 		after: r.publish,
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
@@ -310,7 +310,7 @@ func (r *Runtime) fail(err error) {
 	r.err = errors.Join(r.err, err)
 	r.mu.Unlock()
 	if first {
-		r.logger.Error("the node stops: its storage has failed", "error", err)
+		r.logger.Error("the node's machines stop", "error", err)
 	}
 	r.stopOnce.Do(func() { close(r.stop) })
 }
