@@ -20,7 +20,10 @@ import (
 //	crash NAME
 //	join NAME seeds=(…) [timeout=]      ask for a Join; run shows its end
 //	run DURATION [quiet]                let time pass; shows views and ends of Joins
-//	cut a=(…) b=(…), heal               network partitions
+//	cut a=(…) b=(…) [one-way], heal     network partitions; one-way: from a to b
+//	stall NAME DURATION                 the process stands still
+//	watch NAME…                         show what these nodes think of others when it changes
+//	report NAME PEER [ok=N] [failed=N]  how a shard of the node fares with a peer
 //	alias NAME ADDRESS                  the node listens there, too
 //	put NAME                            store a key
 //	status [NAME…]                      what the nodes show
@@ -72,19 +75,15 @@ func (p *play) command(d *datadriven.TestData) {
 		p.run(p.duration(d.CmdArgs[0].Key))
 		p.log = log
 	case "cut":
-		var a, b []string
+		p.cutOff(d)
+	case "stall":
+		p.node(d).stalled = p.now + p.duration(d.CmdArgs[1].Key)
+	case "watch":
 		for _, arg := range d.CmdArgs {
-			if arg.Key == "a" {
-				a = arg.Vals
-			} else {
-				b = arg.Vals
-			}
+			p.named(arg.Key).watched = true
 		}
-		for _, x := range a {
-			for _, y := range b {
-				p.setCut(addresses([]string{x})[0], addresses([]string{y})[0], true)
-			}
-		}
+	case "report":
+		p.report(d)
 	case "heal":
 		clear(p.cut)
 	case "put":
@@ -102,6 +101,34 @@ func (p *play) command(d *datadriven.TestData) {
 	default:
 		d.Fatalf(p.t, "no such command: %s", d.Cmd)
 	}
+}
+
+func (p *play) cutOff(d *datadriven.TestData) {
+	var a, b []string
+	for _, arg := range d.CmdArgs {
+		switch arg.Key {
+		case "a":
+			a = addresses(arg.Vals)
+		case "b":
+			b = addresses(arg.Vals)
+		}
+	}
+	for _, x := range a {
+		for _, y := range b {
+			p.cut[[2]string{x, y}] = true
+			if !d.HasArg("one-way") {
+				p.cut[[2]string{y, x}] = true
+			}
+		}
+	}
+}
+
+func (p *play) report(d *datadriven.TestData) {
+	r := core.PeerReport{Peer: id.Node(d.CmdArgs[1].Key)}
+	d.MaybeScanArgs(p.t, "ok", &r.OK)
+	d.MaybeScanArgs(p.t, "failed", &r.Failed)
+	n := p.node(d)
+	n.step(func(now core.Now, out *core.Out) { n.machine.Report(now, []core.PeerReport{r}, out) })
 }
 
 func (p *play) named(name string) *node {
