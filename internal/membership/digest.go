@@ -23,7 +23,7 @@ const (
 	// maxDigestBytes bounds the digest of one message. The messages of one
 	// round to fanout peers carry on where the one before ended, so that
 	// together they have the largest cluster once. Small clusters fit into one.
-	maxDigestBytes = 2 << 10
+	maxDigestBytes = 1536
 
 	// maxVersions bounds the versions that a reply lists. What is left out
 	// differs in the next round, too.
@@ -146,7 +146,7 @@ func (m *Machine) digest(whole bool) core.Digest {
 }
 
 // bucketBytes is what a bucket takes on the wire beside its heartbeats, about.
-const bucketBytes = 30
+const bucketBytes = 28
 
 func varintBytes(v uint64) int { return max(1, (bits.Len64(v)+6)/7) }
 
