@@ -20,9 +20,9 @@ const (
 	// maxBuckets is what that makes of the largest cluster.
 	maxBuckets = id.MaxMembers / bucketMembers
 
-	// maxDigestBytes bounds the digest of one message. The messages of one
-	// round to fanout peers carry on where the one before ended, so that
-	// together they have the largest cluster once. Small clusters fit into one.
+	// maxDigestBytes bounds the digest of one message, about. The messages of a
+	// round carry on where the one before ended, so that the fanout of them
+	// have the largest cluster once. Some 300 members fit into one.
 	maxDigestBytes = 1536
 
 	// maxVersions bounds the versions that a reply lists. What is left out
@@ -35,7 +35,12 @@ const (
 	maxRecordBytes = 16 << 10
 
 	// recordBytes is what a record takes beside its strings, at most.
-	recordBytes = 150
+	recordBytes = 170
+
+	// MaxMessageBytes is what a message of gossip never exceeds, but for the
+	// layouts that it may carry, whatever its members are called: the records,
+	// the versions, and a digest that is one bucket with every member.
+	MaxMessageBytes = 64 << 10
 
 	// minRumours is how often a node tells a record that is new to it, in the
 	// smallest cluster: see rumours.
@@ -123,10 +128,7 @@ func (m *Machine) digest(whole bool) core.Digest {
 	for range d.Buckets {
 		b := core.Bucket{Index: m.cursor % d.Buckets}
 		places := m.bucket(d.Buckets, b.Index)
-		size += bucketBytes
-		for _, p := range places {
-			size += varintBytes(m.recordAt(p).Heartbeat)
-		}
+		size += bucketBytes + len(places)*heartbeatBytes
 		if size > maxDigestBytes && len(d.Chunk) > 0 {
 			break
 		}
@@ -145,10 +147,14 @@ func (m *Machine) digest(whole bool) core.Digest {
 	return d
 }
 
-// bucketBytes is what a bucket takes on the wire beside its heartbeats, about.
-const bucketBytes = 28
-
-func varintBytes(v uint64) int { return max(1, (bits.Len64(v)+6)/7) }
+// bucketBytes is what a bucket takes on the wire beside its heartbeats, about,
+// and heartbeatBytes what one of these takes from the fourth week to the eighth
+// year of a node that gossips each second. It is counted so from the first day,
+// so that a cluster spreads its news alike at any age.
+const (
+	bucketBytes    = 28
+	heartbeatBytes = 4
+)
 
 // compare answers a digest: it takes the heartbeats that are newer there, and
 // returns those that are newer here and what differs.
@@ -183,7 +189,7 @@ func (m *Machine) compare(now core.Now, theirs *core.Digest) core.Digest {
 
 // valid checks what no decoder can: that a digest fits together.
 func (m *Machine) valid(d *core.Digest) bool {
-	ok := bits.OnesCount32(d.Buckets) <= 1 && d.Buckets <= maxBuckets
+	ok := bits.OnesCount32(d.Buckets) <= 1 && d.Buckets <= maxBuckets && len(d.Chunk) <= int(d.Buckets)
 	for i := range d.Chunk {
 		ok = ok && d.Chunk[i].Index < d.Buckets
 	}

@@ -38,6 +38,8 @@ type world struct {
 	clusters []uint64    // likewise
 	faults   []string    // broken invariants
 	log      func(format string, args ...any)
+	messages bool // are logged
+	sending  func(e *core.Envelope)
 }
 
 // truth is what really happened, whoever knows of it.
@@ -111,7 +113,8 @@ func newWorld(seed uint64) *world {
 			synced:  map[id.Node]map[ring.Name]bool{},
 			stamps:  map[id.Node]core.Stamp{},
 		},
-		log: func(string, ...any) {},
+		log:     func(string, ...any) {},
+		sending: func(*core.Envelope) {},
 	}
 }
 
@@ -290,6 +293,10 @@ func (n *node) send(e core.Envelope) {
 		w.fault("%s sent a misaddressed envelope to %q at %q", n.cfg.Self, e.To, e.Addr)
 	}
 	n.checkTold(&e)
+	w.sending(&e)
+	if w.messages {
+		w.log("%s → %s: %s", n.cfg.Self, cmp.Or(string(e.To), e.Addr), showMessage(&e))
+	}
 	if w.cut[[2]string{n.cfg.Addr, e.Addr}] {
 		return
 	}

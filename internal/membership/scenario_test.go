@@ -19,7 +19,7 @@ import (
 //	start NAME [addr=] [seeds=(…)] [zone=] [weight=] [instance=] [n=] [delay=] [auto=] [wipe]
 //	crash NAME
 //	join NAME seeds=(…) [timeout=]      ask for a Join; run shows its end
-//	run DURATION [quiet]                let time pass; shows views and ends of Joins
+//	run DURATION [quiet] [messages]     let time pass; shows views and ends of Joins, and messages
 //	cut a=(…) b=(…) [one-way], heal     network partitions; one-way: from a to b
 //	stall NAME DURATION                 the process stands still
 //	watch NAME…                         show what these nodes think of others when it changes
@@ -72,6 +72,7 @@ func (p *play) command(d *datadriven.TestData) {
 		if d.HasArg("quiet") {
 			p.log = func(string, ...any) {}
 		}
+		p.messages = d.HasArg("messages")
 		p.run(p.duration(d.CmdArgs[0].Key))
 		p.log = log
 	case "cut":
@@ -101,6 +102,44 @@ func (p *play) command(d *datadriven.TestData) {
 	default:
 		d.Fatalf(p.t, "no such command: %s", d.Cmd)
 	}
+}
+
+func stateOf(e *core.Envelope) *core.GossipState {
+	switch m := e.Msg.(type) {
+	case *core.Gossip:
+		return &m.State
+	case *core.GossipReply:
+		return &m.State
+	}
+	return &core.GossipState{}
+}
+
+// showMessage writes what a message carries: records as n1#2.7, incarnation 2
+// changed at 7; heartbeats in the order of the hashes; what is listed or asked for.
+func showMessage(e *core.Envelope) string {
+	s, kind := stateOf(e), "asks,"
+	if e.Reply {
+		kind = "answers,"
+	}
+	parts := []string{kind}
+	for _, m := range s.Members {
+		parts = append(parts, fmt.Sprintf("%s#%d.%d", m.ID, m.Incarnation, m.Changed))
+	}
+	for _, b := range s.Digest.Chunk {
+		if len(b.Heartbeats) > 0 {
+			parts = append(parts, fmt.Sprintf("heartbeats %v", b.Heartbeats))
+		}
+	}
+	for _, v := range s.Digest.Versions {
+		parts = append(parts, fmt.Sprintf("has #%d.%d", v.Incarnation, v.Changed))
+	}
+	if len(s.Wants) > 0 {
+		parts = append(parts, fmt.Sprintf("wants %d", len(s.Wants)))
+	}
+	if len(s.Layouts.Live) > 0 {
+		parts = append(parts, "layouts")
+	}
+	return strings.Join(parts, " ")
 }
 
 func (p *play) cutOff(d *datadriven.TestData) {
