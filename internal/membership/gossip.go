@@ -50,7 +50,7 @@ func (m *Machine) round(now core.Now, regular bool, out *core.Out) {
 		picked = append(picked, p)
 	}
 	for _, p := range picked {
-		m.tell(now, p, out)
+		m.tell(now, p, !regular, out)
 	}
 }
 
@@ -58,7 +58,7 @@ func (m *Machine) round(now core.Now, regular bool, out *core.Out) {
 func (m *Machine) afterRound(now core.Now, out *core.Out) {
 	if len(m.seeds) > 0 && m.rounds%seedRounds == 1 {
 		if i := m.rng.IntN(len(m.seeds)); m.seeds[i].answer != ownAddress {
-			m.send(now, core.Envelope{Addr: m.seeds[i].addr}, uint32(i), m.cluster, out)
+			m.askSeed(now, i, m.cluster, out)
 		}
 	}
 	m.outliveRival(now)
@@ -96,26 +96,38 @@ func (m *Machine) poke(now core.Now, p *peer, out *core.Out) {
 		return
 	}
 	p.poked = now.Mono
-	m.tell(now, p, out)
+	m.tell(now, p, true, out)
 }
 
-// tell gossips with one member.
-func (m *Machine) tell(now core.Now, p *peer, out *core.Out) {
-	e := core.Envelope{To: p.rec.ID, Addr: p.rec.Addr}
-	m.send(now, e, noSeed, m.cluster, out)
+// tell gossips with one member. An extra message beside the rounds brings a
+// digest only in clusters that are small enough for it to be whole.
+func (m *Machine) tell(now core.Now, p *peer, extra bool, out *core.Out) {
+	state := m.knowledge(m.digest(extra))
+	if stamp := m.published.Stamp(); p.stamp.Older(stamp) && p.told != stamp {
+		p.told = stamp // if it is lost, the peer asks for it
+		state.Layouts = m.published
+	}
+	m.request(now, core.Envelope{To: p.rec.ID, Addr: p.rec.Addr}, noSeed, state, out)
 }
 
-// send completes a request of gossip and sends it. With cluster 0 it asks for
-// a cluster and shows nothing but the own record.
-func (m *Machine) send(now core.Now, e core.Envelope, slot uint32, cluster uint64, out *core.Out) {
+// askSeed asks a seed. With cluster 0 it asks for a cluster, and shows nothing
+// but the own record.
+func (m *Machine) askSeed(now core.Now, seed int, cluster uint64, out *core.Out) {
 	state := core.GossipState{Members: []core.Member{m.askingRecord()}}
 	if cluster != 0 {
-		state = m.knowledge(m.knownStamp(e.To))
+		state = m.knowledge(m.digest(false))
+	}
+	m.request(now, core.Envelope{Addr: m.seeds[seed].addr}, uint32(seed), state, out)
+}
+
+// request completes a request of gossip and sends it.
+func (m *Machine) request(now core.Now, e core.Envelope, slot uint32, state core.GossipState, out *core.Out) {
+	if state.Cluster != 0 {
 		e.Stamp = m.published.Stamp()
 	}
 	e.Req = m.reqID(slot)
 	e.Msg = &core.Gossip{State: state}
-	m.post(now, e, cluster, out)
+	m.post(now, e, state.Cluster, out)
 }
 
 // reqID marks a request of this start; a seed's index is its slot.
@@ -149,11 +161,25 @@ func (m *Machine) post(now core.Now, e core.Envelope, cluster uint64, out *core.
 	out.Sends = append(out.Sends, e)
 }
 
-// knowledge is all that this node may tell, with the layouts where the
-// receiver's stamp is older.
-func (m *Machine) knowledge(known core.Stamp) core.GossipState {
-	state := core.GossipState{Cluster: m.cluster, Members: m.allMembers()}
-	if known.Older(m.published.Stamp()) {
+// knowledge is what this node tells a member without being asked: its own
+// record, what is new to it, and a digest of the rest.
+func (m *Machine) knowledge(d core.Digest) core.GossipState {
+	state := m.bare(m.cluster)
+	state.Members = m.withRumours(state.Members)
+	state.Digest = d
+	return state
+}
+
+// answer is what this node answers to a member: also the layouts if the member
+// has older ones, and the records that it asks for. An earlier start of the
+// member's process, if it is not older, is for the member to deny.
+func (m *Machine) answer(now core.Now, e *core.Envelope, asked *core.GossipState, sender core.Member) core.GossipState {
+	state := m.knowledge(m.compare(now, &asked.Digest))
+	if i, ok := m.find(e.From); ok && m.peers[i].rec.Start != sender.Start {
+		state.Members = append(state.Members, m.peers[i].rec)
+	}
+	state.Members = m.withRecords(state.Members, m.askedFor(asked.Wants))
+	if e.Stamp.Older(m.published.Stamp()) {
 		state.Layouts = m.published
 	}
 	return state
@@ -169,13 +195,6 @@ func (m *Machine) askingRecord() core.Member {
 	rec := lasting(m.self)
 	rec.State = core.Joining
 	return rec
-}
-
-func (m *Machine) knownStamp(n id.Node) core.Stamp {
-	if i, ok := m.find(n); ok {
-		return m.peers[i].stamp
-	}
-	return core.Stamp{}
 }
 
 // Deliver takes a Gossip or GossipReply; no other message is for this machine.
@@ -224,7 +243,7 @@ func (m *Machine) onGossip(now core.Now, e *core.Envelope, state *core.GossipSta
 	default:
 		m.take(now, e, state, out)
 		if m.speaks() { // else the incarnation has just grown
-			m.reply(now, e, sender.Addr, m.knowledge(e.Stamp), out)
+			m.reply(now, e, sender.Addr, m.answer(now, e, state, sender), out)
 		}
 	}
 }
@@ -247,6 +266,7 @@ func (m *Machine) onReply(now core.Now, e *core.Envelope, state *core.GossipStat
 	case state.Cluster == m.cluster:
 		m.take(now, e, state, out)
 		m.answered(now, e)
+		m.reconcile(now, e, &state.Digest, out)
 	case s != nil && (m.cluster == 0 || m.leaving):
 		m.considerJoining(now, s, e, state, out)
 	default:

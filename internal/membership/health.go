@@ -27,7 +27,7 @@ const (
 	// are no news. It alone decides where heartbeats come evenly, as they do in
 	// small clusters. leastFloor is what it never falls below, since schedulers,
 	// garbage collectors and disks do not pause for less when gossip is faster.
-	floor      = 0.5
+	floor      = 0.75
 	leastFloor = 50 * time.Millisecond
 
 	// strangerMean and strangerDeviation are the rhythm of a peer of which

@@ -9,13 +9,16 @@ import (
 
 // latencies is how fast a peer has answered of late.
 type latencies struct {
-	window   latency.Window
-	fresh    bool          // a sample came since the percentiles were computed
-	computed time.Duration // when that was
-	p95, p99 time.Duration // as the shards know them
+	window   *latency.Window // nil before the first sample: most peers of a large cluster are never asked
+	fresh    bool            // a sample came since the percentiles were computed
+	computed time.Duration   // when that was
+	p95, p99 time.Duration   // as the shards know them
 }
 
 func (l *latencies) add(now, sample time.Duration) {
+	if l.window == nil {
+		l.window = new(latency.Window)
+	}
 	l.window.Add(now, sample)
 	l.fresh = true
 }
@@ -24,8 +27,7 @@ func (l *latencies) add(now, sample time.Duration) {
 // callers. It computes them only where there is a new sample, or old ones may
 // have aged: in a large cluster most peers are not asked for anything.
 func (l *latencies) refresh(now time.Duration) (moved bool) {
-	aged := l.window.Count() > 0 && now-l.computed > latency.MaxAge/10
-	if !l.fresh && !aged {
+	if l.window == nil || !l.fresh && now-l.computed <= latency.MaxAge/10 {
 		return false
 	}
 	l.fresh, l.computed = false, now

@@ -51,6 +51,9 @@ type Machine struct {
 	// Gossip.
 	nextRound time.Duration
 	rounds    uint64
+	places    []place       // all members in the order of their IDs' hashes
+	cursor    uint32        // the bucket that the next digest begins with
+	rumoured  []*peer       // whose records are told in every message, for a while
 	news      bool          // peers should hear at once
 	lastBurst time.Duration // when a round went out last
 
@@ -115,6 +118,7 @@ func New(cfg Config, store core.Store) (*Machine, error) {
 	for _, addr := range cfg.Seeds {
 		m.addSeed(addr)
 	}
+	m.arrange()
 	if err := m.load(); err != nil {
 		return nil, err
 	}
@@ -160,6 +164,7 @@ func (m *Machine) load() error {
 		return err
 	}
 	m.layouts, m.published = layouts, layouts
+	m.arrange()
 	m.viewDirty, m.wantedStale = true, true
 	m.seeStamp(layouts.Stamp())
 	return nil
@@ -195,6 +200,7 @@ func (m *Machine) holdsData() (held bool, err error) {
 func (m *Machine) Begin(now core.Now, out *core.Out) {
 	m.begun = true
 	m.self.Incarnation++
+	m.self.Heartbeat, m.self.Changed = 1, 1
 	m.dirty.identity, m.membersStale = true, true
 	for _, p := range m.peers {
 		p.heard = now.Mono
@@ -356,6 +362,7 @@ func (m *Machine) speaks() bool { return m.begun && m.identityAt == 0 && !m.dirt
 // touch makes the own record news.
 func (m *Machine) touch() {
 	m.self.Heartbeat++
+	m.self.Changed = m.self.Heartbeat
 	m.news, m.membersStale = true, true
 }
 

@@ -467,29 +467,3 @@ func TestNothingIsDueBeforeTheStart(t *testing.T) {
 		t.Errorf("status %+v before Begin", s)
 	}
 }
-
-// BenchmarkGossip is what one message costs its receiver in a large cluster.
-func BenchmarkGossip(b *testing.B) {
-	w := newWorld(1)
-	n := w.add(config("n1"))
-	if err := n.begin(); err != nil {
-		b.Fatal(err)
-	}
-	w.run(10 * time.Millisecond)
-	sender := record("m0")
-	members := []core.Member{sender}
-	for i := 1; i < 1000; i++ {
-		members = append(members, record(fmt.Sprintf("m%d", i)))
-	}
-	e := n.gossip(sender, core.LayoutState{})
-	e.Msg.(*core.Gossip).State.Members = members
-	var out core.Out
-	b.ReportAllocs()
-	for b.Loop() {
-		for i := range members {
-			members[i].Heartbeat++
-		}
-		out.Reset()
-		n.machine.Deliver(n.now(), e, &out)
-	}
-}

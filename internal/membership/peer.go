@@ -19,6 +19,10 @@ type peer struct {
 	// instance.
 	diskStamp uint64
 	poked     time.Duration
+	told      core.Stamp // the layouts that it was sent last
+
+	tell     int  // how often its record is yet to be told
+	isRumour bool // it is in Machine.rumoured
 
 	// heard is when its heartbeat moved, or it answered, last; a start of this
 	// node counts as if it had. spoke says that it has, since that start.
@@ -64,6 +68,8 @@ func (m *Machine) learn(now core.Now, rec core.Member) {
 		}
 		p := &peer{rec: rec, stamp: rec.Stamp, poked: now.Mono - m.pokeGap(), heard: now.Mono, health: newHealth(now.Mono)}
 		m.peers = slices.Insert(m.peers, i, p)
+		m.settleIn(p)
+		m.rumour(p)
 		m.noteStatus(rec.ID, core.NoStatus, core.Alive)
 		m.assess(now, p)
 		m.dirty.members, m.viewDirty, m.wantedStale, m.review, m.news = true, true, true, true, true
@@ -71,6 +77,9 @@ func (m *Machine) learn(now core.Now, rec core.Member) {
 	}
 	p := m.peers[i]
 	if !rec.Newer(p.rec) {
+		if rec.Start == p.rec.Start && rec.Incarnation == p.rec.Incarnation && rec.Heartbeat > p.rec.Heartbeat {
+			m.advanceBeat(now, p, rec.Heartbeat)
+		}
 		return
 	}
 	if !p.yields(now.Mono, m.quiet(), rec) {
@@ -85,6 +94,10 @@ func (m *Machine) learn(now core.Now, rec core.Member) {
 func (m *Machine) replace(now core.Now, p *peer, rec core.Member) {
 	old := p.rec
 	p.rec = rec
+	if rec.Start == old.Start && rec.Incarnation == old.Incarnation {
+		p.rec.Heartbeat = max(rec.Heartbeat, old.Heartbeat)
+	}
+	m.rumour(p)
 	if rec.Instance != old.Instance || p.stamp.Older(rec.Stamp) {
 		p.stamp = rec.Stamp
 	}
@@ -110,7 +123,7 @@ func (m *Machine) replace(now core.Now, p *peer, rec core.Member) {
 
 // lasting returns the part of a record that is persisted.
 func lasting(m core.Member) core.Member {
-	m.Heartbeat, m.Stamp, m.Synced = 0, core.Stamp{}, ring.Name{}
+	m.Heartbeat, m.Changed, m.Stamp, m.Synced = 0, 0, core.Stamp{}, ring.Name{}
 	return m
 }
 

@@ -22,7 +22,7 @@ func twin(x float64) float64 {
 	z := number(0).Quo(number(x), number(0).Sqrt(number(2)))
 	square := number(0).Mul(z, z)
 	sum, power := number(0), number(0).Set(z) // power = z^(2n+1)/n!
-	for n := 0; n < 4000; n++ {
+	for n := range 4000 {
 		term := number(0).Quo(power, number(float64(2*n+1)))
 		if n%2 == 0 {
 			sum.Add(sum, term)
@@ -49,7 +49,7 @@ func circle() *big.Float {
 	number := func(v int64) *big.Float { return new(big.Float).SetPrec(precision).SetInt64(v) }
 	arctan := func(inverse int64) *big.Float {
 		sum, power := number(0), number(0).Quo(number(1), number(inverse))
-		for n := int64(0); n < 2500; n++ {
+		for n := range int64(2500) {
 			term := number(0).Quo(power, number(2*n+1))
 			if n%2 == 0 {
 				sum.Add(sum, term)

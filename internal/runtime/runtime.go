@@ -51,19 +51,19 @@ type Options struct {
 // Runtime drives one node's machines. Its methods may be called from any
 // goroutine.
 type Runtime struct {
-	self       id.Node
-	engine     Engine
-	transport  Transport
-	logger     *slog.Logger
-	began      time.Time
-	shards     []*loop
-	control    *loop
-	machine    *node.Control // the control loop's alone
-	view       atomic.Pointer[core.View]
-	status     atomic.Pointer[core.ClusterStatus]
-	stop       chan struct{} // closed when the loops must end
-	stopOnce   sync.Once
-	loops      sync.WaitGroup
+	self      id.Node
+	engine    Engine
+	transport Transport
+	logger    *slog.Logger
+	began     time.Time
+	shards    []*loop
+	control   *loop
+	machine   *node.Control // the control loop's alone
+	view      atomic.Pointer[core.View]
+	status    atomic.Pointer[core.ClusterStatus]
+	stop      chan struct{} // closed when the loops must end
+	stopOnce  sync.Once
+	loops     sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	err     error      // what stopped the node

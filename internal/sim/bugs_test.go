@@ -29,6 +29,7 @@ func TestSeededBugs(t *testing.T) {
 		{bug.SuccessBelowW, 20, []string{"strict quorum"}},
 		{bug.ContextCoversUnseen, 10, []string{"context", "lost write"}},
 		{bug.GrowWithoutCopy, 40, []string{"strict quorum"}},
+		{bug.NeverSuspect, 5, []string{"failure detection"}},
 	}
 	for _, b := range bug.All() {
 		if !slices.ContainsFunc(list, func(s seeded) bool { return s.bug == b }) {

@@ -167,6 +167,9 @@ func (w *world) unrest() string {
 			if q := w.nodes[peerIndex(peer.ID)]; peer.Addr != q.addr || peer.Start != q.start {
 				return fmt.Sprintf("%v knows %v at %s in an earlier start; it is at %s", p.id, peer.ID, peer.Addr, q.addr)
 			}
+			if peer.Status != core.Alive {
+				return fmt.Sprintf("%v holds %v for %v", p.id, peer.ID, peer.Status)
+			}
 		}
 	}
 	return ""

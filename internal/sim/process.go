@@ -46,6 +46,7 @@ type process struct {
 	joinedAt     time.Duration
 	stamp        core.Stamp // the newest that it has gone by, over all of its starts
 	downBy       int        // the fault that ended the process
+	downSince    time.Duration
 }
 
 func (p *process) loop(index int) *loop {
@@ -58,6 +59,7 @@ func (p *process) loop(index int) *loop {
 // viewed notes a view that Control has published: the first node's cluster is
 // the one, and every other node has joined when it shows that one.
 func (w *world) viewed(p *process, v *core.View) {
+	w.checkHealth(p, v)
 	p.view = v
 	if p.index == 0 && w.cluster == 0 {
 		w.cluster = v.Cluster
@@ -174,7 +176,7 @@ func (w *world) stop(p *process) {
 
 // end forgets the process; its clients notice, at once or never.
 func (w *world) end(p *process) {
-	p.up = false
+	p.up, p.downSince = false, w.now
 	p.gen++
 	p.view = nil
 	p.ctl, p.shards = nil, p.shards[:0]

@@ -79,6 +79,13 @@ type Stats struct {
 	Joined             uint64
 	Rest               time.Duration // the longest that a healed cluster took to come to rest
 
+	// Opinions of peers, as views show them.
+	Suspected   uint64
+	RightlyDead uint64 // the process was down
+	FalselyDead uint64 // it was up: cut off, or it stood still
+	Revived     uint64
+	Noticed     uint64 // times that a node was seen to have noticed that another was down
+
 	Network NetworkStats
 	Disk    DiskStats
 }
@@ -164,6 +171,11 @@ func (s *Stats) Add(o *Stats) {
 	s.Transitions += o.Transitions
 	s.Joined += o.Joined
 	s.Rest = max(s.Rest, o.Rest)
+	s.Suspected += o.Suspected
+	s.RightlyDead += o.RightlyDead
+	s.FalselyDead += o.FalselyDead
+	s.Revived += o.Revived
+	s.Noticed += o.Noticed
 	s.Network.add(&o.Network)
 	s.Disk.add(&o.Disk)
 }
@@ -208,6 +220,8 @@ func (s *Stats) String() string {
 	line("faults", "%d (%.0f an hour): %s", s.FaultTotal(), float64(s.FaultTotal())/s.Hours(), counts(faults))
 	line("growth", "%d nodes joined, %d transitions, %d growths under faults, %d faults in transitions, %d restarts, %d at another address; at rest %v after healing, at most",
 		s.Joined, s.Transitions, s.GrowthUnderFault, s.FaultsInTransition, s.Restarts, s.Moves, s.Rest.Round(time.Second))
+	line("health", "%d times suspected, %d dead that were down, %d that were not, %d alive again; %d times noticed for certain",
+		s.Suspected, s.RightlyDead, s.FalselyDead, s.Revived, s.Noticed)
 	line("disks", "%d batches, %d fsyncs, %d crashes, %d unsynced batches dropped, %d kept, %d torn tails",
 		s.Disk.Batches, s.Disk.Fsyncs, s.Disk.Crashes, s.Disk.Dropped, s.Disk.Survived, s.Disk.Torn)
 	line("messages", "%d sent, %d delivered, %d lost, %d cut, %d duplicated, %d delayed, %d refused, %d expired, %d to the dead",

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -86,6 +87,9 @@ func (t *tracer) input(in *input) {
 	case inView:
 		stamp := in.view.Stamp()
 		t.num(stamp.Layout.Number, stamp.Layout.Digest, uint64(stamp.Phase), uint64(len(in.view.Peers)))
+		for i := range in.view.Peers {
+			t.num(uint64(in.view.Peers[i].Status))
+		}
 	case inReport:
 		t.str(string(in.report.Peer))
 		t.num(uint64(in.report.OK), uint64(in.report.Failed), uint64(in.report.Latency))
@@ -123,6 +127,10 @@ func (t *tracer) effects(out *core.Out, before *lengths) {
 	}
 	for i := before.repliesHeld; i < len(out.RepliesHeld); i++ {
 		t.reply(&out.RepliesHeld[i])
+	}
+	for _, c := range out.Statuses[before.statuses:] {
+		t.str(string(c.Peer))
+		t.num(uint64(c.From), uint64(c.To))
 	}
 }
 
@@ -180,11 +188,48 @@ func describe(m core.Message) (messageKind, uint64) {
 	case *core.Refused:
 		return msgRefused, uint64(m.Why)
 	case *core.Gossip:
-		return msgGossip, uint64(len(m.State.Members))<<32 + m.State.Layouts.Stamp().Layout.Number
+		return msgGossip, gossiped(&m.State)
 	case *core.GossipReply:
-		return msgGossipReply, uint64(len(m.State.Members))<<32 + m.State.Layouts.Stamp().Layout.Number
+		return msgGossipReply, gossiped(&m.State)
 	}
 	return 0, 0
+}
+
+// gossiped returns a number that depends on what is gossiped.
+func gossiped(s *core.GossipState) uint64 {
+	sum := uint64(len(s.Members))<<32 + s.Layouts.Stamp().Layout.Number
+	for i := range s.Members {
+		sum = sum*31 + s.Members[i].Incarnation<<32 + s.Members[i].Heartbeat
+	}
+	for i := range s.Digest.Chunk {
+		b := &s.Digest.Chunk[i]
+		sum = sum*31 + b.Who + b.What
+		for _, beat := range b.Heartbeats {
+			sum = sum*31 + beat
+		}
+	}
+	for _, v := range s.Digest.Versions {
+		sum = sum*31 + v.Member + v.Changed<<32 + v.Heartbeat
+	}
+	for _, hash := range s.Wants {
+		sum = sum*31 + hash
+	}
+	return sum
+}
+
+func explainGossip(s *core.GossipState) string {
+	var b strings.Builder
+	for i := range s.Members {
+		m := &s.Members[i]
+		fmt.Fprintf(&b, " %s#%d.%d", m.ID, m.Incarnation, m.Heartbeat)
+	}
+	for i := range s.Digest.Chunk {
+		fmt.Fprintf(&b, " %v", s.Digest.Chunk[i].Heartbeats)
+	}
+	if len(s.Digest.Versions)+len(s.Wants) > 0 {
+		fmt.Fprintf(&b, " %d versions, %d wanted", len(s.Digest.Versions), len(s.Wants))
+	}
+	return b.String()
 }
 
 // explain returns an envelope as text.
@@ -208,6 +253,10 @@ func explain(e *core.Envelope) string {
 		detail = fmt.Sprintf(" %d items, done %v", len(m.Items), m.Done)
 	case *core.Refused:
 		detail = " " + m.Why.String()
+	case *core.Gossip:
+		detail = explainGossip(&m.State)
+	case *core.GossipReply:
+		detail = explainGossip(&m.State)
 	}
 	to := e.To
 	if to == "" {

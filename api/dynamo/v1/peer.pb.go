@@ -1459,8 +1459,16 @@ type GossipState struct {
 	// Disk_stamp is the newest one that is durable on the sender's disk, and
 	// remembers the newest that it knows of the receiver's; 0 for none. Unix
 	// nanoseconds, as far as the wall clocks let them grow.
-	DiskStamp     uint64 `protobuf:"varint,14,opt,name=disk_stamp,json=diskStamp,proto3" json:"disk_stamp,omitempty"`
-	Remembers     uint64 `protobuf:"varint,15,opt,name=remembers,proto3" json:"remembers,omitempty"`
+	DiskStamp uint64 `protobuf:"varint,14,opt,name=disk_stamp,json=diskStamp,proto3" json:"disk_stamp,omitempty"`
+	Remembers uint64 `protobuf:"varint,15,opt,name=remembers,proto3" json:"remembers,omitempty"`
+	// Buckets, chunk and versions are the digest: of how many buckets it speaks,
+	// the buckets of this message, and in a reply the records of those that differ.
+	Buckets  uint32           `protobuf:"varint,5,opt,name=buckets,proto3" json:"buckets,omitempty"`
+	Chunk    []*Bucket        `protobuf:"bytes,6,rep,name=chunk,proto3" json:"chunk,omitempty"`
+	Versions []*RecordVersion `protobuf:"bytes,7,rep,name=versions,proto3" json:"versions,omitempty"`
+	// Wants are the hashes of the IDs of the members whose records the sender
+	// asks for.
+	Wants         []uint64 `protobuf:"fixed64,8,rep,packed,name=wants,proto3" json:"wants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1537,6 +1545,177 @@ func (x *GossipState) GetRemembers() uint64 {
 	return 0
 }
 
+func (x *GossipState) GetBuckets() uint32 {
+	if x != nil {
+		return x.Buckets
+	}
+	return 0
+}
+
+func (x *GossipState) GetChunk() []*Bucket {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
+func (x *GossipState) GetVersions() []*RecordVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *GossipState) GetWants() []uint64 {
+	if x != nil {
+		return x.Wants
+	}
+	return nil
+}
+
+// Bucket is what a digest says of the members whose IDs' hashes begin with the
+// same bits.
+type Bucket struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Index uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// Who combines which processes it has, what their records but for heartbeats.
+	Who  uint64 `protobuf:"fixed64,2,opt,name=who,proto3" json:"who,omitempty"`
+	What uint64 `protobuf:"fixed64,3,opt,name=what,proto3" json:"what,omitempty"`
+	// Heartbeats has an unsigned varint for each member, in the order of the
+	// hashes; 0 where the receiver knows it.
+	Heartbeats    []byte `protobuf:"bytes,4,opt,name=heartbeats,proto3" json:"heartbeats,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bucket) Reset() {
+	*x = Bucket{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bucket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bucket) ProtoMessage() {}
+
+func (x *Bucket) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
+func (*Bucket) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Bucket) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Bucket) GetWho() uint64 {
+	if x != nil {
+		return x.Who
+	}
+	return 0
+}
+
+func (x *Bucket) GetWhat() uint64 {
+	if x != nil {
+		return x.What
+	}
+	return 0
+}
+
+func (x *Bucket) GetHeartbeats() []byte {
+	if x != nil {
+		return x.Heartbeats
+	}
+	return nil
+}
+
+// RecordVersion says which record of a member the sender has.
+type RecordVersion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Member is the hash of its ID.
+	Member        uint64 `protobuf:"fixed64,1,opt,name=member,proto3" json:"member,omitempty"`
+	Incarnation   uint64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Changed       uint64 `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	Heartbeat     uint64 `protobuf:"varint,4,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordVersion) Reset() {
+	*x = RecordVersion{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordVersion) ProtoMessage() {}
+
+func (x *RecordVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordVersion.ProtoReflect.Descriptor instead.
+func (*RecordVersion) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RecordVersion) GetMember() uint64 {
+	if x != nil {
+		return x.Member
+	}
+	return 0
+}
+
+func (x *RecordVersion) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *RecordVersion) GetChanged() uint64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *RecordVersion) GetHeartbeat() uint64 {
+	if x != nil {
+		return x.Heartbeat
+	}
+	return 0
+}
+
 // Member is a member's record, which that member alone writes.
 type Member struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -1555,15 +1734,17 @@ type Member struct {
 	LayoutDigest uint64 `protobuf:"fixed64,12,opt,name=layout_digest,json=layoutDigest,proto3" json:"layout_digest,omitempty"`
 	Phase        Phase  `protobuf:"varint,13,opt,name=phase,proto3,enum=dynamo.v1.Phase" json:"phase,omitempty"`
 	// The layout for which it has pulled all that it gained.
-	SyncedNumber  uint64 `protobuf:"varint,14,opt,name=synced_number,json=syncedNumber,proto3" json:"synced_number,omitempty"`
-	SyncedDigest  uint64 `protobuf:"fixed64,15,opt,name=synced_digest,json=syncedDigest,proto3" json:"synced_digest,omitempty"`
+	SyncedNumber uint64 `protobuf:"varint,14,opt,name=synced_number,json=syncedNumber,proto3" json:"synced_number,omitempty"`
+	SyncedDigest uint64 `protobuf:"fixed64,15,opt,name=synced_digest,json=syncedDigest,proto3" json:"synced_digest,omitempty"`
+	// The heartbeat of the latest change of anything but the heartbeat.
+	Changed       uint64 `protobuf:"varint,16,opt,name=changed,proto3" json:"changed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +1756,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +1769,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Member) GetId() string {
@@ -1696,6 +1877,13 @@ func (x *Member) GetSyncedDigest() uint64 {
 	return 0
 }
 
+func (x *Member) GetChanged() uint64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
 // Options of a request; zero values mean: as configured.
 type Options struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1711,7 +1899,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1723,7 +1911,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1736,7 +1924,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Options) GetR() uint32 {
@@ -1790,7 +1978,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +1990,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +2003,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Result) GetCode() Code {
@@ -1930,7 +2118,7 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x06Gossip\x12,\n" +
 	"\x05state\x18\x01 \x01(\v2\x16.dynamo.v1.GossipStateR\x05state\";\n" +
 	"\vGossipReply\x12,\n" +
-	"\x05state\x18\x01 \x01(\v2\x16.dynamo.v1.GossipStateR\x05state\"\xd3\x01\n" +
+	"\x05state\x18\x01 \x01(\v2\x16.dynamo.v1.GossipStateR\x05state\"\xe2\x02\n" +
 	"\vGossipState\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\x06R\acluster\x12+\n" +
 	"\amembers\x18\x02 \x03(\v2\x11.dynamo.v1.MemberR\amembers\x12\x18\n" +
@@ -1938,7 +2126,23 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x05phase\x18\x04 \x01(\x0e2\x10.dynamo.v1.PhaseR\x05phase\x12\x1d\n" +
 	"\n" +
 	"disk_stamp\x18\x0e \x01(\x04R\tdiskStamp\x12\x1c\n" +
-	"\tremembers\x18\x0f \x01(\x04R\tremembers\"\xce\x03\n" +
+	"\tremembers\x18\x0f \x01(\x04R\tremembers\x12\x18\n" +
+	"\abuckets\x18\x05 \x01(\rR\abuckets\x12'\n" +
+	"\x05chunk\x18\x06 \x03(\v2\x11.dynamo.v1.BucketR\x05chunk\x124\n" +
+	"\bversions\x18\a \x03(\v2\x18.dynamo.v1.RecordVersionR\bversions\x12\x14\n" +
+	"\x05wants\x18\b \x03(\x06R\x05wants\"d\n" +
+	"\x06Bucket\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x10\n" +
+	"\x03who\x18\x02 \x01(\x06R\x03who\x12\x12\n" +
+	"\x04what\x18\x03 \x01(\x06R\x04what\x12\x1e\n" +
+	"\n" +
+	"heartbeats\x18\x04 \x01(\fR\n" +
+	"heartbeats\"\x81\x01\n" +
+	"\rRecordVersion\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\x06R\x06member\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\x04R\achanged\x12\x1c\n" +
+	"\theartbeat\x18\x04 \x01(\x04R\theartbeat\"\xe8\x03\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x12\n" +
@@ -1957,7 +2161,8 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\rlayout_digest\x18\f \x01(\x06R\flayoutDigest\x12&\n" +
 	"\x05phase\x18\r \x01(\x0e2\x10.dynamo.v1.PhaseR\x05phase\x12#\n" +
 	"\rsynced_number\x18\x0e \x01(\x04R\fsyncedNumber\x12#\n" +
-	"\rsynced_digest\x18\x0f \x01(\x06R\fsyncedDigest\"\x89\x01\n" +
+	"\rsynced_digest\x18\x0f \x01(\x06R\fsyncedDigest\x12\x18\n" +
+	"\achanged\x18\x10 \x01(\x04R\achanged\"\x89\x01\n" +
 	"\aOptions\x12\f\n" +
 	"\x01r\x18\x01 \x01(\rR\x01r\x12\f\n" +
 	"\x01w\x18\x02 \x01(\rR\x01w\x12)\n" +
@@ -2040,33 +2245,35 @@ func file_dynamo_v1_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_dynamo_v1_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_dynamo_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_dynamo_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_dynamo_v1_peer_proto_goTypes = []any{
-	(Phase)(0),          // 0: dynamo.v1.Phase
-	(State)(0),          // 1: dynamo.v1.State
-	(Op)(0),             // 2: dynamo.v1.Op
-	(Quorum)(0),         // 3: dynamo.v1.Quorum
-	(Code)(0),           // 4: dynamo.v1.Code
-	(Outcome)(0),        // 5: dynamo.v1.Outcome
-	(Refusal)(0),        // 6: dynamo.v1.Refusal
-	(*Batch)(nil),       // 7: dynamo.v1.Batch
-	(*Envelope)(nil),    // 8: dynamo.v1.Envelope
-	(*Apply)(nil),       // 9: dynamo.v1.Apply
-	(*Applied)(nil),     // 10: dynamo.v1.Applied
-	(*Read)(nil),        // 11: dynamo.v1.Read
-	(*ReadReply)(nil),   // 12: dynamo.v1.ReadReply
-	(*Forward)(nil),     // 13: dynamo.v1.Forward
-	(*Forwarded)(nil),   // 14: dynamo.v1.Forwarded
-	(*Pull)(nil),        // 15: dynamo.v1.Pull
-	(*PullReply)(nil),   // 16: dynamo.v1.PullReply
-	(*Item)(nil),        // 17: dynamo.v1.Item
-	(*Refused)(nil),     // 18: dynamo.v1.Refused
-	(*Gossip)(nil),      // 19: dynamo.v1.Gossip
-	(*GossipReply)(nil), // 20: dynamo.v1.GossipReply
-	(*GossipState)(nil), // 21: dynamo.v1.GossipState
-	(*Member)(nil),      // 22: dynamo.v1.Member
-	(*Options)(nil),     // 23: dynamo.v1.Options
-	(*Result)(nil),      // 24: dynamo.v1.Result
+	(Phase)(0),            // 0: dynamo.v1.Phase
+	(State)(0),            // 1: dynamo.v1.State
+	(Op)(0),               // 2: dynamo.v1.Op
+	(Quorum)(0),           // 3: dynamo.v1.Quorum
+	(Code)(0),             // 4: dynamo.v1.Code
+	(Outcome)(0),          // 5: dynamo.v1.Outcome
+	(Refusal)(0),          // 6: dynamo.v1.Refusal
+	(*Batch)(nil),         // 7: dynamo.v1.Batch
+	(*Envelope)(nil),      // 8: dynamo.v1.Envelope
+	(*Apply)(nil),         // 9: dynamo.v1.Apply
+	(*Applied)(nil),       // 10: dynamo.v1.Applied
+	(*Read)(nil),          // 11: dynamo.v1.Read
+	(*ReadReply)(nil),     // 12: dynamo.v1.ReadReply
+	(*Forward)(nil),       // 13: dynamo.v1.Forward
+	(*Forwarded)(nil),     // 14: dynamo.v1.Forwarded
+	(*Pull)(nil),          // 15: dynamo.v1.Pull
+	(*PullReply)(nil),     // 16: dynamo.v1.PullReply
+	(*Item)(nil),          // 17: dynamo.v1.Item
+	(*Refused)(nil),       // 18: dynamo.v1.Refused
+	(*Gossip)(nil),        // 19: dynamo.v1.Gossip
+	(*GossipReply)(nil),   // 20: dynamo.v1.GossipReply
+	(*GossipState)(nil),   // 21: dynamo.v1.GossipState
+	(*Bucket)(nil),        // 22: dynamo.v1.Bucket
+	(*RecordVersion)(nil), // 23: dynamo.v1.RecordVersion
+	(*Member)(nil),        // 24: dynamo.v1.Member
+	(*Options)(nil),       // 25: dynamo.v1.Options
+	(*Result)(nil),        // 26: dynamo.v1.Result
 }
 var file_dynamo_v1_peer_proto_depIdxs = []int32{
 	8,  // 0: dynamo.v1.Batch.envelopes:type_name -> dynamo.v1.Envelope
@@ -2083,26 +2290,28 @@ var file_dynamo_v1_peer_proto_depIdxs = []int32{
 	15, // 11: dynamo.v1.Envelope.pull:type_name -> dynamo.v1.Pull
 	16, // 12: dynamo.v1.Envelope.pull_reply:type_name -> dynamo.v1.PullReply
 	2,  // 13: dynamo.v1.Forward.op:type_name -> dynamo.v1.Op
-	23, // 14: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
-	24, // 15: dynamo.v1.Forwarded.result:type_name -> dynamo.v1.Result
+	25, // 14: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
+	26, // 15: dynamo.v1.Forwarded.result:type_name -> dynamo.v1.Result
 	17, // 16: dynamo.v1.PullReply.items:type_name -> dynamo.v1.Item
 	6,  // 17: dynamo.v1.Refused.why:type_name -> dynamo.v1.Refusal
 	21, // 18: dynamo.v1.Gossip.state:type_name -> dynamo.v1.GossipState
 	21, // 19: dynamo.v1.GossipReply.state:type_name -> dynamo.v1.GossipState
-	22, // 20: dynamo.v1.GossipState.members:type_name -> dynamo.v1.Member
+	24, // 20: dynamo.v1.GossipState.members:type_name -> dynamo.v1.Member
 	0,  // 21: dynamo.v1.GossipState.phase:type_name -> dynamo.v1.Phase
-	1,  // 22: dynamo.v1.Member.state:type_name -> dynamo.v1.State
-	0,  // 23: dynamo.v1.Member.phase:type_name -> dynamo.v1.Phase
-	3,  // 24: dynamo.v1.Options.quorum:type_name -> dynamo.v1.Quorum
-	4,  // 25: dynamo.v1.Result.code:type_name -> dynamo.v1.Code
-	5,  // 26: dynamo.v1.Result.outcome:type_name -> dynamo.v1.Outcome
-	7,  // 27: dynamo.v1.Peer.Stream:input_type -> dynamo.v1.Batch
-	7,  // 28: dynamo.v1.Peer.Stream:output_type -> dynamo.v1.Batch
-	28, // [28:29] is the sub-list for method output_type
-	27, // [27:28] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	22, // 22: dynamo.v1.GossipState.chunk:type_name -> dynamo.v1.Bucket
+	23, // 23: dynamo.v1.GossipState.versions:type_name -> dynamo.v1.RecordVersion
+	1,  // 24: dynamo.v1.Member.state:type_name -> dynamo.v1.State
+	0,  // 25: dynamo.v1.Member.phase:type_name -> dynamo.v1.Phase
+	3,  // 26: dynamo.v1.Options.quorum:type_name -> dynamo.v1.Quorum
+	4,  // 27: dynamo.v1.Result.code:type_name -> dynamo.v1.Code
+	5,  // 28: dynamo.v1.Result.outcome:type_name -> dynamo.v1.Outcome
+	7,  // 29: dynamo.v1.Peer.Stream:input_type -> dynamo.v1.Batch
+	7,  // 30: dynamo.v1.Peer.Stream:output_type -> dynamo.v1.Batch
+	30, // [30:31] is the sub-list for method output_type
+	29, // [29:30] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_dynamo_v1_peer_proto_init() }
@@ -2130,7 +2339,7 @@ func file_dynamo_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dynamo_v1_peer_proto_rawDesc), len(file_dynamo_v1_peer_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -358,7 +358,13 @@ func state(in *dynamov1.GossipState) (core.GossipState, error) {
 		}
 	}
 	var err error
-	out.Layouts, err = layouts(in)
+	if out.Layouts, err = layouts(in); err != nil {
+		return core.GossipState{}, err
+	}
+	if out.Digest, err = digestOf(in); err != nil {
+		return core.GossipState{}, err
+	}
+	out.Wants, err = wants(in)
 	return out, err
 }
 
@@ -411,6 +417,7 @@ func memberOf(in *dynamov1.Member) (core.Member, error) {
 		Start:       in.Start,
 		Incarnation: in.Incarnation,
 		Heartbeat:   in.Heartbeat,
+		Changed:     in.Changed,
 		State:       st,
 		Stamp:       adopted,
 		Synced:      ring.Name{Number: in.SyncedNumber, Digest: in.SyncedDigest},

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -216,6 +217,30 @@ func breakGossip() map[string]breaks {
 			_, m := only[gossipOf](t, b)
 			m.Gossip.State.Members[0].Weight = 0
 		},
+		"1025 buckets, 1 of them here": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[gossipOf](t, b)
+			m.Gossip.State.Buckets = 1025
+		},
+		"and 1025 versions": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[gossipOf](t, b)
+			m.Gossip.State.Versions = make([]*dynamov1.RecordVersion, id.MaxMembers+1)
+		},
+		"more than 1024 heartbeats of a bucket": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[gossipOf](t, b)
+			m.Gossip.State.Chunk[0].Heartbeats = make([]byte, id.MaxMembers+1)
+		},
+		"more than 1024 heartbeats in a digest": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[gossipOf](t, b)
+			m.Gossip.State.Chunk = slices.Repeat(m.Gossip.State.Chunk, id.MaxMembers/3+1)
+		},
+		"end within a number": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[gossipOf](t, b)
+			m.Gossip.State.Chunk[0].Heartbeats = []byte{1, 0x80}
+		},
+		"1025 records are asked for": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[gossipOf](t, b)
+			m.Gossip.State.Wants = make([]uint64, id.MaxMembers+1)
+		},
 		"State is not set": func(t *testing.T, b *dynamov1.Batch) {
 			_, m := only[gossipOf](t, b)
 			m.Gossip.State.Members[0].State = 0
@@ -301,11 +326,14 @@ func TestRepetitionIsBounded(t *testing.T) {
 		envelopes []*dynamov1.Envelope
 		want      string
 	}{
-		"envelopes":         {many, "more than 1024 envelopes"},
-		"items":             {[]*dynamov1.Envelope{items(maxElements + 1)}, "more than 32768 items"},
-		"items in all":      {[]*dynamov1.Envelope{items(maxElements), items(1)}, "more than 32768 items"},
-		"members":           {[]*dynamov1.Envelope{gossip(maxElements+1, 0)}, "more than 32768 items"},
-		"members in all":    {[]*dynamov1.Envelope{items(maxElements), gossip(1, 0)}, "more than 32768 items"},
+		"envelopes":      {many, "more than 1024 envelopes"},
+		"items":          {[]*dynamov1.Envelope{items(maxElements + 1)}, "more than 32768 items"},
+		"items in all":   {[]*dynamov1.Envelope{items(maxElements), items(1)}, "more than 32768 items"},
+		"members":        {[]*dynamov1.Envelope{gossip(maxElements+1, 0)}, "more than 32768 items"},
+		"members in all": {[]*dynamov1.Envelope{items(maxElements), gossip(1, 0)}, "more than 32768 items"},
+		"versions": {[]*dynamov1.Envelope{{Message: &dynamov1.Envelope_Gossip{Gossip: &dynamov1.Gossip{State: &dynamov1.GossipState{
+			Chunk: make([]*dynamov1.Bucket, 1000), Versions: make([]*dynamov1.RecordVersion, maxElements-999),
+		}}}}}, "more than 32768 items"},
 		"layouts":           {[]*dynamov1.Envelope{gossip(0, maxElements+1)}, "more than 32768 items"},
 		"as many as may be": {many[:MaxBatchEnvelopes], "0 ns remain"},
 	} {

@@ -207,6 +207,8 @@ func gossipState(s *core.GossipState) *dynamov1.GossipState {
 	for _, l := range s.Layouts.Live {
 		out.Layouts = append(out.Layouts, l.AppendBinary(nil))
 	}
+	digest(out, &s.Digest)
+	out.Wants = s.Wants
 	return out
 }
 
@@ -227,5 +229,6 @@ func member(m *core.Member) *dynamov1.Member {
 		Phase:        dynamov1.Phase(m.Stamp.Phase),
 		SyncedNumber: m.Synced.Number,
 		SyncedDigest: m.Synced.Digest,
+		Changed:      m.Changed,
 	}
 }

@@ -156,6 +156,7 @@ func genMember(t *rapid.T) core.Member {
 		Start:       rapid.Uint64().Draw(t, "start"),
 		Incarnation: rapid.Uint64().Draw(t, "incarnation"),
 		Heartbeat:   rapid.Uint64().Draw(t, "heartbeat"),
+		Changed:     rapid.Uint64().Draw(t, "changed"),
 		State:       core.State(rapid.IntRange(int(core.Joining), int(core.Left)).Draw(t, "state")),
 		Stamp:       genStamp(t),
 		Synced:      genName(t),
@@ -173,7 +174,31 @@ func genState(t *rapid.T) core.GossipState {
 	}
 	s.Layouts.Live = liveLayouts(t, rapid.IntRange(0, 2).Draw(t, "live"), rapid.IntRange(1, 5).Draw(t, "layout members"))
 	s.Layouts.Phase = genStamp(t).Phase
+	s.Digest = genDigest(t)
+	if rapid.Bool().Draw(t, "asks for records") {
+		s.Wants = rapid.SliceOfN(rapid.Uint64(), 1, 5).Draw(t, "wants")
+	}
 	return s
+}
+
+func genDigest(t *rapid.T) core.Digest {
+	d := core.Digest{Buckets: 1 << rapid.IntRange(0, 10).Draw(t, "log of buckets")}
+	for range rapid.IntRange(0, 3).Draw(t, "chunk") {
+		b := core.Bucket{
+			Index: rapid.Uint32().Draw(t, "index"), Who: rapid.Uint64().Draw(t, "who"), What: rapid.Uint64().Draw(t, "what"),
+		}
+		if rapid.Bool().Draw(t, "has heartbeats") {
+			b.Heartbeats = rapid.SliceOfN(rapid.Uint64(), 1, 40).Draw(t, "heartbeats")
+		}
+		d.Chunk = append(d.Chunk, b)
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "versions") {
+		d.Versions = append(d.Versions, core.RecordVersion{
+			Member: rapid.Uint64().Draw(t, "hash"), Incarnation: rapid.Uint64().Draw(t, "incarnation"),
+			Changed: rapid.Uint64().Draw(t, "changed"), Heartbeat: rapid.Uint64().Draw(t, "heartbeat"),
+		})
+	}
+	return d
 }
 
 // liveLayouts returns so many layouts, each the parent of the next.
@@ -272,10 +297,16 @@ func samples(tb testing.TB) []core.Message {
 		Cluster: 9, DiskStamp: 10, Remembers: 11,
 		Members: []core.Member{{
 			ID: "n1", Addr: "127.0.0.1:7171", Zone: "z", Datacentre: "d", Weight: 1, Instance: 2, Start: 3,
-			Incarnation: 4, Heartbeat: 5, State: core.Active,
+			Incarnation: 4, Heartbeat: 5, Changed: 3, State: core.Active,
 			Stamp: core.Stamp{Layout: name, Phase: core.PhaseDone}, Synced: name,
 		}},
 		Layouts: core.LayoutState{Live: liveLayouts(tb, 2, 3), Phase: core.PhaseCopy},
+		Digest: core.Digest{
+			Buckets:  4,
+			Chunk:    []core.Bucket{{Index: 3, Who: 11, What: 12, Heartbeats: []uint64{5, 0, 1 << 40}}},
+			Versions: []core.RecordVersion{{Member: 13, Incarnation: 2, Changed: 6, Heartbeat: 7}},
+		},
+		Wants: []uint64{14, 15},
 	}
 	return []core.Message{
 		&core.Apply{Key: []byte("key"), Set: set},

@@ -15,7 +15,7 @@ const (
 	envelopePullReply   = 17
 	gossipStateField    = 1
 	stateMembers        = 2
-	stateLayouts        = 3
+	stateVersions       = 7 // with the layouts and the buckets in between
 	pullReplyItems      = 1
 )
 
@@ -55,7 +55,7 @@ func (s *scan) gossip(b []byte) error {
 		if num != gossipStateField {
 			return nil
 		}
-		return s.count(v, stateMembers, stateLayouts)
+		return s.count(v, stateMembers, stateVersions)
 	})
 }
 
@@ -66,7 +66,7 @@ func (s *scan) count(b []byte, first, last protowire.Number) error {
 			return nil
 		}
 		if s.elements++; s.elements > maxElements {
-			return fmt.Errorf("more than %d items and members", maxElements)
+			return fmt.Errorf("more than %d items, members and versions", maxElements)
 		}
 		return nil
 	})
