@@ -23,7 +23,7 @@ func TestReadGapRetire(t *testing.T) {
 	moved := core.LayoutState{Live: []*ring.Layout{old, next}, Phase: core.PhaseMoved}
 	refuses := func(name string, phase core.Phase) *core.Envelope {
 		rec := record(name)
-		rec.State, rec.Synced, rec.Heartbeat = core.Active, next.Name(), uint64(10*phase)
+		rec.State, rec.Synced, rec.Changed, rec.Heartbeat = core.Active, next.Name(), uint64(10*phase), uint64(10*phase)
 		rec.Stamp = core.Stamp{Layout: next.Name(), Phase: phase}
 		return n.gossip(rec, moved)
 	}
