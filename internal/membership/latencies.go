@@ -10,9 +10,9 @@ import (
 // latencies is how fast a peer has answered of late.
 type latencies struct {
 	window   *latency.Window // nil before the first sample: most peers of a large cluster are never asked
-	fresh    bool          // a sample came since the percentiles were computed
-	computed time.Duration // when that was
-	p95, p99 time.Duration // as the shards know them
+	fresh    bool            // a sample came since the percentiles were computed
+	computed time.Duration   // when that was
+	p95, p99 time.Duration   // as the shards know them
 }
 
 func (l *latencies) add(now, sample time.Duration) {
