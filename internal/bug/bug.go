@@ -18,11 +18,19 @@ const (
 	ContextCoversUnseen
 	// GrowWithoutCopy: a new owner reports that it is synced without pulling.
 	GrowWithoutCopy
+	// TreeSkipsApply: a hash tree is not told of what peers' sets change.
+	TreeSkipsApply
+	// TreeOutlivesWrite: a saved hash tree stays on the disk when its
+	// partition is written to.
+	TreeOutlivesWrite
+	// RepairOneWay: an exchange pushes what the peer lacks and does not take
+	// what the peer has.
+	RepairOneWay
 )
 
 // All returns every bug, None excluded.
 func All() []Bug {
-	return []Bug{EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy}
+	return []Bug{EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy, TreeSkipsApply, TreeOutlivesWrite, RepairOneWay}
 }
 
 // String returns the bug's name as reports show it.
@@ -40,6 +48,12 @@ func (b Bug) String() string {
 		return "context-covers-unseen"
 	case GrowWithoutCopy:
 		return "grow-without-copy"
+	case TreeSkipsApply:
+		return "tree-skips-apply"
+	case TreeOutlivesWrite:
+		return "tree-outlives-write"
+	case RepairOneWay:
+		return "repair-one-way"
 	}
 	return "unknown bug"
 }

@@ -179,6 +179,7 @@ type ClusterStatus struct {
 	// under way; Leftovers counts partitions with keys that it does not own.
 	Pulls, PullsLeft, Leftovers int
 	Alarms                      Alarms // of all shards
+	Trees                       TreeReport
 }
 
 // MemberStatus is a member as this node sees it.

@@ -26,6 +26,7 @@ type loop struct {
 	begin   func(now core.Now, out *core.Out)                    // before the first drain
 	step    func(l *loop, now core.Now, in input, out *core.Out) // what only one kind of machine takes
 	after   func()                                               // at the end of each drain
+	finish  func(out *core.Out) (more bool)                      // the last steps before a stop in order
 	queue   *queue
 	waiters waiters
 	out     core.Out
@@ -58,6 +59,22 @@ func (l *loop) run() {
 	}
 	if err != nil {
 		l.runtime.fail(err)
+		return
+	}
+	l.commitLast()
+}
+
+// commitLast commits what the machine leaves for the next start. Nobody waits
+// for it: closing the engine makes durable what was committed, and where that
+// fails the next start does without.
+func (l *loop) commitLast() {
+	for more := true; more; {
+		l.out.Reset()
+		more = l.finish(&l.out)
+		n := l.machine.Flush()
+		if len(l.out.Writes) > 0 {
+			l.runtime.engine.Commit(l.out.Writes, l.runtime.durability, func(err error) { l.queue.durable(n, err) })
+		}
 	}
 }
 

@@ -103,7 +103,7 @@ func (r *Runtime) newShard(o Options, i int) *loop {
 	return &loop{
 		runtime: r, machine: shard, queue: newQueue(), waiters: waiters{loop: i},
 		begin: func(core.Now, *core.Out) {},
-		after: func() {},
+		after: func() {}, finish: shard.Stop,
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
 			case *core.Request:
@@ -121,7 +121,7 @@ func (r *Runtime) newControl(o Options) *loop {
 	return &loop{
 		runtime: r, machine: control, queue: newQueue(), waiters: waiters{loop: o.Node.Shards},
 		begin: control.Begin,
-		after: r.publish,
+		after: r.publish, finish: func(*core.Out) bool { return false },
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
 			case *core.Join:
@@ -258,7 +258,7 @@ func (r *Runtime) Deliver(e *core.Envelope) {
 // and only the coordinator can promise that. Gossip comes again by itself.
 func (r *Runtime) refuse(e *core.Envelope) {
 	switch e.Msg.(type) {
-	case *core.Apply, *core.Read, *core.Pull:
+	case *core.Apply, *core.Read, *core.Pull, *core.TreeCompare, *core.BucketAsk:
 	default:
 		return
 	}
