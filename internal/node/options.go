@@ -32,9 +32,9 @@ type Options struct {
 	// AntiEntropyInterval is how long two owners leave each other alone at most;
 	// 0: this node compares with nobody by itself.
 	AntiEntropyInterval time.Duration
-	LayoutDelay    time.Duration // how long membership must be unchanged before a plan
-	LayoutAuto     bool
-	Seeds          []string // addresses; a fresh node with seeds never forms a cluster by itself
+	LayoutDelay         time.Duration // how long membership must be unchanged before a plan
+	LayoutAuto          bool
+	Seeds               []string // addresses; a fresh node with seeds never forms a cluster by itself
 }
 
 // Route returns the loop that an inbound envelope belongs to: a shard's index,

@@ -146,11 +146,16 @@ const (
 	msgRefused
 	msgGossip
 	msgGossipReply
+	msgTreeCompare
+	msgTreeDiffer
+	msgBucketAsk
+	msgBucketReply
 )
 
 // String returns the message's name.
 func (k messageKind) String() string {
-	names := [...]string{"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply"}
+	names := [...]string{"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply",
+		"tree-compare", "tree-differ", "bucket-ask", "bucket-reply"}
 	if int(k) < len(names) {
 		return names[k]
 	}
@@ -183,6 +188,14 @@ func describe(m core.Message) (messageKind, uint64) {
 		return msgGossip, uint64(len(m.State.Members))<<32 + m.State.Layouts.Stamp().Layout.Number
 	case *core.GossipReply:
 		return msgGossipReply, uint64(len(m.State.Members))<<32 + m.State.Layouts.Stamp().Layout.Number
+	case *core.TreeCompare:
+		return msgTreeCompare, uint64(m.Level)<<32 + uint64(len(m.Nodes)) + m.Hashes[0][0]
+	case *core.TreeDiffer:
+		return msgTreeDiffer, uint64(len(m.Differ))<<32 + uint64(len(m.Unknown))<<16 + uint64(len(m.Elsewhere))
+	case *core.BucketAsk:
+		return msgBucketAsk, uint64(len(m.Leaves))<<32 + xxhash.Sum64(m.After)
+	case *core.BucketReply:
+		return msgBucketReply, uint64(len(m.Keys))
 	}
 	return 0, 0
 }
@@ -208,6 +221,14 @@ func explain(e *core.Envelope) string {
 		detail = fmt.Sprintf(" %d items, done %v", len(m.Items), m.Done)
 	case *core.Refused:
 		detail = " " + m.Why.String()
+	case *core.TreeCompare:
+		detail = fmt.Sprintf(" level %d, %d nodes", m.Level, len(m.Nodes))
+	case *core.TreeDiffer:
+		detail = fmt.Sprintf(" %d differ, %d unknown, %d elsewhere", len(m.Differ), len(m.Unknown), len(m.Elsewhere))
+	case *core.BucketAsk:
+		detail = fmt.Sprintf(" leaves %v after %s", m.Leaves, m.After)
+	case *core.BucketReply:
+		detail = fmt.Sprintf(" %d keys, more %v", len(m.Keys), m.More)
 	}
 	to := e.To
 	if to == "" {
