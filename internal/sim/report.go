@@ -212,8 +212,8 @@ func (s *Stats) String() string {
 		s.Joined, s.Transitions, s.GrowthUnderFault, s.FaultsInTransition, s.Restarts, s.Moves, s.Rest.Round(time.Second))
 	line("disks", "%d batches, %d fsyncs, %d crashes, %d unsynced batches dropped, %d kept, %d torn tails",
 		s.Disk.Batches, s.Disk.Fsyncs, s.Disk.Crashes, s.Disk.Dropped, s.Disk.Survived, s.Disk.Torn)
-	line("trees", "%d exchanges, %d partitions differed, %d keys repaired; %d trees built, %d saved, %d loaded; owners equal %v after the rest, at most",
-		s.Trees.Exchanges, s.Trees.Differing, s.Trees.Repaired, s.Trees.Built, s.Trees.Saved, s.Trees.Loaded, s.Trees.Converged.Round(time.Second))
+	line("trees", "%d exchanges, %d partitions differed, %d keys repaired; %d trees built, %d saved, %d loaded; %d clusters not equal at rest, %v until they were, at most",
+		s.Trees.Exchanges, s.Trees.Differing, s.Trees.Repaired, s.Trees.Built, s.Trees.Saved, s.Trees.Loaded, s.Trees.Diverged, s.Trees.Converged.Round(time.Second))
 	line("messages", "%d sent, %d delivered, %d lost, %d cut, %d duplicated, %d delayed, %d refused, %d expired, %d to the dead",
 		s.Network.Sent, s.Network.Delivered, s.Network.Lost, s.Network.Cut, s.Network.Duplicated, s.Network.Delayed,
 		s.Network.Refused, s.Network.Expired, s.Network.ToTheDead)

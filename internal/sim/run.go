@@ -229,6 +229,7 @@ func (w *world) rest() {
 		rested = w.unrest() == "" && w.idle()
 	}
 	w.report.Stats.Rest = w.now - w.healedAt
+	w.converge()
 	w.until(w.healedAt + w.lateBound())
 }
 

@@ -14,8 +14,9 @@ import (
 type TreeStats struct {
 	Exchanges, Differing, Repaired uint64
 	Built, Loaded, Saved           uint64
-	// Converged is the longest that the owners took to be equal once everything
-	// was at rest.
+	// Diverged counts runs whose owners were not equal when everything was at
+	// rest, and Converged is the longest that they then took.
+	Diverged  uint64
 	Converged time.Duration
 }
 
@@ -26,6 +27,7 @@ func (s *TreeStats) add(o *TreeStats) {
 	s.Built += o.Built
 	s.Loaded += o.Loaded
 	s.Saved += o.Saved
+	s.Diverged += o.Diverged
 	s.Converged = max(s.Converged, o.Converged)
 }
 
@@ -130,11 +132,16 @@ func (w *world) converge() {
 	}
 	began := w.now
 	why := w.diverged()
+	if why != "" {
+		w.trace.printf(w.now, "at rest, and not equal: %s", why)
+		w.report.Stats.Trees.Diverged++
+	}
 	for why != "" && w.now < began+w.convergeBound() && !w.halted {
 		w.until(w.now + 500*time.Millisecond)
 		why = w.diverged()
 	}
-	w.report.Stats.Trees.Converged = w.now - began
+	s := &w.report.Stats.Trees
+	s.Converged = max(s.Converged, w.now-began)
 	if why != "" {
 		w.fail("convergence", "%v after everything is at rest, with reads off: %s", w.now-began, why)
 	}
