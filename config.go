@@ -83,6 +83,11 @@ type Config struct {
 	// GossipInterval is the pause between two exchanges of news about the
 	// cluster: 10 ms to 60 s.
 	GossipInterval time.Duration
+	// AntiEntropyInterval is how long two owners of a partition go without
+	// comparing what they hold, at most, while both are alive: 10 ms to 24 h. 0
+	// lets this node compare with nobody by itself; it answers others all the
+	// same, so that only a cluster in which all nodes have 0 does without.
+	AntiEntropyInterval time.Duration
 	// LayoutAuto gives partitions to new nodes without a command.
 	LayoutAuto bool
 	// LayoutDelay is how long the members must have been the same before
@@ -106,6 +111,8 @@ const (
 	minGossipInterval = 10 * time.Millisecond
 	maxGossipInterval = time.Minute
 	maxLayoutDelay    = time.Hour
+	minAntiEntropy    = 10 * time.Millisecond
+	maxAntiEntropy    = 24 * time.Hour
 	maxSeeds          = 256 // a person lists them
 	maxWeight         = 1 << 16
 )
@@ -114,20 +121,21 @@ const (
 // is, and the caller's to change.
 func DefaultConfig() *Config {
 	return &Config{
-		N:              3,
-		R:              2,
-		W:              2,
-		Partitions:     1024,
-		StorageEngine:  "pebble",
-		CacheBytes:     storage.DefaultCacheBytes,
-		Sync:           SyncAlways,
-		RequestTimeout: 2 * time.Second,
-		PeerTimeout:    300 * time.Millisecond,
-		MaxValueBytes:  id.DefaultMaxValueBytes,
-		Weight:         1,
-		GossipInterval: time.Second,
-		LayoutAuto:     true,
-		LayoutDelay:    time.Second,
+		N:                   3,
+		R:                   2,
+		W:                   2,
+		Partitions:          1024,
+		StorageEngine:       "pebble",
+		CacheBytes:          storage.DefaultCacheBytes,
+		Sync:                SyncAlways,
+		RequestTimeout:      2 * time.Second,
+		PeerTimeout:         300 * time.Millisecond,
+		MaxValueBytes:       id.DefaultMaxValueBytes,
+		Weight:              1,
+		GossipInterval:      time.Second,
+		AntiEntropyInterval: time.Minute,
+		LayoutAuto:          true,
+		LayoutDelay:         time.Second,
 	}
 }
 
@@ -219,6 +227,9 @@ func (c *Config) checkCluster(f *faults) {
 		"Weight is %d; 1 to %d are allowed: a node of weight 2 gets twice the keys of one of weight 1", c.Weight, maxWeight)
 	f.check(c.GossipInterval >= minGossipInterval && c.GossipInterval <= maxGossipInterval,
 		"GossipInterval is %v; %v to %v are allowed: 1s suits most clusters", c.GossipInterval, minGossipInterval, maxGossipInterval)
+	f.check(c.AntiEntropyInterval == 0 || c.AntiEntropyInterval >= minAntiEntropy && c.AntiEntropyInterval <= maxAntiEntropy,
+		"AntiEntropyInterval is %v; 0s, which is off, and %v to %v are allowed: 1m suits most clusters",
+		c.AntiEntropyInterval, minAntiEntropy, maxAntiEntropy)
 	f.check(c.LayoutDelay >= 0 && c.LayoutDelay <= maxLayoutDelay,
 		"LayoutDelay is %v; 0s to %v are allowed: 1s takes nodes in together that start together", c.LayoutDelay, maxLayoutDelay)
 	f.check(len(c.Seeds) <= maxSeeds, "Seeds has %d addresses; at most %d are allowed: two or three are enough", len(c.Seeds), maxSeeds)

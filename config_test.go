@@ -51,6 +51,9 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"Zone", func(c *Config) { c.Zone = "\xff" }, []string{"UTF-8"}},
 		{"Weight", func(c *Config) { c.Weight = 0 }, []string{"Weight is 0", "1 to 65536"}},
 		{"GossipInterval", func(c *Config) { c.GossipInterval = time.Millisecond }, []string{"1ms", "10ms to 1m0s"}},
+		{"AntiEntropyInterval", func(c *Config) { c.AntiEntropyInterval = -time.Second }, []string{"-1s", "0s, which is off", "10ms to 24h0m0s"}},
+		{"AntiEntropyInterval", func(c *Config) { c.AntiEntropyInterval = time.Millisecond }, []string{"1ms"}},
+		{"AntiEntropyInterval", func(c *Config) { c.AntiEntropyInterval = 25 * time.Hour }, []string{"25h0m0s"}},
 		{"LayoutDelay", func(c *Config) { c.LayoutDelay = -1 }, []string{"-1ns", "1h0m0s"}},
 	}
 	checked := map[string]bool{"LayoutAuto": true, "Logger": true} // which have no wrong value
