@@ -154,8 +154,10 @@ const (
 
 // String returns the message's name.
 func (k messageKind) String() string {
-	names := [...]string{"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply",
-		"tree-compare", "tree-differ", "bucket-ask", "bucket-reply"}
+	names := [...]string{
+		"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply",
+		"tree-compare", "tree-differ", "bucket-ask", "bucket-reply",
+	}
 	if int(k) < len(names) {
 		return names[k]
 	}
