@@ -15,15 +15,16 @@ import (
 // Limits of one shard's anti-entropy.
 const (
 	// In each pace at most repairKeys keys and about repairBytes bytes are
-	// exchanged: some 6,000 keys or 6 MiB a second, of which the foreground
-	// notices little. A single set may be larger than repairBytes; the next
-	// ones then wait for longer.
-	pace        = 10 * time.Millisecond
-	repairKeys  = 64
+	// exchanged: 1,600 keys or 3 MiB a second, which takes a tenth of a loop's
+	// time and leaves the rest to the foreground. A single set may be larger
+	// than repairBytes; the next ones then wait for longer.
+	pace        = 20 * time.Millisecond
+	repairKeys  = 32
 	repairBytes = 64 << 10
 
-	// A chunk of building trees, one each buildPace: 50,000 keys a second.
-	buildPace  = 5 * time.Millisecond
+	// A chunk of building trees, one each buildPace: 12,800 keys a second, for
+	// some twentieth of a loop's time.
+	buildPace  = 20 * time.Millisecond
 	buildKeys  = 256
 	buildBytes = 64 << 10
 
@@ -85,6 +86,8 @@ type AntiEntropy struct {
 	view       *core.View
 	peers      []*peer  // with whom partitions are shared, sorted by ID
 	dirty      []*dirty // to be compared first, oldest first
+	next       turnOf   // whose turn comes next
+	due        time.Duration
 	session    *session // the exchange under way, nil for none
 	generation uint32   // of requests: an answer to an earlier one misses
 	budget     budget
@@ -103,6 +106,7 @@ func New(c Config, local Local) *AntiEntropy {
 		local:  local,
 		rng:    core.Stream(c.Seed, "antientropy/"+strconv.Itoa(c.Shard)),
 		view:   &core.View{Self: c.Self},
+		due:    core.Never,
 	}
 }
 
@@ -119,6 +123,7 @@ func (a *AntiEntropy) SetView(now core.Now, v *core.View, out *core.Out) {
 	if s := a.session; s != nil && !a.alive(s.peer.node) {
 		a.end(now, 0)
 	}
+	a.reckon()
 	a.Tick(now, out)
 }
 
@@ -132,10 +137,15 @@ func (a *AntiEntropy) MarkDirty(p ring.Partition) {
 	for _, d := range a.dirty {
 		if d.partition == p {
 			d.left = a.others(p) // what was compared may have been before
+			if a.session != nil {
+				a.session.again = append(a.session.again, p)
+			}
+			a.reckon()
 			return
 		}
 	}
 	a.dirty = append(a.dirty, &dirty{partition: p, left: a.others(p)})
+	a.reckon()
 }
 
 // Tick does what is due, and at most one chunk of building trees.
@@ -164,8 +174,8 @@ func (a *AntiEntropy) Next() (time.Duration, bool) {
 	}
 	if a.session != nil {
 		at = min(at, a.sessionDue())
-	} else if _, due := a.nextPeer(); due != core.Never {
-		at = min(at, due)
+	} else {
+		at = min(at, a.due)
 	}
 	if a.news && !a.view.Stamp().IsZero() {
 		at = min(at, a.reported+reportEach)

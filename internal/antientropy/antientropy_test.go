@@ -155,6 +155,27 @@ func TestDirtyPartitionsGoFirst(t *testing.T) {
 	}
 }
 
+// One that becomes dirty again while it is compared is compared again.
+func TestDirtyAgainIsComparedAgain(t *testing.T) {
+	c := newCluster(t, 32, 2, 1, 1)
+	c.run(interval + time.Second)
+	compared := 0
+	s := c.nodes[0].shards[0]
+	p := c.layout.Partition([]byte("key-1"))
+	c.seen = func(e *core.Envelope) {
+		if m, ok := e.Msg.(*core.TreeCompare); ok && m.Level == 0 && e.From == "n1" {
+			if compared++; compared == 1 {
+				s.MarkDirty(p)
+			}
+		}
+	}
+	s.MarkDirty(p)
+	c.run(5 * time.Second)
+	if compared != 2 || len(s.dirty) != 0 {
+		t.Errorf("compared %d times, dirty %v", compared, s.dirty)
+	}
+}
+
 // A dirty partition stays so until every owner was there to be asked.
 func TestDirtyPartitionsWaitForTheirOwners(t *testing.T) {
 	c := newCluster(t, 32, 3, 2, 2, 2)

@@ -103,36 +103,34 @@ type turnOf struct {
 	dirty bool
 }
 
-// nextPeer returns whose turn comes next and when, Never if nobody's does.
-// Dirty partitions go first.
-func (a *AntiEntropy) nextPeer() (next turnOf, due time.Duration) {
-	due = core.Never
+// reckon finds out whose turn comes next and when, Never if nobody's does.
+// Dirty partitions go first. It is called whenever that may have changed.
+func (a *AntiEntropy) reckon() {
+	a.next, a.due = turnOf{}, core.Never
 	if a.config.Interval == 0 {
-		return next, due
+		return
 	}
 	for _, d := range a.dirty {
 		for _, n := range d.left {
-			if q := a.peer(n); q.dirtyDue < due && a.alive(n) {
-				next, due = turnOf{q, true}, q.dirtyDue
+			if q := a.peer(n); q.dirtyDue < a.due && a.alive(n) {
+				a.next, a.due = turnOf{q, true}, q.dirtyDue
 			}
 		}
 	}
 	for _, q := range a.peers {
-		if len(q.shared) > 0 && q.due < due && a.alive(q.node) {
-			next, due = turnOf{q, false}, q.due
+		if len(q.shared) > 0 && q.due < a.due && a.alive(q.node) {
+			a.next, a.due = turnOf{q, false}, q.due
 		}
 	}
-	return next, due
 }
 
 // start begins the exchange that is due; false if none is.
 func (a *AntiEntropy) start(now core.Now) bool {
-	next, due := a.nextPeer()
-	if due > now.Mono {
+	if a.due > now.Mono {
 		return false
 	}
-	q := next.peer
-	s := &session{peer: q, dirty: next.dirty, began: now.Mono}
+	q := a.next.peer
+	s := &session{peer: q, dirty: a.next.dirty, began: now.Mono}
 	about := q.left
 	switch {
 	case s.dirty:
@@ -159,6 +157,7 @@ func (a *AntiEntropy) start(now core.Now) bool {
 		}
 	}
 	a.session = s
+	a.reckon()
 	if len(s.todo) > 0 {
 		a.counts.Exchanges++
 	}
@@ -174,6 +173,7 @@ func (a *AntiEntropy) end(now core.Now, pause time.Duration) {
 		return
 	}
 	a.session, a.news = nil, true
+	defer a.reckon()
 	q := s.peer
 	left := s.unresolved()
 	if s.dirty {

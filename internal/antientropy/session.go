@@ -55,8 +55,11 @@ func (s *session) find(id core.ReqID) *request {
 // they stand in about.
 func (s *session) unresolved() []ring.Partition {
 	var left []ring.Partition
-	for _, of := range [][]ring.Partition{s.todo, s.asked, s.differ, s.skipped, s.again} {
+	for _, of := range [][]ring.Partition{s.todo, s.asked, s.differ, s.skipped} {
 		left = append(left, of...)
+	}
+	if s.dirty {
+		left = append(left, s.again...)
 	}
 	slices.Sort(left)
 	return slices.Compact(left)
@@ -154,7 +157,7 @@ func (a *AntiEntropy) pump(now core.Now, out *core.Out) {
 // step does the next thing of the session; false: it has to wait.
 func (a *AntiEntropy) step(now core.Now, out *core.Out) bool {
 	s := a.session
-	if _, due := a.nextPeer(); due <= now.Mono && now.Mono-s.began >= turn {
+	if a.due <= now.Mono && now.Mono-s.began >= turn {
 		a.end(now, retryPause)
 		return true
 	}

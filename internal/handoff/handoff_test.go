@@ -167,6 +167,28 @@ func TestNewOwnerPullsFromEnoughOldOwners(t *testing.T) {
 	}
 }
 
+// A chunk with another partition's key is not taken: the key may belong to
+// another shard, which alone writes it.
+func TestPulledKeysAreOfThePartition(t *testing.T) {
+	old, next := layouts(t)
+	b := newBench(t, "d")
+	b.view(core.PhaseCopy, old, next)
+	p, _ := gained(t, old, next)
+	foreign := keysIn(old, (p+1)%8, 1)[0]
+	b.answerAll(func(e core.Envelope) core.Message {
+		if e.Partition != p {
+			return nil
+		}
+		return &core.PullReply{Items: []core.Item{{Key: foreign, Set: setOf("a", "v")}}, Done: true}
+	})
+	if n := b.store.Len(); n != 0 {
+		t.Errorf("%d keys of another partition were stored", n)
+	}
+	if r := b.last(); r.PullsLeft != r.Pulls {
+		t.Errorf("a strange chunk counts as a pull: %+v", r)
+	}
+}
+
 func TestPullGoesOnAfterRefusalsFailuresAndSilence(t *testing.T) {
 	old, next := layouts(t)
 	b := newBench(t, "d")
