@@ -15,15 +15,15 @@ import (
 // Limits of one shard's anti-entropy.
 const (
 	// In each pace at most repairKeys keys and about repairBytes bytes are
-	// exchanged: 1,600 keys or 3 MiB a second, which takes a tenth of a loop's
-	// time and leaves the rest to the foreground. A single set may be larger
+	// exchanged: 1,600 keys or 3 MiB a second, which takes some twentieth of a
+	// loop's time and leaves the rest to the foreground. A single set may be larger
 	// than repairBytes; the next ones then wait for longer.
 	pace        = 20 * time.Millisecond
 	repairKeys  = 32
 	repairBytes = 64 << 10
 
 	// A chunk of building trees, one each buildPace: 12,800 keys a second, for
-	// some twentieth of a loop's time.
+	// some thirtieth of a loop's time.
 	buildPace  = 20 * time.Millisecond
 	buildKeys  = 256
 	buildBytes = 64 << 10
