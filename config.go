@@ -91,6 +91,11 @@ type Config struct {
 	// Lower values notice failures sooner, and see some where there are none.
 	SuspectPhi float64
 	DeadPhi    float64
+	// AntiEntropyInterval is how long two owners of a partition go without
+	// comparing what they hold, at most, while both are alive: 10 ms to 24 h. 0
+	// lets this node compare with nobody by itself; it answers others all the
+	// same, so that only a cluster in which all nodes have 0 does without.
+	AntiEntropyInterval time.Duration
 	// LayoutAuto gives partitions to new nodes without a command.
 	LayoutAuto bool
 	// LayoutDelay is how long the members must have been the same before
@@ -121,6 +126,8 @@ const (
 	minGossipInterval = 10 * time.Millisecond
 	maxGossipInterval = time.Minute
 	maxLayoutDelay    = time.Hour
+	minAntiEntropy    = 10 * time.Millisecond
+	maxAntiEntropy    = 24 * time.Hour
 	maxSeeds          = 256 // a person lists them
 	maxWeight         = 1 << 16
 )
@@ -129,22 +136,23 @@ const (
 // is, and the caller's to change.
 func DefaultConfig() *Config {
 	return &Config{
-		N:              3,
-		R:              2,
-		W:              2,
-		Partitions:     1024,
-		StorageEngine:  "pebble",
-		CacheBytes:     storage.DefaultCacheBytes,
-		Sync:           SyncAlways,
-		RequestTimeout: 2 * time.Second,
-		PeerTimeout:    300 * time.Millisecond,
-		MaxValueBytes:  id.DefaultMaxValueBytes,
-		Weight:         1,
-		GossipInterval: time.Second,
-		SuspectPhi:     membership.DefaultSuspectPhi,
-		DeadPhi:        membership.DefaultDeadPhi,
-		LayoutAuto:     true,
-		LayoutDelay:    time.Second,
+		N:                   3,
+		R:                   2,
+		W:                   2,
+		Partitions:          1024,
+		StorageEngine:       "pebble",
+		CacheBytes:          storage.DefaultCacheBytes,
+		Sync:                SyncAlways,
+		RequestTimeout:      2 * time.Second,
+		PeerTimeout:         300 * time.Millisecond,
+		MaxValueBytes:       id.DefaultMaxValueBytes,
+		Weight:              1,
+		GossipInterval:      time.Second,
+		SuspectPhi:          membership.DefaultSuspectPhi,
+		DeadPhi:             membership.DefaultDeadPhi,
+		LayoutAuto:          true,
+		LayoutDelay:         time.Second,
+		AntiEntropyInterval: time.Minute,
 	}
 }
 
@@ -240,6 +248,9 @@ func (c *Config) checkCluster(f *faults) {
 		"SuspectPhi is %v; above 0 and below DeadPhi, which is %v, is allowed: 5 suits most clusters", c.SuspectPhi, c.DeadPhi)
 	f.check(c.DeadPhi > 0 && c.DeadPhi <= membership.MaxPhi,
 		"DeadPhi is %v; above SuspectPhi and up to %d is allowed: 8 suits most clusters", c.DeadPhi, membership.MaxPhi)
+	f.check(c.AntiEntropyInterval == 0 || c.AntiEntropyInterval >= minAntiEntropy && c.AntiEntropyInterval <= maxAntiEntropy,
+		"AntiEntropyInterval is %v; 0s, which is off, and %v to %v are allowed: 1m suits most clusters",
+		c.AntiEntropyInterval, minAntiEntropy, maxAntiEntropy)
 	f.check(c.LayoutDelay >= 0 && c.LayoutDelay <= maxLayoutDelay,
 		"LayoutDelay is %v; 0s to %v are allowed: 1s takes nodes in together that start together", c.LayoutDelay, maxLayoutDelay)
 	f.check(len(c.Seeds) <= maxSeeds, "Seeds has %d addresses; at most %d are allowed: two or three are enough", len(c.Seeds), maxSeeds)

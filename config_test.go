@@ -55,6 +55,9 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"SuspectPhi", func(c *Config) { c.SuspectPhi = 8 }, []string{"SuspectPhi is 8", "DeadPhi, which is 8"}},
 		{"SuspectPhi", func(c *Config) { c.SuspectPhi = math.NaN() }, []string{"SuspectPhi is NaN"}},
 		{"DeadPhi", func(c *Config) { c.DeadPhi = 1000 }, []string{"DeadPhi is 1000", "up to 100"}},
+		{"AntiEntropyInterval", func(c *Config) { c.AntiEntropyInterval = -time.Second }, []string{"-1s", "0s, which is off", "10ms to 24h0m0s"}},
+		{"AntiEntropyInterval", func(c *Config) { c.AntiEntropyInterval = time.Millisecond }, []string{"1ms"}},
+		{"AntiEntropyInterval", func(c *Config) { c.AntiEntropyInterval = 25 * time.Hour }, []string{"25h0m0s"}},
 		{"LayoutDelay", func(c *Config) { c.LayoutDelay = -1 }, []string{"-1ns", "1h0m0s"}},
 	}
 	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true} // which have no wrong value

@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
@@ -18,6 +19,7 @@ type Status struct {
 	Layout   Layout
 	// UnderReplicated says that there are fewer than N nodes to hold a key.
 	UnderReplicated bool
+	AntiEntropy     AntiEntropy
 }
 
 // Member is a node as another one sees it.
@@ -42,6 +44,19 @@ type Layout struct {
 	Blocked []string
 }
 
+// AntiEntropy is how far a node has come with comparing what it holds to what
+// the other owners of its partitions hold, and with repairing the difference.
+type AntiEntropy struct {
+	TreesBuilding int // partitions whose hash tree is not ready
+	// Pairs are the partitions that this node compares, counted once for each
+	// peer; of each two owners one begins. Compared are those that have been
+	// compared since the node started or got a new layout.
+	Pairs, Compared int
+	// Since is a time after which every pair has been compared; zero before.
+	Since    time.Time
+	Repaired uint64 // keys, here or at a peer, since the start
+}
+
 func statusOf(st core.ClusterStatus) Status {
 	out := Status{
 		Node:            string(st.Self),
@@ -50,6 +65,12 @@ func statusOf(st core.ClusterStatus) Status {
 		Members:         make([]Member, len(st.Members)),
 		Layout:          Layout{Replicas: st.Replicas, Stable: st.Layouts.Phase == core.PhaseDone},
 		UnderReplicated: st.UnderReplicated,
+		AntiEntropy: AntiEntropy{
+			TreesBuilding: st.Trees.Building, Pairs: st.Trees.Pairs, Compared: st.Trees.Compared, Repaired: st.Trees.Repaired,
+		},
+	}
+	if st.Trees.Since > 0 {
+		out.AntiEntropy.Since = time.Unix(0, int64(st.Trees.Since))
 	}
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)

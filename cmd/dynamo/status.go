@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -33,7 +34,14 @@ type status struct {
 		Pulls, Left int
 		Blocked     []string
 	}
-	Leftovers int
+	Leftovers   int
+	AntiEntropy struct {
+		TreesBuilding int `json:"trees_building"`
+		Pairs         int
+		Compared      int
+		Since         time.Time
+		KeysRepaired  uint64 `json:"keys_repaired"`
+	} `json:"anti_entropy"`
 }
 
 func newStatus() *cobra.Command {
@@ -76,6 +84,9 @@ func (st *status) text(coloured bool) string {
 	fmt.Fprintf(&b, "node %s, cluster %s\n", st.Node, cluster)
 	fmt.Fprintf(&b, "layout %d, %s: %s, %s of each key\n", st.Layout.Version, st.Layout.Phase,
 		plural(st.Layout.Partitions, "partition"), plural(st.Layout.Replicas, "replica"))
+	if line := st.antiEntropy(); line != "" {
+		fmt.Fprintf(&b, "%s\n", line)
+	}
 	for _, note := range st.notes() {
 		fmt.Fprintf(&b, "%s\n", paint(note, yellow, coloured))
 	}
@@ -94,6 +105,23 @@ func (st *status) text(coloured bool) string {
 	}
 	table(&b, rows, coloured)
 	return b.String()
+}
+
+// antiEntropy says how far the node is with comparing what it holds.
+func (st *status) antiEntropy() string {
+	a := &st.AntiEntropy
+	if a.Pairs == 0 {
+		return ""
+	}
+	line := fmt.Sprintf("anti-entropy: %d of %s compared", a.Compared, plural(a.Pairs, "pair"))
+	if !a.Since.IsZero() {
+		line += ", each since " + a.Since.Format(time.RFC3339)
+	}
+	line += "; " + plural(int(a.KeysRepaired), "key") + " repaired"
+	if a.TreesBuilding > 0 {
+		line += "; " + plural(a.TreesBuilding, "hash tree") + " to build"
+	}
+	return line
 }
 
 // notes says what is not as it should be.

@@ -11,7 +11,8 @@ const statusAnswer = `{"node":"n1","cluster":"0000000000000abc","serving":false,
 {"id":"node-2","address":"10.0.0.1:1","zone":"","status":"dead","state":"joining","partitions":0},
 {"id":"old","address":"10.0.0.2:1","zone":"","status":"none","state":"left","partitions":0}],
 "layout":{"version":2,"partitions":1024,"replicas":3,"phase":"copying"},"under_replicated":true,
-"transition":{"pulls":9,"left":4,"blocked":["node-2"]},"leftovers":1}`
+"transition":{"pulls":9,"left":4,"blocked":["node-2"]},"leftovers":1,
+"anti_entropy":{"trees_building":3,"pairs":512,"compared":512,"since":"2026-11-26T13:02:11.5Z","keys_repaired":1}}`
 
 func parsedStatus(t *testing.T) *status {
 	t.Helper()
@@ -25,6 +26,7 @@ func parsedStatus(t *testing.T) *status {
 func TestStatusText(t *testing.T) {
 	want := `node n1, cluster 0000000000000abc
 layout 2, copying: 1024 partitions, 3 replicas of each key
+anti-entropy: 512 of 512 pairs compared, each since 2026-11-26T13:02:11Z; 1 key repaired; 3 hash trees to build
 this node does not serve yet: it waits for a seed
 under-replicated: fewer than 3 nodes
 this node copies what the layout gives it: 4 of 9 partitions left

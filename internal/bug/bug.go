@@ -20,11 +20,22 @@ const (
 	GrowWithoutCopy
 	// NeverSuspect: failure detection holds everybody for alive.
 	NeverSuspect
+	// TreeSkipsApply: a hash tree is not told of what peers' sets change.
+	TreeSkipsApply
+	// TreeOutlivesWrite: a saved hash tree stays on the disk when its
+	// partition is written to.
+	TreeOutlivesWrite
+	// RepairOneWay: an exchange pushes what the peer lacks and does not take
+	// what the peer has.
+	RepairOneWay
 )
 
 // All returns every bug, None excluded.
 func All() []Bug {
-	return []Bug{EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy, NeverSuspect}
+	return []Bug{
+		EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy, NeverSuspect,
+		TreeSkipsApply, TreeOutlivesWrite, RepairOneWay,
+	}
 }
 
 // String returns the bug's name as reports show it.
@@ -44,6 +55,12 @@ func (b Bug) String() string {
 		return "grow-without-copy"
 	case NeverSuspect:
 		return "never-suspect"
+	case TreeSkipsApply:
+		return "tree-skips-apply"
+	case TreeOutlivesWrite:
+		return "tree-outlives-write"
+	case RepairOneWay:
+		return "repair-one-way"
 	}
 	return "unknown bug"
 }

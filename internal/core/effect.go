@@ -123,6 +123,7 @@ type ShardReport struct {
 	// Leftovers counts partitions with keys here that this node does not own.
 	Leftovers int
 	Alarms    Alarms
+	Trees     TreeReport
 }
 
 // Alarms counts what should not happen, since the start of the process.

@@ -11,6 +11,7 @@ import (
 const (
 	prefixData    = 'd' // one sibling set with its local fields, a key each
 	prefixControl = 'm' // Control's own records
+	prefixTree    = 't' // saved hash trees, a partition each
 )
 
 // dataHeader is the length of what stands before the client's key: the prefix

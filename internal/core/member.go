@@ -218,6 +218,7 @@ type ClusterStatus struct {
 	// Blocking lists the members that the transition under way waits for and
 	// that are suspected or dead.
 	Blocking []id.Node
+	Trees    TreeReport
 }
 
 // MemberStatus is a member as this node sees it.

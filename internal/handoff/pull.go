@@ -136,6 +136,10 @@ func (h *Handoff) pulled(now core.Now, partition ring.Partition, e *core.Envelop
 func (h *Handoff) store(now core.Now, p *pull, m *core.PullReply, out *core.Out) {
 	flush := uint64(0)
 	for _, item := range m.Items {
+		if h.view.ReadLayout().Partition(item.Key) != p.partition {
+			p.rotate(now) // another shard's key, which is not ours to write
+			return
+		}
 		f, ok := h.local.Apply(item.Key, item.Set, out)
 		if !ok {
 			p.rotate(now)

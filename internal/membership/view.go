@@ -55,6 +55,7 @@ func (m *Machine) Status() core.ClusterStatus {
 		s.PullsLeft += r.PullsLeft
 		s.Leftovers += r.Leftovers
 		s.Alarms = s.Alarms.Plus(r.Alarms)
+		s.Trees = s.Trees.Plus(r.Trees)
 	}
 	s.WaitsFor = m.missing()
 	s.Serving = s.WaitsFor == ""

@@ -3,12 +3,14 @@ package node
 import (
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/antientropy"
 	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/coordinator"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/handoff"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/replica"
+	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
 // Shard owns everything about its partitions: the replica's state, the
@@ -20,6 +22,8 @@ type Shard struct {
 	replica     *replica.Replica
 	coordinator *coordinator.Coordinator
 	handoff     *handoff.Handoff
+	antientropy *antientropy.AntiEntropy
+	told        core.ShardReport // the latest
 }
 
 // NewShard returns the shard of that index over what store holds, without a
@@ -35,6 +39,9 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
 		}, r),
 		handoff: handoff.New(handoff.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
+		antientropy: antientropy.New(antientropy.Config{
+			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval, Seed: o.Seed,
+		}, r),
 	}
 }
 
@@ -78,6 +85,7 @@ func (s *Shard) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	default:
 		s.deliverRequest(now, e, out)
 	}
+	s.report(now, out)
 }
 
 func (s *Shard) deliverReply(now core.Now, e *core.Envelope, out *core.Out) {
@@ -86,6 +94,8 @@ func (s *Shard) deliverReply(now core.Now, e *core.Envelope, out *core.Out) {
 		s.coordinator.Deliver(now, e, out)
 	case core.MachineHandoff:
 		s.handoff.Deliver(now, e, out)
+	case core.MachineAntiEntropy:
+		s.antientropy.Deliver(now, e, out)
 	case core.MachineMembership:
 	}
 }
@@ -123,6 +133,8 @@ func (s *Shard) deliverRequest(now core.Now, e *core.Envelope, out *core.Out) {
 		}
 	case *core.Pull:
 		s.handoff.Serve(now, e, out)
+	case *core.TreeCompare, *core.BucketAsk:
+		s.antientropy.Serve(now, e, out)
 	}
 }
 
@@ -169,6 +181,8 @@ func (s *Shard) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 		s.coordinator.SendFailed(now, e, out)
 	case core.MachineHandoff:
 		s.handoff.SendFailed(now, e, out)
+	case core.MachineAntiEntropy:
+		s.antientropy.SendFailed(now, e, out)
 	case core.MachineMembership:
 	}
 }
@@ -178,6 +192,7 @@ func (s *Shard) Durable(now core.Now, n uint64, out *core.Out) {
 	s.replica.Durable(n)
 	s.coordinator.Durable(now, n, out)
 	s.handoff.Durable(now, n, out)
+	s.report(now, out)
 }
 
 // SetView goes on by a newer view. Within a cluster a view's stamp is never
@@ -185,27 +200,69 @@ func (s *Shard) Durable(now core.Now, n uint64, out *core.Out) {
 // another begins anew.
 func (s *Shard) SetView(now core.Now, v *core.View, out *core.Out) {
 	s.view = v
+	s.replica.SetView(v)
 	s.handoff.SetView(now, v, out)
 	s.coordinator.SetView(now, v, out)
+	s.antientropy.SetView(now, v, out)
+	s.report(now, out)
 }
 
 // Tick does what is due, and at most one chunk of background work.
 func (s *Shard) Tick(now core.Now, out *core.Out) {
 	s.coordinator.Tick(now, out)
 	s.handoff.Tick(now, out)
+	s.antientropy.Tick(now, out)
+	s.report(now, out)
 }
+
+// report completes what is told to Control by how far the hash trees are, and
+// tells it where only they have moved on.
+func (s *Shard) report(now core.Now, out *core.Out) {
+	trees, news := s.antientropy.Report(now)
+	if n := len(out.Shards); n > 0 {
+		s.told = out.Shards[n-1]
+	}
+	s.told.Trees = trees
+	switch n := len(out.Shards); {
+	case n > 0:
+		out.Shards[n-1] = s.told
+	case news && !s.told.Stamp.IsZero():
+		out.Shards = append(out.Shards, s.told)
+	}
+}
+
+// Stop is the last step of a shard that stops in order: it saves the hash
+// trees, so that the next start need not build them. more says that it is to be
+// called again after a flush. A shard that is not stopped so has lost nothing
+// but time.
+func (s *Shard) Stop(out *core.Out) (more bool) { return s.replica.SaveTrees(out) }
+
+// Root returns the root of a partition's hash tree; ok is false where there is
+// none, for whoever checks a shard from outside.
+func (s *Shard) Root(p ring.Partition) (root core.TreeHash, ok bool) {
+	tree := s.replica.Tree(p)
+	if tree == nil {
+		return core.TreeHash{}, false
+	}
+	return core.TreeHash(tree.Root()), true
+}
+
+// Trees returns how far the hash trees of this shard are.
+func (s *Shard) Trees() core.TreeReport { return s.antientropy.Counters() }
 
 // Next returns when Tick is due.
 func (s *Shard) Next() (time.Duration, bool) {
-	a, okA := s.coordinator.Next()
-	b, okB := s.handoff.Next()
-	switch {
-	case okA && okB:
-		return min(a, b), true
-	case okA:
-		return a, true
+	at := core.Never
+	if due, ok := s.coordinator.Next(); ok {
+		at = min(at, due)
 	}
-	return b, okB
+	if due, ok := s.handoff.Next(); ok {
+		at = min(at, due)
+	}
+	if due, ok := s.antientropy.Next(); ok {
+		at = min(at, due)
+	}
+	return at, at != core.Never
 }
 
 // Flush ends a drain and returns the number of the flush that takes its

@@ -1,10 +1,27 @@
 package replica
 
-import "github.com/dynamo-kv/dynamo/internal/version"
+import (
+	"fmt"
+
+	"github.com/dynamo-kv/dynamo/internal/merkle"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
 
 // StoredSet returns the sibling set of a stored record, for whoever looks at
 // a store from outside. The set's data shares value's memory.
 func StoredSet(value []byte) (version.Siblings, error) {
 	r, err := decodeRecord(value)
 	return r.set, err
+}
+
+// SavedRoot returns the root of a stored hash tree, likewise.
+func SavedRoot(value []byte) (merkle.Hash, error) {
+	if len(value) < 2 {
+		return merkle.Hash{}, fmt.Errorf("a saved hash tree of %d bytes", len(value))
+	}
+	tree, err := decodeSavedTree(value, value[1])
+	if err != nil {
+		return merkle.Hash{}, err
+	}
+	return tree.Root(), nil
 }

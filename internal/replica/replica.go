@@ -26,11 +26,12 @@ type Replica struct {
 	store  overlay
 	epochs uint64 // taken so far
 	alarms core.Alarms
+	trees  trees
 }
 
 // New returns the replica over what base holds.
 func New(c Config, base core.Store) *Replica {
-	return &Replica{config: c, store: newOverlay(base)}
+	return &Replica{config: c, store: newOverlay(base), trees: trees{shard: c.Shard, shards: c.Shards}}
 }
 
 // Alarms returns the counts since the start.
@@ -85,8 +86,12 @@ func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush 
 	if lost {
 		rec.epoch = version.Epoch{}
 	}
+	before := rec.set
 	rec.set = merged
 	r.store.put(dataKey, rec, out)
+	if !bug.On(bug.TreeSkipsApply) {
+		r.changeTree(dataKey, before, merged, out)
+	}
 	return r.promised(), true
 }
 
@@ -124,6 +129,7 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 		return core.LocalResult{Code: code}
 	}
 	r.store.put(dataKey, record{epoch: epoch, set: set}, out)
+	r.changeTree(dataKey, rec.set, set, out)
 	seen := context.With(dot)
 	if bug.On(bug.ContextCoversUnseen) {
 		seen = set.Clock
@@ -218,8 +224,10 @@ func (r *Replica) Prune(key []byte, a version.Actor, out *core.Out) bool {
 	if a.Node == r.config.Self && a.Epoch == rec.epoch {
 		rec.epoch = version.Epoch{}
 	}
+	before := rec.set
 	rec.set.Clock = rec.set.Clock.Without(a)
 	r.store.put(dataKey, rec, out)
+	r.changeTree(dataKey, before, rec.set, out)
 	return true
 }
 
@@ -240,6 +248,7 @@ func (r *Replica) Remove(key []byte, set version.Siblings, out *core.Out) bool {
 		return false
 	}
 	r.store.remove(dataKey, out)
+	r.changeTree(dataKey, rec.set, version.Siblings{}, out)
 	return true
 }
 

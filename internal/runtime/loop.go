@@ -32,6 +32,7 @@ type loop struct {
 	out        core.Out
 	inputs     []input // taken and not yet stepped
 	spare      []input
+	finish     func(out *core.Out) (more bool) // the last steps before a stop in order
 
 	flushed   uint64 // the flush up to which Durable has been stepped
 	committed uint64 // the latest flush that had a batch
@@ -59,6 +60,22 @@ func (l *loop) run() {
 	}
 	if err != nil {
 		l.runtime.fail(err)
+		return
+	}
+	l.commitLast()
+}
+
+// commitLast commits what the machine leaves for the next start. Nobody waits
+// for it: closing the engine makes durable what was committed, and where that
+// fails the next start does without.
+func (l *loop) commitLast() {
+	for more := true; more; {
+		l.out.Reset()
+		more = l.finish(&l.out)
+		n := l.machine.Flush()
+		if len(l.out.Writes) > 0 {
+			l.runtime.engine.Commit(l.out.Writes, l.durability, func(err error) { l.queue.durable(n, err) })
+		}
 	}
 }
 

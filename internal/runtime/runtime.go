@@ -103,7 +103,7 @@ func (r *Runtime) newShard(o Options, i int) *loop {
 	return &loop{
 		runtime: r, machine: shard, durability: o.Durability, queue: newQueue(), waiters: waiters{loop: i},
 		begin: func(core.Now, *core.Out) {},
-		after: func() {},
+		after: func() {}, finish: shard.Stop,
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
 			case *core.Request:
@@ -122,7 +122,7 @@ func (r *Runtime) newControl(o Options) *loop {
 		// What Control remembers is little, and must not be older than the data.
 		runtime: r, machine: control, durability: core.Sync, queue: newQueue(), waiters: waiters{loop: o.Node.Shards},
 		begin: control.Begin,
-		after: r.publish,
+		after: r.publish, finish: func(*core.Out) bool { return false },
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
 			case *core.Join:
@@ -259,7 +259,7 @@ func (r *Runtime) Deliver(e *core.Envelope) {
 // and only the coordinator can promise that. Gossip comes again by itself.
 func (r *Runtime) refuse(e *core.Envelope) {
 	switch e.Msg.(type) {
-	case *core.Apply, *core.Read, *core.Pull:
+	case *core.Apply, *core.Read, *core.Pull, *core.TreeCompare, *core.BucketAsk:
 	default:
 		return
 	}

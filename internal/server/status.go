@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -20,6 +21,7 @@ type statusJSON struct {
 	UnderReplicated bool           `json:"under_replicated"`
 	Transition      transitionJSON `json:"transition"`
 	Leftovers       int            `json:"leftovers"` // partitions with keys here that this node does not own
+	AntiEntropy     treesJSON      `json:"anti_entropy"`
 }
 
 type memberJSON struct {
@@ -47,6 +49,24 @@ type transitionJSON struct {
 	// Blocked lists the members that it waits for though they are suspected or
 	// dead.
 	Blocked []id.Node `json:"blocked,omitempty"`
+}
+
+// treesJSON is how far this node has come with comparing what it holds to what
+// the other owners hold.
+type treesJSON struct {
+	Building int       `json:"trees_building"` // partitions without a hash tree yet
+	Pairs    int       `json:"pairs"`          // partitions to compare, once for each peer
+	Compared int       `json:"compared"`       // those of them that have been since the start or a new layout
+	Since    time.Time `json:"since,omitzero"` // every pair has been compared after this; absent before
+	Repaired uint64    `json:"keys_repaired"`  // since the start, here or at a peer
+}
+
+func treesOf(r core.TreeReport) treesJSON {
+	out := treesJSON{Building: r.Building, Pairs: r.Pairs, Compared: r.Compared, Repaired: r.Repaired}
+	if r.Since > 0 {
+		out.Since = time.Unix(0, int64(r.Since)).UTC()
+	}
+	return out
 }
 
 // healthJSON is the body of /health.
@@ -91,6 +111,7 @@ func statusOf(st core.ClusterStatus) statusJSON {
 		UnderReplicated: st.UnderReplicated,
 		Transition:      transitionJSON{Pulls: st.Pulls, Left: st.PullsLeft, Blocked: st.Blocking},
 		Leftovers:       st.Leftovers,
+		AntiEntropy:     treesOf(st.Trees),
 	}
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)

@@ -30,6 +30,9 @@ func TestSeededBugs(t *testing.T) {
 		{bug.ContextCoversUnseen, 10, []string{"context", "lost write"}},
 		{bug.GrowWithoutCopy, 40, []string{"strict quorum"}},
 		{bug.NeverSuspect, 5, []string{"failure detection"}},
+		{bug.TreeSkipsApply, 5, []string{"trees"}},
+		{bug.TreeOutlivesWrite, 5, []string{"trees"}},
+		{bug.RepairOneWay, 20, []string{"convergence"}},
 	}
 	for _, b := range bug.All() {
 		if !slices.ContainsFunc(list, func(s seeded) bool { return s.bug == b }) {

@@ -118,6 +118,11 @@ func (w *world) checkEnd() {
 	for _, k := range w.history.keys {
 		w.checkKey(l, k, stored[k.index])
 	}
+	for _, p := range w.nodes {
+		if p.up {
+			w.checkTrees(p)
+		}
+	}
 }
 
 // checkLayouts returns the one layout that everybody goes by, nil where they

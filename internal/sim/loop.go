@@ -224,6 +224,9 @@ func (w *world) inspect(p *process, l *loop, now core.Now, before *lengths) {
 		return
 	}
 	for _, wr := range out.Writes[before.writes:] {
+		if !core.IsData(wr.Key) {
+			continue
+		}
 		if wr.Delete {
 			w.history.removed(p, wr.Key)
 		} else {

@@ -44,9 +44,11 @@ type Plan struct {
 	Layout     time.Duration // the debounce of automatic layouts
 	Request    time.Duration
 	Peer       time.Duration
-	Seeds      []joinStyle // how each node comes to the cluster, by index
-	Zones      []string    // by index
-	Weights    []uint32    // by index
+	// AntiEntropy is the interval in which owners are compared, 0: never.
+	AntiEntropy time.Duration
+	Seeds       []joinStyle // how each node comes to the cluster, by index
+	Zones       []string    // by index
+	Weights     []uint32    // by index
 
 	// The network and the disks, when nothing is wrong with them.
 	Latency time.Duration // typical, one way
@@ -96,6 +98,7 @@ func NewPlan(seed uint64, length time.Duration) *Plan {
 	p.drawClients(core.Stream(seed, "sim/clients"))
 	p.drawFaults(core.Stream(seed, "sim/faults"))
 	p.drawBursts(core.Stream(seed, "sim/bursts"))
+	p.AntiEntropy = pick(core.Stream(seed, "sim/anti-entropy"), 10*time.Second, 30*time.Second, time.Minute, time.Minute, 0)
 	return p
 }
 

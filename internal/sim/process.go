@@ -109,6 +109,7 @@ func (w *world) wall(p *process) time.Duration { return epoch + w.now + p.skew }
 func (w *world) start(p *process) {
 	p.disk.Recover()
 	w.noteRecovered(p)
+	w.checkSaved(p)
 	p.up, p.exists, p.syncing = true, true, false
 	p.gen++
 	p.starts++
@@ -141,6 +142,7 @@ func (w *world) options(p *process) node.Options {
 		Partitions: w.plan.Partitions, N: w.plan.N, R: w.plan.R, W: w.plan.W,
 		PeerTimeout: w.plan.Peer, GossipInterval: w.plan.Gossip,
 		LayoutDelay: w.plan.Layout, LayoutAuto: true,
+		AntiEntropyInterval: w.plan.AntiEntropy,
 	}
 	if p.index > 0 && w.plan.Seeds[p.index] == joinSeeds {
 		o.Seeds = w.seedsOf(p)
@@ -169,6 +171,8 @@ func (w *world) crash(p *process) {
 // stop ends the process cleanly: what it has committed is durable.
 func (w *world) stop(p *process) {
 	w.trace.printf(w.now, "%v stops", p.id)
+	w.checkTrees(p)
+	w.saveTrees(p)
 	p.disk.Sync(p.disk.Last())
 	p.noteSynced()
 	w.end(p)
@@ -176,6 +180,7 @@ func (w *world) stop(p *process) {
 
 // end forgets the process; its clients notice, at once or never.
 func (w *world) end(p *process) {
+	w.tallyTrees(p)
 	p.up, p.downSince = false, w.now
 	p.gen++
 	p.view = nil

@@ -88,6 +88,7 @@ type Stats struct {
 
 	Network NetworkStats
 	Disk    DiskStats
+	Trees   TreeStats
 }
 
 func (s *Stats) operation(o *operation) {
@@ -178,6 +179,7 @@ func (s *Stats) Add(o *Stats) {
 	s.Noticed += o.Noticed
 	s.Network.add(&o.Network)
 	s.Disk.add(&o.Disk)
+	s.Trees.add(&o.Trees)
 }
 
 func (n *NetworkStats) add(o *NetworkStats) {
@@ -224,6 +226,8 @@ func (s *Stats) String() string {
 		s.Suspected, s.RightlyDead, s.FalselyDead, s.Revived, s.Noticed)
 	line("disks", "%d batches, %d fsyncs, %d crashes, %d unsynced batches dropped, %d kept, %d torn tails",
 		s.Disk.Batches, s.Disk.Fsyncs, s.Disk.Crashes, s.Disk.Dropped, s.Disk.Survived, s.Disk.Torn)
+	line("trees", "%d exchanges, %d partitions differed, %d keys repaired; %d trees built, %d saved, %d loaded; %d clusters not equal at rest, %v until they were, at most",
+		s.Trees.Exchanges, s.Trees.Differing, s.Trees.Repaired, s.Trees.Built, s.Trees.Saved, s.Trees.Loaded, s.Trees.Diverged, s.Trees.Converged.Round(time.Second))
 	line("messages", "%d sent, %d delivered, %d lost, %d cut, %d duplicated, %d delayed, %d refused, %d expired, %d to the dead",
 		s.Network.Sent, s.Network.Delivered, s.Network.Lost, s.Network.Cut, s.Network.Duplicated, s.Network.Delayed,
 		s.Network.Refused, s.Network.Expired, s.Network.ToTheDead)

@@ -179,6 +179,8 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"duplicated messages": s.Network.Duplicated, "delayed messages": s.Network.Delayed,
 		"suspected peers": s.Suspected, "dead peers that were down": s.RightlyDead, "dead peers that were not": s.FalselyDead,
 		"peers that were alive again": s.Revived, "failures noticed for certain": s.Noticed,
+		"exchanges of anti-entropy": s.Trees.Exchanges, "partitions that differed": s.Trees.Differing, "keys repaired": s.Trees.Repaired,
+		"trees built": s.Trees.Built, "trees saved": s.Trees.Saved, "trees loaded": s.Trees.Loaded,
 		"refused messages": s.Network.Refused, "messages to the dead": s.Network.ToTheDead,
 	}
 	for _, outcome := range []string{"get ok", "get not_found", "put ok", "put quorum unknown", "put timeout unknown", "put stopped not_written", "put too_many_siblings not_written", "delete ok"} {

@@ -154,11 +154,18 @@ const (
 	msgRefused
 	msgGossip
 	msgGossipReply
+	msgTreeCompare
+	msgTreeDiffer
+	msgBucketAsk
+	msgBucketReply
 )
 
 // String returns the message's name.
 func (k messageKind) String() string {
-	names := [...]string{"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply"}
+	names := [...]string{
+		"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply",
+		"tree-compare", "tree-differ", "bucket-ask", "bucket-reply",
+	}
 	if int(k) < len(names) {
 		return names[k]
 	}
@@ -191,6 +198,14 @@ func describe(m core.Message) (messageKind, uint64) {
 		return msgGossip, gossiped(&m.State)
 	case *core.GossipReply:
 		return msgGossipReply, gossiped(&m.State)
+	case *core.TreeCompare:
+		return msgTreeCompare, uint64(m.Level)<<32 + uint64(len(m.Nodes)) + m.Hashes[0][0]
+	case *core.TreeDiffer:
+		return msgTreeDiffer, uint64(len(m.Differ))<<32 + uint64(len(m.Unknown))<<16 + uint64(len(m.Elsewhere))
+	case *core.BucketAsk:
+		return msgBucketAsk, uint64(len(m.Leaves))<<32 + xxhash.Sum64(m.After)
+	case *core.BucketReply:
+		return msgBucketReply, uint64(len(m.Keys))
 	}
 	return 0, 0
 }
@@ -257,6 +272,14 @@ func explain(e *core.Envelope) string {
 		detail = explainGossip(&m.State)
 	case *core.GossipReply:
 		detail = explainGossip(&m.State)
+	case *core.TreeCompare:
+		detail = fmt.Sprintf(" level %d, %d nodes", m.Level, len(m.Nodes))
+	case *core.TreeDiffer:
+		detail = fmt.Sprintf(" %d differ, %d unknown, %d elsewhere", len(m.Differ), len(m.Unknown), len(m.Elsewhere))
+	case *core.BucketAsk:
+		detail = fmt.Sprintf(" leaves %v after %s", m.Leaves, m.After)
+	case *core.BucketReply:
+		detail = fmt.Sprintf(" %d keys, more %v", len(m.Keys), m.More)
 	}
 	to := e.To
 	if to == "" {

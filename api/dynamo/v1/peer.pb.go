@@ -543,6 +543,10 @@ type Envelope struct {
 	//	*Envelope_GossipReply
 	//	*Envelope_Pull
 	//	*Envelope_PullReply
+	//	*Envelope_TreeCompare
+	//	*Envelope_TreeDiffer
+	//	*Envelope_BucketAsk
+	//	*Envelope_BucketReply
 	Message       isEnvelope_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -733,6 +737,42 @@ func (x *Envelope) GetPullReply() *PullReply {
 	return nil
 }
 
+func (x *Envelope) GetTreeCompare() *TreeCompare {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_TreeCompare); ok {
+			return x.TreeCompare
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetTreeDiffer() *TreeDiffer {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_TreeDiffer); ok {
+			return x.TreeDiffer
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetBucketAsk() *BucketAsk {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_BucketAsk); ok {
+			return x.BucketAsk
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetBucketReply() *BucketReply {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_BucketReply); ok {
+			return x.BucketReply
+		}
+	}
+	return nil
+}
+
 type isEnvelope_Message interface {
 	isEnvelope_Message()
 }
@@ -781,6 +821,22 @@ type Envelope_PullReply struct {
 	PullReply *PullReply `protobuf:"bytes,17,opt,name=pull_reply,json=pullReply,proto3,oneof"`
 }
 
+type Envelope_TreeCompare struct {
+	TreeCompare *TreeCompare `protobuf:"bytes,25,opt,name=tree_compare,json=treeCompare,proto3,oneof"`
+}
+
+type Envelope_TreeDiffer struct {
+	TreeDiffer *TreeDiffer `protobuf:"bytes,26,opt,name=tree_differ,json=treeDiffer,proto3,oneof"`
+}
+
+type Envelope_BucketAsk struct {
+	BucketAsk *BucketAsk `protobuf:"bytes,27,opt,name=bucket_ask,json=bucketAsk,proto3,oneof"`
+}
+
+type Envelope_BucketReply struct {
+	BucketReply *BucketReply `protobuf:"bytes,28,opt,name=bucket_reply,json=bucketReply,proto3,oneof"`
+}
+
 func (*Envelope_Apply) isEnvelope_Message() {}
 
 func (*Envelope_Applied) isEnvelope_Message() {}
@@ -803,6 +859,313 @@ func (*Envelope_Pull) isEnvelope_Message() {}
 
 func (*Envelope_PullReply) isEnvelope_Message() {}
 
+func (*Envelope_TreeCompare) isEnvelope_Message() {}
+
+func (*Envelope_TreeDiffer) isEnvelope_Message() {}
+
+func (*Envelope_BucketAsk) isEnvelope_Message() {}
+
+func (*Envelope_BucketReply) isEnvelope_Message() {}
+
+// TreeCompare asks which of the sender's hashes the receiver does not have.
+type TreeCompare struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Format of the trees' shape and hashes. Owners of different formats cannot
+	// compare.
+	Format uint32 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
+	// Level 0 has the roots of partitions, which are the nodes; 1 the branches
+	// and 2 the leaves of the envelope's partition.
+	Level uint32   `protobuf:"varint,2,opt,name=level,proto3" json:"level,omitempty"`
+	Nodes []uint32 `protobuf:"varint,3,rep,packed,name=nodes,proto3" json:"nodes,omitempty"`
+	// Hashes has 16 bytes for each node, the lower half first, little-endian.
+	Hashes        []byte `protobuf:"bytes,4,opt,name=hashes,proto3" json:"hashes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TreeCompare) Reset() {
+	*x = TreeCompare{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TreeCompare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TreeCompare) ProtoMessage() {}
+
+func (x *TreeCompare) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TreeCompare.ProtoReflect.Descriptor instead.
+func (*TreeCompare) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TreeCompare) GetFormat() uint32 {
+	if x != nil {
+		return x.Format
+	}
+	return 0
+}
+
+func (x *TreeCompare) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *TreeCompare) GetNodes() []uint32 {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *TreeCompare) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+// TreeDiffer answers a TreeCompare; all else that was asked about is equal.
+type TreeDiffer struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Differ []uint32               `protobuf:"varint,1,rep,packed,name=differ,proto3" json:"differ,omitempty"`
+	// Unknown are of partitions of which the receiver has no tree now.
+	Unknown []uint32 `protobuf:"varint,2,rep,packed,name=unknown,proto3" json:"unknown,omitempty"`
+	// Elsewhere are the partitions of the receiver's other event loops: they are
+	// to be asked about again.
+	Elsewhere     []uint32 `protobuf:"varint,3,rep,packed,name=elsewhere,proto3" json:"elsewhere,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TreeDiffer) Reset() {
+	*x = TreeDiffer{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TreeDiffer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TreeDiffer) ProtoMessage() {}
+
+func (x *TreeDiffer) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TreeDiffer.ProtoReflect.Descriptor instead.
+func (*TreeDiffer) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TreeDiffer) GetDiffer() []uint32 {
+	if x != nil {
+		return x.Differ
+	}
+	return nil
+}
+
+func (x *TreeDiffer) GetUnknown() []uint32 {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
+func (x *TreeDiffer) GetElsewhere() []uint32 {
+	if x != nil {
+		return x.Elsewhere
+	}
+	return nil
+}
+
+// BucketAsk asks for the keys in leaves of the partition's tree.
+type BucketAsk struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Leaves []uint32               `protobuf:"varint,1,rep,packed,name=leaves,proto3" json:"leaves,omitempty"`
+	// After is the key to resume after; empty from the start.
+	After         []byte `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BucketAsk) Reset() {
+	*x = BucketAsk{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BucketAsk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BucketAsk) ProtoMessage() {}
+
+func (x *BucketAsk) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BucketAsk.ProtoReflect.Descriptor instead.
+func (*BucketAsk) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *BucketAsk) GetLeaves() []uint32 {
+	if x != nil {
+		return x.Leaves
+	}
+	return nil
+}
+
+func (x *BucketAsk) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// BucketReply has them in the store's order, as far as a message takes.
+type BucketReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Keys  []*KeyHash             `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	// More says that there are further ones after the last of these.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BucketReply) Reset() {
+	*x = BucketReply{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BucketReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BucketReply) ProtoMessage() {}
+
+func (x *BucketReply) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BucketReply.ProtoReflect.Descriptor instead.
+func (*BucketReply) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BucketReply) GetKeys() []*KeyHash {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *BucketReply) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// KeyHash is a key with the 16 bytes of its state's hash.
+type KeyHash struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyHash) Reset() {
+	*x = KeyHash{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyHash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyHash) ProtoMessage() {}
+
+func (x *KeyHash) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyHash.ProtoReflect.Descriptor instead.
+func (*KeyHash) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *KeyHash) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *KeyHash) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
 // Apply asks a replica to merge a sibling set into its own.
 type Apply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -814,7 +1177,7 @@ type Apply struct {
 
 func (x *Apply) Reset() {
 	*x = Apply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[2]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +1189,7 @@ func (x *Apply) String() string {
 func (*Apply) ProtoMessage() {}
 
 func (x *Apply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[2]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +1202,7 @@ func (x *Apply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Apply.ProtoReflect.Descriptor instead.
 func (*Apply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{2}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Apply) GetKey() []byte {
@@ -865,7 +1228,7 @@ type Applied struct {
 
 func (x *Applied) Reset() {
 	*x = Applied{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[3]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +1240,7 @@ func (x *Applied) String() string {
 func (*Applied) ProtoMessage() {}
 
 func (x *Applied) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[3]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +1253,7 @@ func (x *Applied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Applied.ProtoReflect.Descriptor instead.
 func (*Applied) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{3}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{8}
 }
 
 // Read asks a replica for its own sibling set of a key.
@@ -903,7 +1266,7 @@ type Read struct {
 
 func (x *Read) Reset() {
 	*x = Read{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[4]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1278,7 @@ func (x *Read) String() string {
 func (*Read) ProtoMessage() {}
 
 func (x *Read) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[4]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1291,7 @@ func (x *Read) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Read.ProtoReflect.Descriptor instead.
 func (*Read) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{4}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Read) GetKey() []byte {
@@ -948,7 +1311,7 @@ type ReadReply struct {
 
 func (x *ReadReply) Reset() {
 	*x = ReadReply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[5]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1323,7 @@ func (x *ReadReply) String() string {
 func (*ReadReply) ProtoMessage() {}
 
 func (x *ReadReply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[5]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1336,7 @@ func (x *ReadReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadReply.ProtoReflect.Descriptor instead.
 func (*ReadReply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{5}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReadReply) GetSet() []byte {
@@ -1007,7 +1370,7 @@ type Forward struct {
 
 func (x *Forward) Reset() {
 	*x = Forward{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[6]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1382,7 @@ func (x *Forward) String() string {
 func (*Forward) ProtoMessage() {}
 
 func (x *Forward) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[6]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1395,7 @@ func (x *Forward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forward.ProtoReflect.Descriptor instead.
 func (*Forward) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{6}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Forward) GetStart() uint64 {
@@ -1108,7 +1471,7 @@ type Forwarded struct {
 
 func (x *Forwarded) Reset() {
 	*x = Forwarded{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[7]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1483,7 @@ func (x *Forwarded) String() string {
 func (*Forwarded) ProtoMessage() {}
 
 func (x *Forwarded) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[7]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1496,7 @@ func (x *Forwarded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forwarded.ProtoReflect.Descriptor instead.
 func (*Forwarded) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{7}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Forwarded) GetResult() *Result {
@@ -1156,7 +1519,7 @@ type Pull struct {
 
 func (x *Pull) Reset() {
 	*x = Pull{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[8]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1531,7 @@ func (x *Pull) String() string {
 func (*Pull) ProtoMessage() {}
 
 func (x *Pull) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[8]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1544,7 @@ func (x *Pull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pull.ProtoReflect.Descriptor instead.
 func (*Pull) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{8}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Pull) GetLayoutNumber() uint64 {
@@ -1217,7 +1580,7 @@ type PullReply struct {
 
 func (x *PullReply) Reset() {
 	*x = PullReply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[9]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1592,7 @@ func (x *PullReply) String() string {
 func (*PullReply) ProtoMessage() {}
 
 func (x *PullReply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[9]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1605,7 @@ func (x *PullReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullReply.ProtoReflect.Descriptor instead.
 func (*PullReply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{9}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PullReply) GetItems() []*Item {
@@ -1270,7 +1633,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[10]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1645,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[10]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1658,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{10}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Item) GetKey() []byte {
@@ -1322,7 +1685,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1697,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1710,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Refused) GetWhy() Refusal {
@@ -1367,7 +1730,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +1742,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +1755,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Gossip) GetState() *GossipState {
@@ -1412,7 +1775,7 @@ type GossipReply struct {
 
 func (x *GossipReply) Reset() {
 	*x = GossipReply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1787,7 @@ func (x *GossipReply) String() string {
 func (*GossipReply) ProtoMessage() {}
 
 func (x *GossipReply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1800,7 @@ func (x *GossipReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GossipReply.ProtoReflect.Descriptor instead.
 func (*GossipReply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GossipReply) GetState() *GossipState {
@@ -1475,7 +1838,7 @@ type GossipState struct {
 
 func (x *GossipState) Reset() {
 	*x = GossipState{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1850,7 @@ func (x *GossipState) String() string {
 func (*GossipState) ProtoMessage() {}
 
 func (x *GossipState) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1863,7 @@ func (x *GossipState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GossipState.ProtoReflect.Descriptor instead.
 func (*GossipState) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GossipState) GetCluster() uint64 {
@@ -1590,7 +1953,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1965,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1978,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Bucket) GetIndex() uint32 {
@@ -1660,7 +2023,7 @@ type RecordVersion struct {
 
 func (x *RecordVersion) Reset() {
 	*x = RecordVersion{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +2035,7 @@ func (x *RecordVersion) String() string {
 func (*RecordVersion) ProtoMessage() {}
 
 func (x *RecordVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +2048,7 @@ func (x *RecordVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordVersion.ProtoReflect.Descriptor instead.
 func (*RecordVersion) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RecordVersion) GetMember() uint64 {
@@ -1744,7 +2107,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1756,7 +2119,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1769,7 +2132,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Member) GetId() string {
@@ -1899,7 +2262,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1911,7 +2274,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1924,7 +2287,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{18}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Options) GetR() uint32 {
@@ -1978,7 +2341,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2353,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2366,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{19}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Result) GetCode() Code {
@@ -2057,7 +2420,7 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x18\n" +
 	"\acluster\x18\x03 \x01(\x06R\acluster\x121\n" +
-	"\tenvelopes\x18\x04 \x03(\v2\x13.dynamo.v1.EnvelopeR\tenvelopes\"\x81\x06\n" +
+	"\tenvelopes\x18\x04 \x03(\v2\x13.dynamo.v1.EnvelopeR\tenvelopes\"\xec\a\n" +
 	"\bEnvelope\x12\x10\n" +
 	"\x03req\x18\x01 \x01(\x06R\x03req\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\rR\tpartition\x12#\n" +
@@ -2079,8 +2442,33 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\fgossip_reply\x18\x0f \x01(\v2\x16.dynamo.v1.GossipReplyH\x00R\vgossipReply\x12%\n" +
 	"\x04pull\x18\x10 \x01(\v2\x0f.dynamo.v1.PullH\x00R\x04pull\x125\n" +
 	"\n" +
-	"pull_reply\x18\x11 \x01(\v2\x14.dynamo.v1.PullReplyH\x00R\tpullReplyB\t\n" +
-	"\amessage\"+\n" +
+	"pull_reply\x18\x11 \x01(\v2\x14.dynamo.v1.PullReplyH\x00R\tpullReply\x12;\n" +
+	"\ftree_compare\x18\x19 \x01(\v2\x16.dynamo.v1.TreeCompareH\x00R\vtreeCompare\x128\n" +
+	"\vtree_differ\x18\x1a \x01(\v2\x15.dynamo.v1.TreeDifferH\x00R\n" +
+	"treeDiffer\x125\n" +
+	"\n" +
+	"bucket_ask\x18\x1b \x01(\v2\x14.dynamo.v1.BucketAskH\x00R\tbucketAsk\x12;\n" +
+	"\fbucket_reply\x18\x1c \x01(\v2\x16.dynamo.v1.BucketReplyH\x00R\vbucketReplyB\t\n" +
+	"\amessage\"i\n" +
+	"\vTreeCompare\x12\x16\n" +
+	"\x06format\x18\x01 \x01(\rR\x06format\x12\x14\n" +
+	"\x05level\x18\x02 \x01(\rR\x05level\x12\x14\n" +
+	"\x05nodes\x18\x03 \x03(\rR\x05nodes\x12\x16\n" +
+	"\x06hashes\x18\x04 \x01(\fR\x06hashes\"\\\n" +
+	"\n" +
+	"TreeDiffer\x12\x16\n" +
+	"\x06differ\x18\x01 \x03(\rR\x06differ\x12\x18\n" +
+	"\aunknown\x18\x02 \x03(\rR\aunknown\x12\x1c\n" +
+	"\telsewhere\x18\x03 \x03(\rR\telsewhere\"9\n" +
+	"\tBucketAsk\x12\x16\n" +
+	"\x06leaves\x18\x01 \x03(\rR\x06leaves\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\fR\x05after\"I\n" +
+	"\vBucketReply\x12&\n" +
+	"\x04keys\x18\x01 \x03(\v2\x12.dynamo.v1.KeyHashR\x04keys\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"/\n" +
+	"\aKeyHash\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\"+\n" +
 	"\x05Apply\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x10\n" +
 	"\x03set\x18\x02 \x01(\fR\x03set\"\t\n" +
@@ -2245,7 +2633,7 @@ func file_dynamo_v1_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_dynamo_v1_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_dynamo_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_dynamo_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_dynamo_v1_peer_proto_goTypes = []any{
 	(Phase)(0),            // 0: dynamo.v1.Phase
 	(State)(0),            // 1: dynamo.v1.State
@@ -2256,62 +2644,72 @@ var file_dynamo_v1_peer_proto_goTypes = []any{
 	(Refusal)(0),          // 6: dynamo.v1.Refusal
 	(*Batch)(nil),         // 7: dynamo.v1.Batch
 	(*Envelope)(nil),      // 8: dynamo.v1.Envelope
-	(*Apply)(nil),         // 9: dynamo.v1.Apply
-	(*Applied)(nil),       // 10: dynamo.v1.Applied
-	(*Read)(nil),          // 11: dynamo.v1.Read
-	(*ReadReply)(nil),     // 12: dynamo.v1.ReadReply
-	(*Forward)(nil),       // 13: dynamo.v1.Forward
-	(*Forwarded)(nil),     // 14: dynamo.v1.Forwarded
-	(*Pull)(nil),          // 15: dynamo.v1.Pull
-	(*PullReply)(nil),     // 16: dynamo.v1.PullReply
-	(*Item)(nil),          // 17: dynamo.v1.Item
-	(*Refused)(nil),       // 18: dynamo.v1.Refused
-	(*Gossip)(nil),        // 19: dynamo.v1.Gossip
-	(*GossipReply)(nil),   // 20: dynamo.v1.GossipReply
-	(*GossipState)(nil),   // 21: dynamo.v1.GossipState
-	(*Bucket)(nil),        // 22: dynamo.v1.Bucket
-	(*RecordVersion)(nil), // 23: dynamo.v1.RecordVersion
-	(*Member)(nil),        // 24: dynamo.v1.Member
-	(*Options)(nil),       // 25: dynamo.v1.Options
-	(*Result)(nil),        // 26: dynamo.v1.Result
+	(*TreeCompare)(nil),   // 9: dynamo.v1.TreeCompare
+	(*TreeDiffer)(nil),    // 10: dynamo.v1.TreeDiffer
+	(*BucketAsk)(nil),     // 11: dynamo.v1.BucketAsk
+	(*BucketReply)(nil),   // 12: dynamo.v1.BucketReply
+	(*KeyHash)(nil),       // 13: dynamo.v1.KeyHash
+	(*Apply)(nil),         // 14: dynamo.v1.Apply
+	(*Applied)(nil),       // 15: dynamo.v1.Applied
+	(*Read)(nil),          // 16: dynamo.v1.Read
+	(*ReadReply)(nil),     // 17: dynamo.v1.ReadReply
+	(*Forward)(nil),       // 18: dynamo.v1.Forward
+	(*Forwarded)(nil),     // 19: dynamo.v1.Forwarded
+	(*Pull)(nil),          // 20: dynamo.v1.Pull
+	(*PullReply)(nil),     // 21: dynamo.v1.PullReply
+	(*Item)(nil),          // 22: dynamo.v1.Item
+	(*Refused)(nil),       // 23: dynamo.v1.Refused
+	(*Gossip)(nil),        // 24: dynamo.v1.Gossip
+	(*GossipReply)(nil),   // 25: dynamo.v1.GossipReply
+	(*GossipState)(nil),   // 26: dynamo.v1.GossipState
+	(*Bucket)(nil),        // 27: dynamo.v1.Bucket
+	(*RecordVersion)(nil), // 28: dynamo.v1.RecordVersion
+	(*Member)(nil),        // 29: dynamo.v1.Member
+	(*Options)(nil),       // 30: dynamo.v1.Options
+	(*Result)(nil),        // 31: dynamo.v1.Result
 }
 var file_dynamo_v1_peer_proto_depIdxs = []int32{
 	8,  // 0: dynamo.v1.Batch.envelopes:type_name -> dynamo.v1.Envelope
 	0,  // 1: dynamo.v1.Envelope.phase:type_name -> dynamo.v1.Phase
-	9,  // 2: dynamo.v1.Envelope.apply:type_name -> dynamo.v1.Apply
-	10, // 3: dynamo.v1.Envelope.applied:type_name -> dynamo.v1.Applied
-	11, // 4: dynamo.v1.Envelope.read:type_name -> dynamo.v1.Read
-	12, // 5: dynamo.v1.Envelope.read_reply:type_name -> dynamo.v1.ReadReply
-	18, // 6: dynamo.v1.Envelope.refused:type_name -> dynamo.v1.Refused
-	13, // 7: dynamo.v1.Envelope.forward:type_name -> dynamo.v1.Forward
-	14, // 8: dynamo.v1.Envelope.forwarded:type_name -> dynamo.v1.Forwarded
-	19, // 9: dynamo.v1.Envelope.gossip:type_name -> dynamo.v1.Gossip
-	20, // 10: dynamo.v1.Envelope.gossip_reply:type_name -> dynamo.v1.GossipReply
-	15, // 11: dynamo.v1.Envelope.pull:type_name -> dynamo.v1.Pull
-	16, // 12: dynamo.v1.Envelope.pull_reply:type_name -> dynamo.v1.PullReply
-	2,  // 13: dynamo.v1.Forward.op:type_name -> dynamo.v1.Op
-	25, // 14: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
-	26, // 15: dynamo.v1.Forwarded.result:type_name -> dynamo.v1.Result
-	17, // 16: dynamo.v1.PullReply.items:type_name -> dynamo.v1.Item
-	6,  // 17: dynamo.v1.Refused.why:type_name -> dynamo.v1.Refusal
-	21, // 18: dynamo.v1.Gossip.state:type_name -> dynamo.v1.GossipState
-	21, // 19: dynamo.v1.GossipReply.state:type_name -> dynamo.v1.GossipState
-	24, // 20: dynamo.v1.GossipState.members:type_name -> dynamo.v1.Member
-	0,  // 21: dynamo.v1.GossipState.phase:type_name -> dynamo.v1.Phase
-	22, // 22: dynamo.v1.GossipState.chunk:type_name -> dynamo.v1.Bucket
-	23, // 23: dynamo.v1.GossipState.versions:type_name -> dynamo.v1.RecordVersion
-	1,  // 24: dynamo.v1.Member.state:type_name -> dynamo.v1.State
-	0,  // 25: dynamo.v1.Member.phase:type_name -> dynamo.v1.Phase
-	3,  // 26: dynamo.v1.Options.quorum:type_name -> dynamo.v1.Quorum
-	4,  // 27: dynamo.v1.Result.code:type_name -> dynamo.v1.Code
-	5,  // 28: dynamo.v1.Result.outcome:type_name -> dynamo.v1.Outcome
-	7,  // 29: dynamo.v1.Peer.Stream:input_type -> dynamo.v1.Batch
-	7,  // 30: dynamo.v1.Peer.Stream:output_type -> dynamo.v1.Batch
-	30, // [30:31] is the sub-list for method output_type
-	29, // [29:30] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	14, // 2: dynamo.v1.Envelope.apply:type_name -> dynamo.v1.Apply
+	15, // 3: dynamo.v1.Envelope.applied:type_name -> dynamo.v1.Applied
+	16, // 4: dynamo.v1.Envelope.read:type_name -> dynamo.v1.Read
+	17, // 5: dynamo.v1.Envelope.read_reply:type_name -> dynamo.v1.ReadReply
+	23, // 6: dynamo.v1.Envelope.refused:type_name -> dynamo.v1.Refused
+	18, // 7: dynamo.v1.Envelope.forward:type_name -> dynamo.v1.Forward
+	19, // 8: dynamo.v1.Envelope.forwarded:type_name -> dynamo.v1.Forwarded
+	24, // 9: dynamo.v1.Envelope.gossip:type_name -> dynamo.v1.Gossip
+	25, // 10: dynamo.v1.Envelope.gossip_reply:type_name -> dynamo.v1.GossipReply
+	20, // 11: dynamo.v1.Envelope.pull:type_name -> dynamo.v1.Pull
+	21, // 12: dynamo.v1.Envelope.pull_reply:type_name -> dynamo.v1.PullReply
+	9,  // 13: dynamo.v1.Envelope.tree_compare:type_name -> dynamo.v1.TreeCompare
+	10, // 14: dynamo.v1.Envelope.tree_differ:type_name -> dynamo.v1.TreeDiffer
+	11, // 15: dynamo.v1.Envelope.bucket_ask:type_name -> dynamo.v1.BucketAsk
+	12, // 16: dynamo.v1.Envelope.bucket_reply:type_name -> dynamo.v1.BucketReply
+	13, // 17: dynamo.v1.BucketReply.keys:type_name -> dynamo.v1.KeyHash
+	2,  // 18: dynamo.v1.Forward.op:type_name -> dynamo.v1.Op
+	30, // 19: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
+	31, // 20: dynamo.v1.Forwarded.result:type_name -> dynamo.v1.Result
+	22, // 21: dynamo.v1.PullReply.items:type_name -> dynamo.v1.Item
+	6,  // 22: dynamo.v1.Refused.why:type_name -> dynamo.v1.Refusal
+	26, // 23: dynamo.v1.Gossip.state:type_name -> dynamo.v1.GossipState
+	26, // 24: dynamo.v1.GossipReply.state:type_name -> dynamo.v1.GossipState
+	29, // 25: dynamo.v1.GossipState.members:type_name -> dynamo.v1.Member
+	0,  // 26: dynamo.v1.GossipState.phase:type_name -> dynamo.v1.Phase
+	27, // 27: dynamo.v1.GossipState.chunk:type_name -> dynamo.v1.Bucket
+	28, // 28: dynamo.v1.GossipState.versions:type_name -> dynamo.v1.RecordVersion
+	1,  // 29: dynamo.v1.Member.state:type_name -> dynamo.v1.State
+	0,  // 30: dynamo.v1.Member.phase:type_name -> dynamo.v1.Phase
+	3,  // 31: dynamo.v1.Options.quorum:type_name -> dynamo.v1.Quorum
+	4,  // 32: dynamo.v1.Result.code:type_name -> dynamo.v1.Code
+	5,  // 33: dynamo.v1.Result.outcome:type_name -> dynamo.v1.Outcome
+	7,  // 34: dynamo.v1.Peer.Stream:input_type -> dynamo.v1.Batch
+	7,  // 35: dynamo.v1.Peer.Stream:output_type -> dynamo.v1.Batch
+	35, // [35:36] is the sub-list for method output_type
+	34, // [34:35] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_dynamo_v1_peer_proto_init() }
@@ -2331,15 +2729,19 @@ func file_dynamo_v1_peer_proto_init() {
 		(*Envelope_GossipReply)(nil),
 		(*Envelope_Pull)(nil),
 		(*Envelope_PullReply)(nil),
+		(*Envelope_TreeCompare)(nil),
+		(*Envelope_TreeDiffer)(nil),
+		(*Envelope_BucketAsk)(nil),
+		(*Envelope_BucketReply)(nil),
 	}
-	file_dynamo_v1_peer_proto_msgTypes[6].OneofWrappers = []any{}
+	file_dynamo_v1_peer_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dynamo_v1_peer_proto_rawDesc), len(file_dynamo_v1_peer_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   20,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

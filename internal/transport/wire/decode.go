@@ -149,6 +149,16 @@ func message(in *dynamov1.Envelope) (m core.Message, reply bool, err error) {
 	case *dynamov1.Envelope_PullReply:
 		reply = true
 		m, err = pullReply(in.PullReply)
+	case *dynamov1.Envelope_TreeCompare:
+		m, err = treeCompare(in.TreeCompare)
+	case *dynamov1.Envelope_TreeDiffer:
+		reply = true
+		m, err = treeDiffer(in.TreeDiffer)
+	case *dynamov1.Envelope_BucketAsk:
+		m, err = bucketAsk(in.BucketAsk)
+	case *dynamov1.Envelope_BucketReply:
+		reply = true
+		m, err = bucketReply(in.BucketReply)
 	default:
 		err = errUnknown
 	}

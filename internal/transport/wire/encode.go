@@ -126,6 +126,14 @@ func (c *Encoder) envelope(s *slot, now time.Duration, e *core.Envelope) {
 		}}
 	case *core.PullReply:
 		out.Message = &dynamov1.Envelope_PullReply{PullReply: c.pullReply(m)}
+	case *core.TreeCompare:
+		out.Message = encodeTreeCompare(m)
+	case *core.TreeDiffer:
+		out.Message = encodeTreeDiffer(m)
+	case *core.BucketAsk:
+		out.Message = encodeBucketAsk(m)
+	case *core.BucketReply:
+		out.Message = encodeBucketReply(m)
 	default:
 		panic(fmt.Sprintf("wire: no encoding for %T", e.Msg))
 	}

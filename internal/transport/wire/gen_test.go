@@ -226,7 +226,7 @@ func liveLayouts(t rapid.TB, live, members int) []*ring.Layout {
 }
 
 func genMessage(t *rapid.T) core.Message {
-	switch rapid.IntRange(0, 10).Draw(t, "kind") {
+	switch rapid.IntRange(0, 14).Draw(t, "kind") {
 	case 0:
 		return &core.Apply{Key: genKey(t), Set: genSet(t)}
 	case 1:
@@ -248,8 +248,40 @@ func genMessage(t *rapid.T) core.Message {
 		return &core.Refused{Why: core.Refusal(why)}
 	case 9:
 		return &core.Gossip{State: genState(t)}
+	case 10:
+		nodes := genNumbers(t, 1, 40)
+		m := &core.TreeCompare{Level: uint8(rapid.IntRange(0, 2).Draw(t, "level")), Nodes: nodes}
+		for range nodes {
+			m.Hashes = append(m.Hashes, genHash(t))
+		}
+		return m
+	case 11:
+		return &core.TreeDiffer{Differ: genNumbers(t, 0, 10), Unknown: genNumbers(t, 0, 10), Elsewhere: genNumbers(t, 0, 10)}
+	case 12:
+		return &core.BucketAsk{Leaves: genNumbers(t, 1, core.MaxBucketLeaves), After: genBytes(t, "after")}
+	case 13:
+		m := &core.BucketReply{More: rapid.Bool().Draw(t, "more")}
+		for range rapid.IntRange(0, 3).Draw(t, "keys") {
+			m.Keys = append(m.Keys, core.KeyHash{Key: genKey(t), Hash: genHash(t)})
+		}
+		return m
 	}
 	return &core.GossipReply{State: genState(t)}
+}
+
+// genNumbers draws ascending numbers, nil for none.
+func genNumbers(t *rapid.T, least, most int) []uint32 {
+	var out []uint32
+	next := uint32(0)
+	for range rapid.IntRange(least, most).Draw(t, "numbers") {
+		next += rapid.Uint32Range(1, 1000).Draw(t, "step")
+		out = append(out, next)
+	}
+	return out
+}
+
+func genHash(t *rapid.T) core.TreeHash {
+	return core.TreeHash{rapid.Uint64().Draw(t, "low"), rapid.Uint64().Draw(t, "high")}
 }
 
 // genBatch draws envelopes that share From, To and Cluster. Their deadlines
@@ -277,9 +309,10 @@ func genBatch(t *rapid.T, now time.Duration) []core.Envelope {
 func isReply(t rapid.TB, m core.Message) bool {
 	t.Helper()
 	switch m.(type) {
-	case *core.Apply, *core.Read, *core.Forward, *core.Pull, *core.Gossip:
+	case *core.Apply, *core.Read, *core.Forward, *core.Pull, *core.Gossip, *core.TreeCompare, *core.BucketAsk:
 		return false
-	case *core.Applied, *core.ReadReply, *core.Forwarded, *core.PullReply, *core.Refused, *core.GossipReply:
+	case *core.Applied, *core.ReadReply, *core.Forwarded, *core.PullReply, *core.Refused, *core.GossipReply,
+		*core.TreeDiffer, *core.BucketReply:
 		return true
 	}
 	t.Fatalf("is %T a reply?", m)
@@ -326,6 +359,10 @@ func samples(tb testing.TB) []core.Message {
 		&core.Refused{Why: core.RefusedBehind},
 		&core.Gossip{State: state},
 		&core.GossipReply{State: state},
+		&core.TreeCompare{Level: 2, Nodes: []uint32{3, 1000}, Hashes: []core.TreeHash{{1, 2}, {3, 4}}},
+		&core.TreeDiffer{Differ: []uint32{1, 2}, Unknown: []uint32{3}, Elsewhere: []uint32{4, 5}},
+		&core.BucketAsk{Leaves: []uint32{1, 1023}, After: []byte("key")},
+		&core.BucketReply{Keys: []core.KeyHash{{Key: []byte("key"), Hash: core.TreeHash{5, 6}}}, More: true},
 	}
 }
 

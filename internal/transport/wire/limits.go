@@ -85,7 +85,7 @@ func messageSize(m core.Message) int {
 	case *core.Refused:
 		return varintBytes
 	}
-	return 0
+	return treeSize(m)
 }
 
 func clockSize(c version.Clock) int { return clockBytes + c.Len()*clockEntryBytes }
