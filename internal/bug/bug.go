@@ -18,11 +18,29 @@ const (
 	ContextCoversUnseen
 	// GrowWithoutCopy: a new owner reports that it is synced without pulling.
 	GrowWithoutCopy
+	// StaleHintAck: an owner's acknowledgement of an older set removes a hint
+	// that has changed since.
+	StaleHintAck
+	// CountFallbackTwice: a fallback counts toward W for two owners.
+	CountFallbackTwice
+	// HintWithoutAck: a hint is removed when it is sent.
+	HintWithoutAck
+	// HintsExpire: hints that hold data grow too old, as markers do.
+	HintsExpire
+	// TwoHintRecords: a hint loses its siblings with one of its owners, and
+	// goes on with its actor.
+	TwoHintRecords
+	// EpochFromMerge: a record that a merge has made goes on with an actor that
+	// its clock shows.
+	EpochFromMerge
 )
 
 // All returns every bug, None excluded.
 func All() []Bug {
-	return []Bug{EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy}
+	return []Bug{
+		EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy,
+		StaleHintAck, CountFallbackTwice, HintWithoutAck, HintsExpire, TwoHintRecords, EpochFromMerge,
+	}
 }
 
 // String returns the bug's name as reports show it.
@@ -40,6 +58,18 @@ func (b Bug) String() string {
 		return "context-covers-unseen"
 	case GrowWithoutCopy:
 		return "grow-without-copy"
+	case StaleHintAck:
+		return "stale-hint-ack"
+	case CountFallbackTwice:
+		return "count-fallback-twice"
+	case HintWithoutAck:
+		return "hint-without-ack"
+	case HintsExpire:
+		return "hints-expire"
+	case TwoHintRecords:
+		return "two-hint-records"
+	case EpochFromMerge:
+		return "epoch-from-merge"
 	}
 	return "unknown bug"
 }

@@ -178,7 +178,8 @@ type ClusterStatus struct {
 	// Pulls and PullsLeft count this node's partitions of the transition
 	// under way; Leftovers counts partitions with keys that it does not own.
 	Pulls, PullsLeft, Leftovers int
-	Alarms                      Alarms // of all shards
+	Alarms                      Alarms     // of all shards
+	Hints                       HintReport // of all shards
 }
 
 // MemberStatus is a member as this node sees it.

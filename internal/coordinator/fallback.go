@@ -1,0 +1,272 @@
+package coordinator
+
+import (
+	"slices"
+
+	"github.com/dynamo-kv/dynamo/internal/bug"
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+)
+
+// hintOverhead is about what a hint needs beside its key and value: a clock,
+// a dot, its owners.
+const hintOverhead = 256
+
+func hintSize(key, value []byte) int { return len(key) + len(value) + hintOverhead }
+
+// status returns what is believed of a node. One that is in a layout and not
+// in the view yet is not known to be well.
+func (c *Coordinator) status(n id.Node) core.Status {
+	if n == c.config.Self {
+		return core.Alive
+	}
+	if p, ok := c.view.Peer(n); ok && p.Status != 0 {
+		return p.Status
+	}
+	return core.Suspected
+}
+
+// owners returns the owners of every live layout, each once.
+func (c *Coordinator) owners(s *slot) []id.Node {
+	var all []id.Node
+	for _, l := range c.view.Layouts.Live {
+		for _, n := range l.Owners(s.partition) {
+			if !slices.Contains(all, n) {
+				all = append(all, n)
+			}
+		}
+	}
+	return all
+}
+
+// list looks for the fallbacks of a request: the preference lists beyond the
+// owners, those first that are alive. Dead ones are left out, so that a
+// request that cannot succeed ends at once.
+func (c *Coordinator) list(s *slot) {
+	if s.listed {
+		return
+	}
+	s.listed, s.spare = true, nil
+	live := c.view.Layouts.Live
+	if s.stage != writing {
+		live = []*ring.Layout{c.view.ReadLayout()}
+	}
+	for _, l := range live {
+		owners := l.OwnerCount()
+		l.Preference(s.partition, func(n id.Node) bool {
+			if owners--; owners >= 0 {
+				return true
+			}
+			self := s.stage == writing && n == c.config.Self
+			if !self && c.status(n) != core.Dead && s.findStandIn(n) == nil && !slices.Contains(s.spare, n) {
+				s.spare = append(s.spare, n)
+			}
+			return true
+		})
+	}
+	slices.SortStableFunc(s.spare, func(a, b id.Node) int { return int(c.status(a)) - int(c.status(b)) })
+}
+
+// takeSpare returns the next fallback of a request in a layout.
+func (c *Coordinator) takeSpare(s *slot, l *ring.Layout) (id.Node, bool) {
+	c.list(s)
+	for i, n := range s.spare {
+		if !l.Owns(n, s.partition) {
+			s.spare = slices.Delete(s.spare, i, i+1)
+			return n, true
+		}
+	}
+	return "", false
+}
+
+// standIns counts the distinct nodes that are no owners in l and have the
+// request instead of one: ready by now, and open, which may yet be. Spare ones
+// are looked for only where there is need.
+func (c *Coordinator) standIns(s *slot, l *ring.Layout, need bool) (ready, open int) {
+	if !l.Owns(c.config.Self, s.partition) {
+		switch s.local {
+		case done:
+			ready++
+		case asked:
+			open++
+		case idle, waiting, stale, failed, avoided:
+		}
+	}
+	for i := range s.peers {
+		t := &s.peers[i]
+		if t.owner == "" || l.Owns(t.node, s.partition) {
+			continue
+		}
+		switch t.state {
+		case done:
+			ready++
+		case idle, asked, waiting, stale:
+			open++
+		case failed, avoided:
+		}
+	}
+	if bug.On(bug.CountFallbackTwice) {
+		ready *= 2
+	}
+	if need {
+		c.list(s)
+		for _, n := range s.spare {
+			if !l.Owns(n, s.partition) {
+				open++
+			}
+		}
+	}
+	return ready, open
+}
+
+// missing says whether an owner is one that others stand in for: it has
+// failed, or is believed to be about to.
+func (c *Coordinator) missing(s *slot, owner id.Node) bool {
+	switch s.state(c.config.Self, owner) {
+	case failed, waiting, avoided:
+		return true
+	case idle, asked:
+		t := s.find(owner)
+		return c.status(owner) != core.Alive || t != nil && t.missed
+	case stale, done:
+	}
+	return false
+}
+
+// wantFallbacks returns how many more fallbacks are to be asked in l: one for
+// each owner that is missing.
+func (c *Coordinator) wantFallbacks(s *slot, l *ring.Layout) int {
+	want := 0
+	for _, owner := range l.Owners(s.partition) {
+		if c.missing(s, owner) {
+			want++
+		}
+	}
+	if want == 0 {
+		return 0
+	}
+	if !l.Owns(c.config.Self, s.partition) && (s.local == done || s.local == asked) {
+		want--
+	}
+	for i := range s.peers {
+		t := &s.peers[i]
+		if t.owner == "" || l.Owns(t.node, s.partition) {
+			continue
+		}
+		switch t.state {
+		case idle, asked, stale, done:
+			want--
+		case waiting, failed, avoided:
+		}
+	}
+	return want
+}
+
+// missingOwner returns an owner in l that nobody stands in for yet.
+func (c *Coordinator) missingOwner(s *slot, l *ring.Layout) id.Node {
+	var first id.Node
+	for _, owner := range l.Owners(s.partition) {
+		if !c.missing(s, owner) {
+			continue
+		}
+		if first == "" {
+			first = owner
+		}
+		if !slices.ContainsFunc(s.peers, func(t try) bool { return t.owner == owner && t.state != failed && t.state != waiting }) {
+			return owner
+		}
+	}
+	return first
+}
+
+// standIn asks the next fallbacks of a write for the owners that are missing.
+// Where there are none left, an owner that is believed dead is asked after
+// all.
+func (c *Coordinator) standIn(now core.Now, s *slot, out *core.Out) {
+	if !s.sloppy {
+		return
+	}
+	for _, l := range c.view.Layouts.Live {
+		for want := c.wantFallbacks(s, l); want > 0; want-- {
+			n, ok := c.takeSpare(s, l)
+			if !ok {
+				c.askAvoided(now, s, l, out)
+				break
+			}
+			s.peers = append(s.peers, try{node: n, owner: c.missingOwner(s, l)})
+			c.ask(now, s, &s.peers[len(s.peers)-1], out)
+		}
+	}
+}
+
+func (c *Coordinator) askAvoided(now core.Now, s *slot, l *ring.Layout, out *core.Out) {
+	for _, owner := range l.Owners(s.partition) {
+		if t := s.find(owner); t != nil && t.state == avoided {
+			c.ask(now, s, t, out)
+		}
+	}
+}
+
+// fallBack has a fallback execute a write that no owner can be reached for.
+// This node is one, and the nearest: it takes it itself, unless it is no
+// member of the layout. An Overwrite goes to the first fallback that is alive,
+// so that overwrites in sequence meet there as well.
+func (c *Coordinator) fallBack(now core.Now, s *slot, out *core.Out) bool {
+	l := c.view.ReadLayout()
+	room := l.Has(c.config.Self) && c.local.HintRoom(hintSize(s.key, s.value))
+	if s.options.Overwrite || !room {
+		for n, ok := c.takeSpare(s, l); ok; n, ok = c.takeSpare(s, l) {
+			if n == c.config.Self {
+				break
+			}
+			if c.status(n) != core.Alive {
+				continue
+			}
+			s.peers = append(s.peers, try{node: n, owner: l.Owners(s.partition)[0]})
+			c.ask(now, s, &s.peers[len(s.peers)-1], out)
+			return true
+		}
+	}
+	if !room {
+		return false
+	}
+	s.unsure = s.unsure || forwardOutcome(s) == core.Unknown
+	s.fallback, s.stage, s.peers, s.local = true, free, s.peers[:0], idle
+	c.begin(now, s, out)
+	return true
+}
+
+// remember makes sure that every owner gets a write that it may have missed:
+// where no fallback keeps a hint for it and none is kept here, it is marked.
+// What owners missed of the key before is theirs with this write.
+func (c *Coordinator) remember(now core.Now, s *slot, out *core.Out) {
+	var missed []id.Node
+	for _, owner := range c.owners(s) {
+		switch {
+		case owner == c.config.Self:
+		case s.state(c.config.Self, owner) == done:
+			if c.local.HintsFor(s.key, owner) {
+				c.local.Settle(s.key, owner, s.set, out)
+			}
+		case s.fallback, s.stoodIn(owner):
+		default:
+			missed = append(missed, owner)
+		}
+	}
+	if len(missed) > 0 {
+		c.local.Mark(now, s.key, missed, out)
+	}
+}
+
+// stoodIn says whether a fallback durably keeps the write for an owner.
+func (s *slot) stoodIn(owner id.Node) bool {
+	return slices.ContainsFunc(s.peers, func(t try) bool { return t.owner == owner && t.state == done })
+}
+
+// waits says whether any node is being waited for or will be asked again.
+func (s *slot) waits() bool {
+	return slices.ContainsFunc(s.peers, func(t try) bool {
+		return t.state == waiting || t.state == stale || t.state == idle || t.state == asked && t.due < core.Never
+	})
+}
