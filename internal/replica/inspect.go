@@ -1,10 +1,27 @@
 package replica
 
-import "github.com/dynamo-kv/dynamo/internal/version"
+import (
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
 
 // StoredSet returns the sibling set of a stored record, for whoever looks at
 // a store from outside. The set's data shares value's memory.
 func StoredSet(value []byte) (version.Siblings, error) {
 	r, err := decodeRecord(value)
 	return r.set, err
+}
+
+// StoredHint returns for whom a stored hint record is, and what it holds for
+// those that it does not only mark. They share value's memory.
+func StoredHint(value []byte) ([]core.HintOwner, version.Siblings, error) {
+	r, err := decodeRecord(value)
+	return r.owners, r.set, err
+}
+
+// StoredTally returns how many records a stored tally of hints counts, and how
+// many bytes.
+func StoredTally(value []byte) (records, bytes uint64, err error) {
+	t, err := decodeTally(value)
+	return t.records, t.bytes, err
 }

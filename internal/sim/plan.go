@@ -40,6 +40,8 @@ type Plan struct {
 	Shards     int
 	Partitions int
 	N, R, W    int
+	Strict     bool   // as configured: only owners count
+	HintBytes  uint64 // that a node may need for hints
 	Gossip     time.Duration
 	Layout     time.Duration // the debounce of automatic layouts
 	Request    time.Duration
@@ -93,6 +95,7 @@ const (
 func NewPlan(seed uint64, length time.Duration) *Plan {
 	p := &Plan{Seed: seed, Length: length}
 	p.drawCluster(core.Stream(seed, "sim/cluster"))
+	p.drawHints(core.Stream(seed, "sim/hints"))
 	p.drawClients(core.Stream(seed, "sim/clients"))
 	p.drawFaults(core.Stream(seed, "sim/faults"))
 	p.drawBursts(core.Stream(seed, "sim/bursts"))
@@ -114,8 +117,12 @@ func (p *Plan) Without(drop func(i int) bool) *Plan {
 
 // String describes the cluster in one line.
 func (p *Plan) String() string {
-	return fmt.Sprintf("seed %d: %v, %d→%d nodes, N=%d R=%d W=%d, %d shards, %d partitions, gossip %v, %d clients, %d keys, %d faults",
-		p.Seed, p.Length, p.Initial, p.Nodes, p.N, p.R, p.W, p.Shards, p.Partitions, p.Gossip.Round(time.Millisecond), p.Clients, p.Keys, len(p.Faults))
+	quorum := "sloppy"
+	if p.Strict {
+		quorum = "strict"
+	}
+	return fmt.Sprintf("seed %d: %v, %d→%d nodes, N=%d R=%d W=%d %s, %d shards, %d partitions, gossip %v, %d clients, %d keys, %d faults",
+		p.Seed, p.Length, p.Initial, p.Nodes, p.N, p.R, p.W, quorum, p.Shards, p.Partitions, p.Gossip.Round(time.Millisecond), p.Clients, p.Keys, len(p.Faults))
 }
 
 func (p *Plan) drawCluster(rng *rand.Rand) {
@@ -153,6 +160,13 @@ func (p *Plan) drawCluster(rng *rand.Rand) {
 	p.Fsync = 100*time.Microsecond + drawTime(rng, 3*time.Millisecond)
 	p.Refuse = pick(rng, 0, 0.5, 1)
 	p.Noise = Fault{Share: pick(rng, 0, 0.001, 0.02), By: pick(rng, 10*time.Millisecond, time.Second, 10*time.Second)}
+}
+
+// drawHints lets fallbacks stand in for owners in most runs, and at times
+// leaves hardly any room for hints.
+func (p *Plan) drawHints(rng *rand.Rand) {
+	p.Strict = rng.IntN(4) == 0
+	p.HintBytes = pick[uint64](rng, 8<<20, 8<<20, 8<<20, 16<<10)
 }
 
 func (p *Plan) drawClients(rng *rand.Rand) {

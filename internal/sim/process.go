@@ -40,6 +40,7 @@ type process struct {
 	syncing      bool
 	unsynced     []unsynced      // oldest first
 	durable      []version.Clock // by key index: what the disk holds for good
+	hints        hintBooks
 	starts       int
 	start        uint64 // the nonce of the latest
 	joined       bool   // it has come to the cluster
@@ -137,6 +138,7 @@ func (w *world) options(p *process) node.Options {
 		Self: p.id, Start: rng.Uint64() | 1, Instance: p.instance, Addr: p.addr,
 		Zone: w.plan.Zones[p.index], Weight: p.weight, Seed: rng.Uint64(), Shards: w.plan.Shards,
 		Partitions: w.plan.Partitions, N: w.plan.N, R: w.plan.R, W: w.plan.W,
+		Strict: w.plan.Strict, MaxHintBytes: w.plan.HintBytes,
 		PeerTimeout: w.plan.Peer, GossipInterval: w.plan.Gossip,
 		LayoutDelay: w.plan.Layout, LayoutAuto: true,
 	}

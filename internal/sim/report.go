@@ -79,6 +79,7 @@ type Stats struct {
 	Joined             uint64
 	Rest               time.Duration // the longest that a healed cluster took to come to rest
 
+	Hints   HintStats
 	Network NetworkStats
 	Disk    DiskStats
 }
@@ -103,6 +104,13 @@ func (s *Stats) operation(o *operation) {
 func (s *Stats) result(o *operation, r *core.Result) {
 	if s.Results == nil {
 		s.Results = make(map[string]uint64)
+	}
+	if r.Fallbacks > 0 && (r.Code == core.CodeOK || r.Code == core.CodeNotFound) {
+		if o.write == nil {
+			s.Hints.Reads++
+		} else {
+			s.Hints.Writes++
+		}
 	}
 	name := o.op.String() + " " + r.Code.String()
 	if o.write != nil && r.Outcome != core.Written {
@@ -164,6 +172,7 @@ func (s *Stats) Add(o *Stats) {
 	s.Transitions += o.Transitions
 	s.Joined += o.Joined
 	s.Rest = max(s.Rest, o.Rest)
+	s.Hints.add(&o.Hints)
 	s.Network.add(&o.Network)
 	s.Disk.add(&o.Disk)
 }
@@ -208,6 +217,8 @@ func (s *Stats) String() string {
 	line("faults", "%d (%.0f an hour): %s", s.FaultTotal(), float64(s.FaultTotal())/s.Hours(), counts(faults))
 	line("growth", "%d nodes joined, %d transitions, %d growths under faults, %d faults in transitions, %d restarts, %d at another address; at rest %v after healing, at most",
 		s.Joined, s.Transitions, s.GrowthUnderFault, s.FaultsInTransition, s.Restarts, s.Moves, s.Rest.Round(time.Second))
+	line("hints", "%d taken, %d markers, %d settled, %d markers expired, %d refused for want of room, %d versions minted into hints; %d writes and %d reads counted fallbacks",
+		s.Hints.Taken, s.Hints.Marked, s.Hints.Settled, s.Hints.Expired, s.Hints.Refused, s.Hints.Minted, s.Hints.Writes, s.Hints.Reads)
 	line("disks", "%d batches, %d fsyncs, %d crashes, %d unsynced batches dropped, %d kept, %d torn tails",
 		s.Disk.Batches, s.Disk.Fsyncs, s.Disk.Crashes, s.Disk.Dropped, s.Disk.Survived, s.Disk.Torn)
 	line("messages", "%d sent, %d delivered, %d lost, %d cut, %d duplicated, %d delayed, %d refused, %d expired, %d to the dead",
