@@ -3,9 +3,9 @@ package coordinator
 import (
 	"slices"
 
-	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/quorum"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
@@ -80,44 +80,58 @@ func (c *Coordinator) takeSpare(s *slot, l *ring.Layout) (id.Node, bool) {
 	return "", false
 }
 
-// standIns counts the distinct nodes that are no owners in l and have the
-// request instead of one: ready by now, and open, which may yet be. Spare ones
-// are looked for only where there is need.
-func (c *Coordinator) standIns(s *slot, l *ring.Layout, need bool) (ready, open int) {
-	if !l.Owns(c.config.Self, s.partition) {
-		switch s.local {
-		case done:
-			ready++
-		case asked:
-			open++
-		case idle, waiting, stale, failed, avoided:
-		}
-	}
+// standing says how far others are in standing in for an owner in l: done,
+// asked where one may yet be, else idle.
+func (c *Coordinator) standing(s *slot, l *ring.Layout, owner id.Node) tryState {
+	best := idle
 	for i := range s.peers {
 		t := &s.peers[i]
-		if t.owner == "" || l.Owns(t.node, s.partition) {
+		if t.owner != owner || l.Owns(t.node, s.partition) {
 			continue
 		}
 		switch t.state {
 		case done:
-			ready++
-		case idle, asked, waiting, stale:
-			open++
-		case failed, avoided:
+			return done
+		case idle, asked, stale:
+			best = asked
+		case waiting, failed, avoided:
 		}
 	}
-	if bug.On(bug.CountFallbackTwice) {
-		ready *= 2
-	}
-	if need {
-		c.list(s)
-		for _, n := range s.spare {
-			if !l.Owns(n, s.partition) {
-				open++
-			}
+	return best
+}
+
+// standsHere says whether this node, which is no owner in l, stands in for one
+// itself: it has minted into its hints, or reads them, or holds the key by
+// another layout.
+func (c *Coordinator) standsHere(s *slot, l *ring.Layout) bool {
+	return (s.local == done || s.local == asked) && !l.Owns(c.config.Self, s.partition)
+}
+
+// tallyHere adds what this node itself and the fallbacks not asked yet mean
+// for the places that are empty, of which there is at least one.
+func (c *Coordinator) tallyHere(s *slot, l *ring.Layout, t quorum.Tally, fallbacks int) (quorum.Tally, int) {
+	if c.standsHere(s, l) {
+		t.No = max(0, t.No-1)
+		if s.local == done {
+			t.Yes++
+			fallbacks++
 		}
 	}
-	return ready, open
+	if t.No == 0 {
+		return t, fallbacks
+	}
+	c.list(s)
+	for _, n := range s.spare {
+		if t.No > 0 && !l.Owns(n, s.partition) {
+			t.No--
+		}
+	}
+	for i := range s.peers { // failed, and asked once more
+		if r := &s.peers[i]; t.No > 0 && r.owner != "" && r.state == waiting && !l.Owns(r.node, s.partition) {
+			t.No--
+		}
+	}
+	return t, fallbacks
 }
 
 // missing says whether an owner is one that others stand in for: it has
@@ -134,50 +148,19 @@ func (c *Coordinator) missing(s *slot, owner id.Node) bool {
 	return false
 }
 
-// wantFallbacks returns how many more fallbacks are to be asked in l: one for
-// each owner that is missing.
-func (c *Coordinator) wantFallbacks(s *slot, l *ring.Layout) int {
-	want := 0
+// wanting returns the owners in l that are missing and have nobody to stand in
+// for them.
+func (c *Coordinator) wanting(s *slot, l *ring.Layout) []id.Node {
+	var owners []id.Node
 	for _, owner := range l.Owners(s.partition) {
-		if c.missing(s, owner) {
-			want++
+		if c.missing(s, owner) && c.standing(s, l, owner) == idle {
+			owners = append(owners, owner)
 		}
 	}
-	if want == 0 {
-		return 0
+	if len(owners) > 0 && c.standsHere(s, l) {
+		return owners[1:] // this node does, for one of them
 	}
-	if !l.Owns(c.config.Self, s.partition) && (s.local == done || s.local == asked) {
-		want--
-	}
-	for i := range s.peers {
-		t := &s.peers[i]
-		if t.owner == "" || l.Owns(t.node, s.partition) {
-			continue
-		}
-		switch t.state {
-		case idle, asked, stale, done:
-			want--
-		case waiting, failed, avoided:
-		}
-	}
-	return want
-}
-
-// missingOwner returns an owner in l that nobody stands in for yet.
-func (c *Coordinator) missingOwner(s *slot, l *ring.Layout) id.Node {
-	var first id.Node
-	for _, owner := range l.Owners(s.partition) {
-		if !c.missing(s, owner) {
-			continue
-		}
-		if first == "" {
-			first = owner
-		}
-		if !slices.ContainsFunc(s.peers, func(t try) bool { return t.owner == owner && t.state != failed && t.state != waiting }) {
-			return owner
-		}
-	}
-	return first
+	return owners
 }
 
 // standIn asks the next fallbacks of a write for the owners that are missing.
@@ -188,13 +171,13 @@ func (c *Coordinator) standIn(now core.Now, s *slot, out *core.Out) {
 		return
 	}
 	for _, l := range c.view.Layouts.Live {
-		for want := c.wantFallbacks(s, l); want > 0; want-- {
+		for _, owner := range c.wanting(s, l) {
 			n, ok := c.takeSpare(s, l)
 			if !ok {
 				c.askAvoided(now, s, l, out)
 				break
 			}
-			s.peers = append(s.peers, try{node: n, owner: c.missingOwner(s, l)})
+			s.peers = append(s.peers, try{node: n, owner: owner})
 			c.ask(now, s, &s.peers[len(s.peers)-1], out)
 		}
 	}

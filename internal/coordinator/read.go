@@ -4,7 +4,6 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/quorum"
-	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -61,10 +60,12 @@ func (c *Coordinator) askNext(now core.Now, s *slot, out *core.Out) bool {
 		return true
 	}
 	l := c.view.ReadLayout()
-	if s.sloppy && c.wantFallbacks(s, l) > 0 {
-		if n, ok := c.takeSpare(s, l); ok {
-			c.readFallback(now, s, l, n, out)
-			return true
+	if s.sloppy {
+		if owners := c.wanting(s, l); len(owners) > 0 {
+			if n, ok := c.takeSpare(s, l); ok {
+				c.readFallback(now, s, owners[0], n, out)
+				return true
+			}
 		}
 	}
 	if t == nil {
@@ -75,7 +76,7 @@ func (c *Coordinator) askNext(now core.Now, s *slot, out *core.Out) bool {
 }
 
 // readFallback asks a fallback for its hints, which may be this node.
-func (c *Coordinator) readFallback(now core.Now, s *slot, l *ring.Layout, n id.Node, out *core.Out) {
+func (c *Coordinator) readFallback(now core.Now, s *slot, owner, n id.Node, out *core.Out) {
 	if n == c.config.Self {
 		set, flush := c.local.ReadHint(s.key, out)
 		s.own = set
@@ -83,7 +84,7 @@ func (c *Coordinator) readFallback(now core.Now, s *slot, l *ring.Layout, n id.N
 		c.mergeOwn(s)
 		return
 	}
-	s.peers = append(s.peers, try{node: n, owner: c.missingOwner(s, l)})
+	s.peers = append(s.peers, try{node: n, owner: owner})
 	c.ask(now, s, &s.peers[len(s.peers)-1], out)
 }
 

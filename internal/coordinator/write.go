@@ -119,32 +119,48 @@ func (c *Coordinator) tallyWrite(s *slot) (verdict quorum.Verdict, worst quorum.
 }
 
 // tally counts l's owners, and the fallbacks that stand in for those that are
-// missing: each of them once, and never more than are missing, since an owner
-// that is only slow must not be replaced by whoever is fast.
+// missing. It counts places, of which there is one for each owner: the owner
+// has filled it, or a fallback that keeps the request for that very owner.
+// When the fallback delivers its hint, the holder moves, and the place stays
+// filled; counting both would count one copy twice.
 func (c *Coordinator) tally(s *slot, l *ring.Layout) (t quorum.Tally, fallbacks int) {
-	owners, missing := l.Owners(s.partition), 0
+	owners := l.Owners(s.partition)
 	t = quorum.Tally{Need: c.need(s, l), Total: len(owners)}
 	if s.stage == writing && bug.On(bug.SuccessBelowW) {
 		t.Need--
 	}
+	empty, twice := 0, 0
 	for _, owner := range owners {
-		switch s.state(c.config.Self, owner) {
-		case done:
+		state := s.state(c.config.Self, owner)
+		lost := state == failed || state == avoided
+		switch {
+		case state == done:
 			t.Yes++
-		case failed, avoided:
-			t.No++
-		case idle, asked, waiting, stale:
-		}
-		if s.sloppy && c.missing(s, owner) {
-			missing++
+		case !s.sloppy || !c.missing(s, owner):
+			if lost {
+				t.No++
+			}
+		default:
+			switch c.standing(s, l, owner) {
+			case done:
+				t.Yes++
+				fallbacks++
+				twice++
+			case asked:
+			default:
+				empty++
+				if lost {
+					t.No++
+				}
+			}
 		}
 	}
-	if missing == 0 {
-		return t, 0
+	if bug.On(bug.CountFallbackTwice) {
+		twice = min(twice, empty)
+		t.Yes, fallbacks, t.No = t.Yes+twice, fallbacks+twice, max(0, t.No-twice)
 	}
-	ready, open := c.standIns(s, l, t.No > 0)
-	fallbacks = min(ready, missing)
-	t.Yes += fallbacks
-	t.No = max(0, t.No-ready-open)
+	if empty > 0 {
+		t, fallbacks = c.tallyHere(s, l, t, fallbacks)
+	}
 	return t, fallbacks
 }
