@@ -233,6 +233,9 @@ func (r *Replica) Hint(now core.Now, m *core.Hint, owned bool, out *core.Out) (f
 	if lost {
 		after.epoch = version.Epoch{}
 	}
+	if bug.On(bug.EpochFromMerge) && after.epoch.IsZero() {
+		after.epoch = r.shownBy(merged.Clock)
+	}
 	after.set = merged
 	after.owners = withOwner(before.owners, m.Owner, func(o *core.HintOwner) { o.Data = true })
 	if !r.putHint(m.Key, before, after, out) {

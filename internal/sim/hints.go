@@ -7,6 +7,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/handoff"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/replica"
+	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -48,6 +49,7 @@ type HintStats struct {
 	Minted  uint64 // versions
 	Writes  uint64 // that counted fallbacks
 	Reads   uint64
+	Equal   uint64 // keys that hints alone had to make equal at all owners
 }
 
 func (s *HintStats) add(o *HintStats) {
@@ -59,6 +61,7 @@ func (s *HintStats) add(o *HintStats) {
 	s.Minted += o.Minted
 	s.Writes += o.Writes
 	s.Reads += o.Reads
+	s.Equal += o.Equal
 }
 
 // recoverHints reads what the disk still holds of hints after a crash.
@@ -197,4 +200,24 @@ func (w *world) tallied(p *process) (bytes, records uint64) {
 		records, bytes = records+n, bytes+size
 	}
 	return bytes, records
+}
+
+// checkEqual holds hints to what they are for: where nothing else can have
+// kept a write from an owner, all owners have the same in the end.
+func (w *world) checkEqual(l *ring.Layout, k *keyHistory, copies []copyOf) {
+	if !w.plan.Still || w.report.Stats.Hints.Expired > 0 || len(copies) == 0 {
+		return
+	}
+	w.report.Stats.Hints.Equal++
+	if len(copies) != l.OwnerCount() {
+		w.fail("convergence", "%d of %d owners hold %s", len(copies), l.OwnerCount(), k.key)
+		return
+	}
+	for _, c := range copies[1:] {
+		if !c.set.Equal(copies[0].set) {
+			w.fail("convergence", "the owners of %s differ after all hints are delivered: %v has %v, %v has %v",
+				k.key, copies[0].node, copies[0].set.Clock, c.node, c.set.Clock)
+			return
+		}
+	}
 }

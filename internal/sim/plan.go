@@ -42,6 +42,7 @@ type Plan struct {
 	N, R, W    int
 	Strict     bool   // as configured: only owners count
 	HintBytes  uint64 // that a node may need for hints
+	Still      bool   // no process ends and no layout changes: hints alone make all owners equal
 	Gossip     time.Duration
 	Layout     time.Duration // the debounce of automatic layouts
 	Request    time.Duration
@@ -95,8 +96,8 @@ const (
 func NewPlan(seed uint64, length time.Duration) *Plan {
 	p := &Plan{Seed: seed, Length: length}
 	p.drawCluster(core.Stream(seed, "sim/cluster"))
-	p.drawHints(core.Stream(seed, "sim/hints"))
 	p.drawClients(core.Stream(seed, "sim/clients"))
+	p.drawHints(core.Stream(seed, "sim/hints"))
 	p.drawFaults(core.Stream(seed, "sim/faults"))
 	p.drawBursts(core.Stream(seed, "sim/bursts"))
 	return p
@@ -162,12 +163,22 @@ func (p *Plan) drawCluster(rng *rand.Rand) {
 	p.Noise = Fault{Share: pick(rng, 0, 0.001, 0.02), By: pick(rng, 10*time.Millisecond, time.Second, 10*time.Second)}
 }
 
-// drawHints lets fallbacks stand in for owners in most runs, and at times
-// leaves hardly any room for hints.
+// drawHints lets fallbacks stand in for owners in most runs, at times leaves
+// hardly any room for hints, and at times leaves all of the repair to them.
 func (p *Plan) drawHints(rng *rand.Rand) {
 	p.Strict = rng.IntN(4) == 0
-	p.HintBytes = pick[uint64](rng, 8<<20, 8<<20, 8<<20, 16<<10)
+	p.HintBytes = pick[uint64](rng, ampleHints, ampleHints, 2<<10)
+	if p.Still = rng.IntN(6) == 0; p.Still {
+		p.HintBytes, p.Nodes = ampleHints, p.Initial
+		p.Early, p.Warmup = false, time.Minute
+	}
 }
+
+// ampleHints is more than the hints of all keys can need.
+const ampleHints = 256 << 20
+
+// stillKinds are the faults by which no process ends and no layout changes.
+const stillKinds = 1<<Halves | 1<<Isolate | 1<<OneWay | 1<<Loss | 1<<Duplicate | 1<<Reorder | 1<<SlowDisk | 1<<Stall
 
 func (p *Plan) drawClients(rng *rand.Rand) {
 	p.Clients = 4 + rng.IntN(5)
@@ -195,8 +206,10 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 			p.addFault(rng, p.drawFault(rng, at+drawTime(rng, 3*time.Second)))
 		}
 	}
-	p.drawGrowth(rng)
-	if rng.IntN(2) == 0 { // what was acknowledged a moment ago must be there
+	if !p.Still {
+		p.drawGrowth(rng)
+	}
+	if !p.Still && rng.IntN(2) == 0 { // what was acknowledged a moment ago must be there
 		p.Faults = append(p.Faults, Fault{At: p.Length, For: time.Second, Kind: Blackout, Nodes: 1<<p.Nodes - 1})
 	}
 	for i := range p.Faults {
@@ -216,6 +229,11 @@ func (p *Plan) drawKinds(rng *rand.Rand) {
 	p.kinds = 1<<faultKinds - 1
 	if rng.IntN(2) == 0 {
 		p.kinds &= rng.Uint32() | 1<<rng.IntN(int(Reweigh)) // at least one that is drawn
+	}
+	if p.Still {
+		if p.kinds &= stillKinds; p.kinds == 0 {
+			p.kinds = stillKinds
+		}
 	}
 }
 

@@ -217,8 +217,8 @@ func (s *Stats) String() string {
 	line("faults", "%d (%.0f an hour): %s", s.FaultTotal(), float64(s.FaultTotal())/s.Hours(), counts(faults))
 	line("growth", "%d nodes joined, %d transitions, %d growths under faults, %d faults in transitions, %d restarts, %d at another address; at rest %v after healing, at most",
 		s.Joined, s.Transitions, s.GrowthUnderFault, s.FaultsInTransition, s.Restarts, s.Moves, s.Rest.Round(time.Second))
-	line("hints", "%d taken, %d markers, %d settled, %d markers expired, %d refused for want of room, %d versions minted into hints; %d writes and %d reads counted fallbacks",
-		s.Hints.Taken, s.Hints.Marked, s.Hints.Settled, s.Hints.Expired, s.Hints.Refused, s.Hints.Minted, s.Hints.Writes, s.Hints.Reads)
+	line("hints", "%d taken, %d markers, %d settled, %d markers expired, %d refused for want of room, %d versions minted into hints; %d writes and %d reads counted fallbacks; %d keys made equal by hints alone",
+		s.Hints.Taken, s.Hints.Marked, s.Hints.Settled, s.Hints.Expired, s.Hints.Refused, s.Hints.Minted, s.Hints.Writes, s.Hints.Reads, s.Hints.Equal)
 	line("disks", "%d batches, %d fsyncs, %d crashes, %d unsynced batches dropped, %d kept, %d torn tails",
 		s.Disk.Batches, s.Disk.Fsyncs, s.Disk.Crashes, s.Disk.Dropped, s.Disk.Survived, s.Disk.Torn)
 	line("messages", "%d sent, %d delivered, %d lost, %d cut, %d duplicated, %d delayed, %d refused, %d expired, %d to the dead",

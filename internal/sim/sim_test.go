@@ -176,7 +176,8 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"hints taken": s.Hints.Taken, "markers": s.Hints.Marked, "hints settled": s.Hints.Settled,
 		"hints refused for want of room": s.Hints.Refused, "versions minted into hints": s.Hints.Minted,
 		"writes that counted fallbacks": s.Hints.Writes, "reads that counted fallbacks": s.Hints.Reads,
-		"refused messages": s.Network.Refused, "messages to the dead": s.Network.ToTheDead,
+		"keys made equal by hints alone": s.Hints.Equal,
+		"refused messages":               s.Network.Refused, "messages to the dead": s.Network.ToTheDead,
 	}
 	for _, outcome := range []string{"get ok", "get not_found", "put ok", "put quorum unknown", "put timeout unknown", "put stopped not_written", "put too_many_siblings not_written", "delete ok"} {
 		must[outcome] = s.Results[outcome]
