@@ -40,9 +40,9 @@ func (c *Coordinator) owners(s *slot) []id.Node {
 	return all
 }
 
-// list looks for the fallbacks of a request: the preference lists beyond the
-// owners, those first that are alive. Dead ones are left out, so that a
-// request that cannot succeed ends at once.
+// list looks for the fallbacks of a request: whoever is on a preference list
+// and is no owner, in one layout at least, those first that are alive. Dead
+// ones are left out, so that a request that cannot succeed ends at once.
 func (c *Coordinator) list(s *slot) {
 	if s.listed {
 		return
@@ -53,13 +53,10 @@ func (c *Coordinator) list(s *slot) {
 		live = []*ring.Layout{c.view.ReadLayout()}
 	}
 	for _, l := range live {
-		owners := l.OwnerCount()
 		l.Preference(s.partition, func(n id.Node) bool {
-			if owners--; owners >= 0 {
-				return true
-			}
 			self := s.stage == writing && n == c.config.Self
-			if !self && c.status(n) != core.Dead && s.findStandIn(n) == nil && !slices.Contains(s.spare, n) {
+			owner := !slices.ContainsFunc(live, func(l *ring.Layout) bool { return !l.Owns(n, s.partition) })
+			if !owner && !self && c.status(n) != core.Dead && s.findStandIn(n) == nil && !slices.Contains(s.spare, n) {
 				s.spare = append(s.spare, n)
 			}
 			return true
@@ -174,7 +171,7 @@ func (c *Coordinator) standIn(now core.Now, s *slot, out *core.Out) {
 		for _, owner := range c.wanting(s, l) {
 			n, ok := c.takeSpare(s, l)
 			if !ok {
-				c.askAvoided(now, s, l, out)
+				c.askAvoided(now, s, out)
 				break
 			}
 			s.peers = append(s.peers, try{node: n, owner: owner})
@@ -183,12 +180,17 @@ func (c *Coordinator) standIn(now core.Now, s *slot, out *core.Out) {
 	}
 }
 
-func (c *Coordinator) askAvoided(now core.Now, s *slot, l *ring.Layout, out *core.Out) {
-	for _, owner := range l.Owners(s.partition) {
-		if t := s.find(owner); t != nil && t.state == avoided {
+// askAvoided asks the owners that are believed dead after all: belief may be
+// wrong, and nobody else is left. It reports whether there are any.
+func (c *Coordinator) askAvoided(now core.Now, s *slot, out *core.Out) bool {
+	found := false
+	for i := range s.peers {
+		if t := &s.peers[i]; t.state == avoided {
 			c.ask(now, s, t, out)
+			found = true
 		}
 	}
+	return found
 }
 
 // fallBack has a fallback execute a write that no owner can be reached for.

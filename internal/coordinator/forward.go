@@ -77,7 +77,12 @@ func (c *Coordinator) settleForward(now core.Now, s *slot, out *core.Out) {
 	if s.sloppy && !s.waits() && c.fallBack(now, s, out) {
 		return
 	}
-	if !s.open() {
+	if s.open() {
+		return
+	}
+	if i := slices.IndexFunc(s.peers, func(t try) bool { return t.state == avoided }); i >= 0 {
+		c.ask(now, s, &s.peers[i], out) // belief may be wrong, and nobody else is left
+	} else {
 		r := core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: c.need(s, c.view.ReadLayout())}
 		if s.overloaded {
 			r.Code = core.CodeOverloaded

@@ -84,6 +84,10 @@ func (c *Coordinator) settleWrite(now core.Now, s *slot, out *core.Out) {
 			r.Code, r.Outcome = core.CodeOK, core.Written
 			c.answer(now, s, r, out)
 		case quorum.Lost:
+			if c.askAvoided(now, s, out) {
+				c.standIn(now, s, out)
+				return
+			}
 			// This node has written it, so it may yet reach the others.
 			r.Code, r.Outcome = core.CodeQuorum, core.Unknown
 			c.finish(now, s, r, out)
