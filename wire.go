@@ -136,6 +136,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.Zone, o.Node.Weight = c.Zone, c.Weight
 	o.Node.Shards = shards(c.Shards)
 	o.Node.Partitions, o.Node.N, o.Node.R, o.Node.W = c.Partitions, c.N, c.R, c.W
+	o.Node.Strict, o.Node.MaxHintBytes = c.Quorum == QuorumStrict, uint64(c.MaxHintBytes)
 	o.Node.PeerTimeout, o.Node.GossipInterval = c.PeerTimeout, c.GossipInterval
 	o.Node.LayoutAuto, o.Node.LayoutDelay = c.LayoutAuto, c.LayoutDelay
 	o.Node.Seeds = c.Seeds

@@ -15,7 +15,8 @@ func TestStatusBeforeThereIsACluster(t *testing.T) {
 	wantStatus(t, w, http.StatusOK)
 	want := `{"node":"n1","cluster":"","serving":false,"waits_for":"a seed to answer","members":[],` +
 		`"layout":{"version":0,"name":"","partitions":0,"replicas":3,"phase":"none"},"under_replicated":true,` +
-		`"transition":{"pulls":0,"left":0},"leftovers":0}` + "\n"
+		`"transition":{"pulls":0,"left":0},"leftovers":0,` +
+		`"hints":{"records":0,"bytes":0,"max_bytes":0,"pending":[],"stored":0,"delivered":0,"refused":0,"expired":0}}` + "\n"
 	if got := w.Body.String(); got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
@@ -37,6 +38,10 @@ func TestStatusOfACluster(t *testing.T) {
 			{Member: core.Member{ID: "n2", Addr: "127.0.0.1:2", Zone: "b", State: core.Joining}, Status: core.Suspected},
 		},
 		Layouts: core.LayoutState{Live: twoLayouts(t), Phase: core.PhaseCopy},
+		Hints: core.HintReport{
+			Bytes: 70, Limit: 100, Records: 3, Pending: []core.HintsPending{{Target: "n2", Keys: 3}},
+			Stored: 9, Delivered: 6, Refused: 1, Expired: 2,
+		},
 	}}
 	w := call(t, f, "GET", "/v1/status", "")
 	wantStatus(t, w, http.StatusOK)
@@ -53,6 +58,10 @@ func TestStatusOfACluster(t *testing.T) {
 	}
 	if got.Transition != (transitionJSON{Pulls: 5, Left: 2}) || got.Leftovers != 1 {
 		t.Errorf("transition %+v, leftovers %d", got.Transition, got.Leftovers)
+	}
+	if h := got.Hints; h.Bytes != 70 || h.MaxBytes != 100 || h.Records != 3 || len(h.Pending) != 1 || h.Pending[0] != (pendingJSON{"n2", 3}) ||
+		h.Stored != 9 || h.Delivered != 6 || h.Refused != 1 || h.Expired != 2 {
+		t.Errorf("hints %+v", h)
 	}
 	want := memberJSON{ID: "n2", Address: "127.0.0.1:2", Zone: "b", Status: "suspected", State: "joining", Partitions: 4}
 	if got.Members[1] != want {
