@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -434,6 +433,3 @@ func TestScenarioDoubleCountedFallback(t *testing.T) {
 		t.Error(bad)
 	}
 }
-
-// doubleCountedBug switches the scenario's rule off.
-const doubleCountedBug = bug.CountFallbackTwice

@@ -11,8 +11,8 @@ import (
 // The scenario ends badly when its rule is switched off.
 func TestScenarioDoubleCountedFallbackNeedsItsRule(t *testing.T) {
 	t.Cleanup(func() { bug.Set(bug.None) })
-	bug.Set(doubleCountedBug)
+	bug.Set(bug.CountFallbackTwice)
 	if doubleCountedFallback(t) == "" {
-		t.Errorf("the scenario ends well with %v", doubleCountedBug)
+		t.Errorf("the scenario ends well with %v", bug.CountFallbackTwice)
 	}
 }

@@ -335,12 +335,11 @@ func (r *Replica) owed(key []byte, rec record) (version.Siblings, error) {
 	if err != nil {
 		return version.Siblings{}, err
 	}
-	set, err := version.Merge(rec.set, own.set)
-	if err != nil {
-		r.Conflict() // somebody's hint breaks an invariant; the owner will refuse it
-		return rec.set, nil
+	if set, err := version.Merge(rec.set, own.set); err == nil {
+		return set, nil
 	}
-	return set, nil
+	r.Conflict() // somebody's hint breaks an invariant; the owner will refuse it
+	return rec.set, nil
 }
 
 // Settle forgets a hint for an owner that durably holds exactly set. It

@@ -20,7 +20,9 @@
 // history must hold is in check.go: no lost write, no phantom, no false
 // siblings, strict quorums, convergence; while it runs, equal dots with other
 // bytes, contexts that cover what their holder has not seen, and
-// acknowledgements of what is not on a disk fail at once.
+// acknowledgements of what is not on a disk fail at once. So does a hint that is
+// let go of before its owner has it on its disk; in the end none is left, and
+// where only messages were lost all owners are equal by hints alone.
 //
 // # To add
 //

@@ -98,17 +98,18 @@ func (w *world) hintRows(p *process) table {
 
 // hinted returns a key that p keeps a hint of, and for whom.
 func (w *world) hinted(p *process) (key string, owners []id.Node) {
-	for _, row := range w.hintRows(p) {
-		stored, _, err := replica.StoredHint(row.value)
-		if err != nil {
-			w.fail("store", "%v holds a hint that cannot be read: %v", p.id, err)
-		}
-		for _, o := range stored {
-			owners = append(owners, o.Node)
-		}
-		return string(core.ClientKey(row.key)), owners
+	rows := w.hintRows(p)
+	if len(rows) == 0 {
+		return "", nil
 	}
-	return "", nil
+	stored, _, err := replica.StoredHint(rows[0].value)
+	if err != nil {
+		w.fail("store", "%v holds a hint that cannot be read: %v", p.id, err)
+	}
+	for _, o := range stored {
+		owners = append(owners, o.Node)
+	}
+	return string(core.ClientKey(rows[0].key)), owners
 }
 
 // hintWritten looks at a hint that a step has changed or, without a value,
