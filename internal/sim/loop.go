@@ -281,9 +281,7 @@ func (w *world) flush(p *process, l *loop) {
 	if v := l.control.View(); v != nil {
 		w.viewed(p, v)
 		l.view = v
-		for i := range p.shards {
-			w.input(p, i, input{kind: inView, view: v})
-		}
+		w.showView(p)
 	}
 }
 

@@ -178,7 +178,7 @@ func (p *Plan) drawHints(rng *rand.Rand) {
 const ampleHints = 256 << 20
 
 // stillKinds are the faults by which no process ends and no layout changes.
-const stillKinds = 1<<Halves | 1<<Isolate | 1<<OneWay | 1<<Loss | 1<<Duplicate | 1<<Reorder | 1<<SlowDisk | 1<<Stall
+const stillKinds = 1<<Halves | 1<<Isolate | 1<<OneWay | 1<<Loss | 1<<Duplicate | 1<<Reorder | 1<<SlowDisk | 1<<Stall | 1<<Misjudge
 
 func (p *Plan) drawClients(rng *rand.Rand) {
 	p.Clients = 4 + rng.IntN(5)
@@ -346,6 +346,8 @@ func (p *Plan) drawAnyFault(rng *rand.Rand, at time.Duration) Fault {
 		if rng.IntN(2) == 0 {
 			f.By = -f.By
 		}
+	case n < 96:
+		f.Kind, f.Nodes, f.Share = Misjudge, some, pick(rng, 0.3, 0.7)
 	default:
 		f.Kind = Stall
 		f.For = min(f.For, id.MaxMessageAge/3)

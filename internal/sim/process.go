@@ -26,13 +26,15 @@ type process struct {
 	instance uint64
 	exists   bool // it has been started once
 
-	up     bool
-	gen    uint32        // grows with each start and each end: events of an earlier one miss
-	born   time.Duration // Mono is counted from here
-	skew   time.Duration // of the wall clock
-	view   *core.View    // the newest of this process
-	ctl    *loop
-	shards []*loop
+	up   bool
+	gen  uint32        // grows with each start and each end: events of an earlier one miss
+	born time.Duration // Mono is counted from here
+	skew time.Duration // of the wall clock
+	view *core.View    // the newest of this process
+	// beliefs are what it is made to think of others, by index; 0: nothing.
+	beliefs [maxNodes]core.Status
+	ctl     *loop
+	shards  []*loop
 
 	stalledUntil time.Duration
 	stalled      time.Duration // when the latest stall ended: deadlines meanwhile were missed
@@ -112,6 +114,7 @@ func (w *world) start(p *process) {
 	p.gen++
 	p.starts++
 	p.born, p.stalledUntil = w.now, 0
+	p.beliefs = [maxNodes]core.Status{}
 	p.view = nil
 	w.net.addrs[p.addr] = p.index
 	o := w.options(p)

@@ -86,6 +86,9 @@ func (t *tracer) input(in *input) {
 	case inView:
 		stamp := in.view.Stamp()
 		t.num(stamp.Layout.Number, stamp.Layout.Digest, uint64(stamp.Phase), uint64(len(in.view.Peers)))
+		for i := range in.view.Peers {
+			t.num(uint64(in.view.Peers[i].Status))
+		}
 	case inReport:
 		t.str(string(in.report.Peer))
 		t.num(uint64(in.report.OK), uint64(in.report.Failed), uint64(in.report.Latency))
