@@ -52,6 +52,8 @@ type Hints interface {
 	HintRoom(bytes int) bool
 	// HintsFor says whether anything like the key may be kept for n.
 	HintsFor(key []byte, n id.Node) bool
+	// Hint keeps a set for an owner, durably after the flush that it returns.
+	Hint(now core.Now, m *core.Hint, owned bool, out *core.Out) (flush uint64, why core.Refusal)
 	// Mark notes durably that owners missed a write that this node has.
 	Mark(now core.Now, key []byte, owners []id.Node, out *core.Out)
 	// Settle forgets what is kept for an owner that durably holds exactly set,
@@ -123,17 +125,23 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 	s.op, s.key, s.value, s.options = r.Op, r.Key, r.Value, r.Options
 	s.context = r.Context
 	s.deadline = min(r.Deadline, now.Mono+id.MaxMessageAge)
-	if s.options.Quorum == core.QuorumDefault {
-		s.options.Quorum = core.QuorumSloppy
-		if c.config.Strict {
-			s.options.Quorum = core.QuorumStrict
-		}
-	}
+	s.options.Quorum = c.quorum(s.options.Quorum)
 	s.sloppy = s.options.Quorum == core.QuorumSloppy
 	if s.options.WriteID.IsZero() {
 		s.options.WriteID = c.drawWriteID()
 	}
 	c.begin(now, s, out)
+}
+
+// quorum returns the kind of quorum of a request that asks for q.
+func (c *Coordinator) quorum(q core.Quorum) core.Quorum {
+	switch {
+	case q != core.QuorumDefault:
+		return q
+	case c.config.Strict:
+		return core.QuorumStrict
+	}
+	return core.QuorumSloppy
 }
 
 func (c *Coordinator) drawWriteID() version.WriteID {

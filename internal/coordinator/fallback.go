@@ -40,6 +40,10 @@ func (c *Coordinator) owners(s *slot) []id.Node {
 	return all
 }
 
+// maxSpare bounds the fallbacks of one request: in the time that a request has,
+// no more can be asked in vain one after another.
+const maxSpare = 32
+
 // list looks for the fallbacks of a request: whoever is on a preference list
 // and is no owner, in one layout at least, those first that are alive. Dead
 // ones are left out, so that a request that cannot succeed ends at once.
@@ -52,17 +56,26 @@ func (c *Coordinator) list(s *slot) {
 	if s.stage != writing {
 		live = []*ring.Layout{c.view.ReadLayout()}
 	}
-	for _, l := range live {
-		l.Preference(s.partition, func(n id.Node) bool {
-			self := s.stage == writing && n == c.config.Self
-			owner := !slices.ContainsFunc(live, func(l *ring.Layout) bool { return !l.Owns(n, s.partition) })
-			if !owner && !self && c.status(n) != core.Dead && s.findStandIn(n) == nil && !slices.Contains(s.spare, n) {
-				s.spare = append(s.spare, n)
-			}
-			return true
-		})
+	for _, status := range [...]core.Status{core.Alive, core.Suspected} {
+		for _, l := range live {
+			l.Preference(s.partition, func(n id.Node) bool {
+				if c.status(n) == status && c.isSpare(s, live, n) {
+					s.spare = append(s.spare, n)
+				}
+				return len(s.spare) < maxSpare
+			})
+		}
 	}
-	slices.SortStableFunc(s.spare, func(a, b id.Node) int { return int(c.status(a)) - int(c.status(b)) })
+}
+
+// isSpare says whether a node can stand in for an owner of a layout, and has
+// not been asked to.
+func (c *Coordinator) isSpare(s *slot, live []*ring.Layout, n id.Node) bool {
+	if s.stage == writing && n == c.config.Self {
+		return false // it has the request
+	}
+	foreign := slices.ContainsFunc(live, func(l *ring.Layout) bool { return !l.Owns(n, s.partition) })
+	return foreign && s.findStandIn(n) == nil && !slices.Contains(s.spare, n)
 }
 
 // takeSpare returns the next fallback of a request in a layout.
@@ -227,20 +240,28 @@ func (c *Coordinator) fallBack(now core.Now, s *slot, out *core.Out) bool {
 // What owners missed of the key before is theirs with this write.
 func (c *Coordinator) remember(now core.Now, s *slot, out *core.Out) {
 	var missed []id.Node
-	for _, owner := range c.owners(s) {
-		switch {
-		case owner == c.config.Self:
-		case s.state(c.config.Self, owner) == done:
-			if c.local.HintsFor(s.key, owner) {
-				c.local.Settle(s.key, owner, s.set, out)
+	live := c.view.Layouts.Live
+	for i, l := range live {
+		for _, owner := range l.Owners(s.partition) {
+			switch {
+			case owner == c.config.Self, i > 0 && live[0].Owns(owner, s.partition):
+			case s.state(c.config.Self, owner) == done:
+				if c.local.HintsFor(s.key, owner) {
+					c.local.Settle(s.key, owner, s.set, out)
+				}
+			case !s.stoodIn(owner):
+				missed = append(missed, owner)
 			}
-		case s.fallback, s.stoodIn(owner):
-		default:
-			missed = append(missed, owner)
 		}
 	}
-	if len(missed) > 0 {
+	switch {
+	case len(missed) == 0:
+	case !s.fallback:
 		c.local.Mark(now, s.key, missed, out)
+	case s.minted != c.view.Stamp(): // there may be owners that the hint is not for yet
+		for _, owner := range missed {
+			c.local.Hint(now, &core.Hint{Key: s.key, Set: s.set, Owner: owner}, false, out)
+		}
 	}
 }
 

@@ -215,8 +215,9 @@ func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, s
 		return core.RefusedNotOwner
 	}
 	fallback := !l.Owns(c.config.Self, l.Partition(m.Key))
+	sloppy := c.quorum(m.Options.Quorum) == core.QuorumSloppy
 	switch {
-	case fallback && (!m.Fallback || m.Options.Quorum != core.QuorumSloppy):
+	case fallback && (!m.Fallback || !sloppy):
 		return core.RefusedNotOwner
 	case fallback && !c.local.HintRoom(hintSize(m.Key, m.Value)):
 		return core.RefusedHintsFull
@@ -226,7 +227,7 @@ func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, s
 		return core.RefusedOverloaded
 	}
 	s.origin, s.req = e.From, e.Req
-	s.sloppy, s.fallback = m.Options.Quorum == core.QuorumSloppy, fallback
+	s.sloppy, s.fallback = sloppy, fallback
 	s.op, s.key, s.value, s.options, s.context = m.Op, m.Key, m.Value, m.Options, m.Context
 	s.deadline = now.Mono + min(m.Timeout, id.MaxMessageAge)
 	c.begin(now, s, out)

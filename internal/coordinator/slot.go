@@ -63,8 +63,9 @@ type slot struct {
 	hedge  time.Duration    // when the next peer is asked as well; core.Never: not
 
 	// A write that has been minted.
-	set  version.Siblings
-	seen version.Clock // the context to answer with
+	set    version.Siblings
+	seen   version.Clock // the context to answer with
+	minted core.Stamp    // the view's when it was minted
 
 	// A forward: the tries so far, and whether an owner refused one for its
 	// load.

@@ -33,7 +33,7 @@ func (c *Coordinator) startWrite(now core.Now, s *slot, out *core.Out) {
 	}
 	s.stage = writing
 	s.listed, s.spare = false, nil
-	s.set, s.seen = res.Set, res.Context
+	s.set, s.seen, s.minted = res.Set, res.Context, c.view.Stamp()
 	s.value = nil // it is in the set now
 	s.peers = s.peers[:0]
 	c.awaitLocal(s, res.Flush)

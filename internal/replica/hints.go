@@ -134,6 +134,9 @@ func (r *Replica) getHint(key []byte, out *core.Out) (rec record, flush uint64, 
 // has no owners, and keeps the tally. It returns false, with nothing done,
 // where the larger record finds no room.
 func (r *Replica) putHint(key []byte, before, after record, out *core.Out) bool {
+	if r.hints.shift == 0 {
+		panic("replica: hints are used before they are opened")
+	}
 	after = stripped(after)
 	hintKey := core.HintKey(key)
 	var value []byte
