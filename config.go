@@ -35,6 +35,14 @@ type Config struct {
 	// W is how many replicas must have stored a write before it is
 	// acknowledged, 1 to N.
 	W int
+	// Quorum says who counts toward R and W: "sloppy" lets other nodes stand in
+	// for owners of a key that cannot be reached, and bring them what they
+	// missed as soon as they return, so that writes go on while any W nodes
+	// can be reached; "strict" counts owners only. A request may say otherwise.
+	Quorum string
+	// MaxHintBytes is what this node keeps at most for other nodes that cannot
+	// be reached, in bytes; at least 1 MiB. Past it other nodes are asked.
+	MaxHintBytes int64
 	// Partitions is into how many slices the keys are divided among the
 	// nodes: a power of two up to 65536. It is fixed when a cluster is formed;
 	// some 30 a node let it grow evenly.
@@ -120,9 +128,16 @@ const (
 	SyncInterval = "interval"
 )
 
+// The values of Config.Quorum.
+const (
+	QuorumSloppy = "sloppy"
+	QuorumStrict = "strict"
+)
+
 // The bounds of a Config that have no better home.
 const (
 	minCacheBytes     = 1 << 20 // an engine needs a few blocks to work with
+	minHintBytes      = 1 << 20 // one value of the default size for each of few shards
 	minGossipInterval = 10 * time.Millisecond
 	maxGossipInterval = time.Minute
 	maxLayoutDelay    = time.Hour
@@ -153,6 +168,8 @@ func DefaultConfig() *Config {
 		LayoutAuto:          true,
 		LayoutDelay:         time.Second,
 		AntiEntropyInterval: time.Minute,
+		Quorum:              QuorumSloppy,
+		MaxHintBytes:        1 << 30,
 	}
 }
 
@@ -200,6 +217,10 @@ func (c *Config) checkReplication(f *faults) {
 		"N is %d; 1 to %d are allowed: set it to the number of copies of each key, 3 for most uses", c.N, ring.MaxReplicas)
 	f.check(c.R >= 1 && c.R <= c.N, "R is %d; 1 to N, which is %d, are allowed: a majority of N suits most uses", c.R, c.N)
 	f.check(c.W >= 1 && c.W <= c.N, "W is %d; 1 to N, which is %d, are allowed: a majority of N suits most uses", c.W, c.N)
+	f.check(c.Quorum == QuorumSloppy || c.Quorum == QuorumStrict,
+		"Quorum is %q; %s and %s are allowed: %s keeps writes going while owners are away", c.Quorum, QuorumSloppy, QuorumStrict, QuorumSloppy)
+	f.check(c.MaxHintBytes >= minHintBytes,
+		"MaxHintBytes is %d; at least %d are needed: set it to what may be written while a node is away", c.MaxHintBytes, minHintBytes)
 	f.check(c.Partitions >= 1 && c.Partitions <= id.MaxPartitions && bits.OnesCount(uint(c.Partitions)) == 1,
 		"Partitions is %d; powers of two up to %d are allowed: 1024 suits up to some 30 nodes", c.Partitions, id.MaxPartitions)
 	f.check(c.Shards >= 0 && c.Shards < core.MaxShards,

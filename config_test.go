@@ -29,6 +29,8 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"R", func(c *Config) { c.R = 4 }, []string{"R is 4", "which is 3"}},
 		{"R", func(c *Config) { c.R = 0 }, []string{"R is 0"}},
 		{"W", func(c *Config) { c.W = -1 }, []string{"W is -1", "which is 3"}},
+		{"Quorum", func(c *Config) { c.Quorum = "loose" }, []string{`"loose"`, "sloppy and strict"}},
+		{"MaxHintBytes", func(c *Config) { c.MaxHintBytes = 0 }, []string{"MaxHintBytes is 0", "1048576"}},
 		{"Partitions", func(c *Config) { c.Partitions = 1000 }, []string{"Partitions is 1000", "65536"}},
 		{"Partitions", func(c *Config) { c.Partitions = 1 << 17 }, []string{"131072", "65536"}},
 		{"Partitions", func(c *Config) { c.Partitions = 0 }, []string{"Partitions is 0"}},

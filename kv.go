@@ -26,6 +26,8 @@ type GetResult struct {
 	Values []Version
 	// Context covers all of Values. A write that has it replaces them.
 	Context *Context
+	// Quorum says who answered.
+	Quorum QuorumMet
 }
 
 // Put stores value under key and returns a context that covers it. c is the
@@ -97,6 +99,9 @@ func (n *Node) do(ctx context.Context, r *request) (core.Result, error) {
 		return core.Result{}, err
 	}
 	result := rt.Do(ctx, &r.Request, within(ctx, r.timeout))
+	if r.met != nil {
+		*r.met = metBy(r.Op, result)
+	}
 	if e := failed(ctx, r.Op, result); e != nil {
 		if result.Code == core.CodeStopped {
 			e.cause = n.Err()
@@ -130,6 +135,7 @@ func resultOf(key []byte, r core.Result) *GetResult {
 	out := &GetResult{
 		Values:  make([]Version, len(shown)),
 		Context: &Context{version.NewContext(key, r.Context)},
+		Quorum:  metBy(core.OpGet, r),
 	}
 	for i, v := range shown {
 		out.Values[i] = Version{
@@ -139,4 +145,14 @@ func resultOf(key []byte, r core.Result) *GetResult {
 		}
 	}
 	return out
+}
+
+func metBy(op core.Op, r core.Result) QuorumMet {
+	met := QuorumMet{Replicas: r.Acknowledged, Required: r.Required}
+	if op == core.OpGet {
+		met.Fallbacks = r.Fallbacks
+	} else {
+		met.Hinted = r.Fallbacks
+	}
+	return met
 }

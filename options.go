@@ -14,6 +14,7 @@ type Option func(*request)
 type request struct {
 	core.Request
 	timeout time.Duration
+	met     *QuorumMet // to be filled in
 	limits  server.Limits
 	err     error
 }
@@ -59,9 +60,20 @@ func WithTimeout(d time.Duration) Option {
 // that cannot be reached.
 func Strict() Option { return func(r *request) { r.Options.Quorum = core.QuorumStrict } }
 
-// Sloppy lets other nodes stand in for owners that cannot be reached. It is
-// the default.
+// Sloppy lets other nodes stand in for owners that cannot be reached, whatever
+// Config.Quorum says.
 func Sloppy() Option { return func(r *request) { r.Options.Quorum = core.QuorumSloppy } }
+
+// QuorumMet says by whom a request was answered.
+type QuorumMet struct {
+	Replicas  int // nodes that stored the write, or answered the read
+	Hinted    int // those of them that keep a write for an owner they stand in for
+	Fallbacks int // those of them that answered a read in place of an owner
+	Required  int // W or R as it counted
+}
+
+// ReportQuorum has the request fill in to, whether it succeeds or fails.
+func ReportQuorum(to *QuorumMet) Option { return func(r *request) { r.met = to } }
 
 // WithIdempotencyKey names a write, so that one that is repeated with the
 // same key is carried out once: 32 hexadecimal digits are a write ID as it

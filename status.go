@@ -20,6 +20,17 @@ type Status struct {
 	// UnderReplicated says that there are fewer than N nodes to hold a key.
 	UnderReplicated bool
 	AntiEntropy     AntiEntropy
+	Hints           Hints
+}
+
+// Hints is what a node keeps for others that missed writes.
+type Hints struct {
+	Bytes, MaxBytes uint64
+	Pending         map[string]uint64 // keys by the node that they are for
+	Stored          uint64            // kept since the start, and Delivered since
+	Delivered       uint64
+	Refused         uint64 // for want of room, since the start
+	Expired         uint64 // notes without data that grew too old, since the start
 }
 
 // Member is a node as another one sees it.
@@ -71,6 +82,13 @@ func statusOf(st core.ClusterStatus) Status {
 	}
 	if st.Trees.Since > 0 {
 		out.AntiEntropy.Since = time.Unix(0, int64(st.Trees.Since))
+	}
+	out.Hints = Hints{
+		Bytes: st.Hints.Bytes, MaxBytes: st.Hints.Limit, Pending: make(map[string]uint64, len(st.Hints.Pending)),
+		Stored: st.Hints.Stored, Delivered: st.Hints.Delivered, Refused: st.Hints.Refused, Expired: st.Hints.Expired,
+	}
+	for _, p := range st.Hints.Pending {
+		out.Hints.Pending[string(p.Target)] = p.Keys
 	}
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)

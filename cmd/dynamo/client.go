@@ -37,6 +37,7 @@ type request struct {
 	context string
 	r, w    int
 	timeout time.Duration
+	quorum  string
 	json    bool
 }
 
@@ -57,6 +58,7 @@ func (q *request) register(cmd *cobra.Command, jsonUsage string) {
 	flags := cmd.Flags()
 	flags.IntVar(&q.r, "r", 0, "replicas that must answer (as the node is configured)")
 	flags.IntVar(&q.w, "w", 0, "replicas that must have stored a write (as the node is configured)")
+	flags.StringVar(&q.quorum, "quorum", "", "who counts: sloppy, or strict for owners only (as the node is configured)")
 	flags.DurationVar(&q.timeout, "timeout", 0, "time that the request has, 1ms to 1m (as the node is configured)")
 }
 
@@ -97,6 +99,9 @@ func (q *request) send(cmd *cobra.Command, method, key string, query url.Values,
 	}
 	if flags.Changed("w") {
 		query.Set("w", strconv.Itoa(q.w))
+	}
+	if flags.Changed("quorum") {
+		query.Set("quorum", q.quorum)
 	}
 	if flags.Changed("timeout") {
 		query.Set("timeout", q.timeout.String())

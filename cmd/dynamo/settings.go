@@ -69,6 +69,8 @@ func usages() map[string]string {
 		"ForceServe":          "serve data that may be an old copy without asking other members; for once, where they are lost",
 		"LayoutDelay":         "time without a change of members before partitions move, up to 1h",
 		"AntiEntropyInterval": "time within which two nodes compare what both hold, 10ms to 24h; 0 is off",
+		"Quorum":              "who counts: sloppy (others may stand in for owners that cannot be reached) or strict (owners only)",
+		"MaxHintBytes":        "most that is kept for other nodes that cannot be reached, in bytes, at least 1048576",
 	}
 }
 

@@ -42,6 +42,15 @@ type status struct {
 		Since         time.Time
 		KeysRepaired  uint64 `json:"keys_repaired"`
 	} `json:"anti_entropy"`
+	Hints struct {
+		Bytes    uint64
+		MaxBytes uint64 `json:"max_bytes"`
+		Refused  uint64
+		Pending  []struct {
+			Target string
+			Keys   int
+		}
+	}
 }
 
 func newStatus() *cobra.Command {
@@ -142,6 +151,12 @@ func (st *status) notes() []string {
 	}
 	if st.Leftovers > 0 {
 		notes = append(notes, fmt.Sprintf("this node holds keys of %s that it does not own", plural(st.Leftovers, "partition")))
+	}
+	for _, p := range st.Hints.Pending {
+		notes = append(notes, fmt.Sprintf("this node keeps %s for %s until it can be reached", plural(p.Keys, "key"), p.Target))
+	}
+	if st.Hints.Refused > 0 {
+		notes = append(notes, fmt.Sprintf("hints are full, or were: %d of %d bytes, %d refused", st.Hints.Bytes, st.Hints.MaxBytes, st.Hints.Refused))
 	}
 	return notes
 }

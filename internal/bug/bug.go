@@ -28,6 +28,21 @@ const (
 	// RepairOneWay: an exchange pushes what the peer lacks and does not take
 	// what the peer has.
 	RepairOneWay
+	// StaleHintAck: an owner's acknowledgement of an older set removes a hint
+	// that has changed since.
+	StaleHintAck
+	// CountFallbackTwice: a fallback counts toward W for two owners.
+	CountFallbackTwice
+	// HintWithoutAck: a hint is removed when it is sent.
+	HintWithoutAck
+	// HintsExpire: hints that hold data grow too old, as markers do.
+	HintsExpire
+	// TwoHintRecords: a hint loses its siblings with one of its owners, and
+	// goes on with its actor.
+	TwoHintRecords
+	// EpochFromMerge: a record that a merge has made goes on with an actor that
+	// its clock shows.
+	EpochFromMerge
 )
 
 // All returns every bug, None excluded.
@@ -35,6 +50,7 @@ func All() []Bug {
 	return []Bug{
 		EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy, NeverSuspect,
 		TreeSkipsApply, TreeOutlivesWrite, RepairOneWay,
+		StaleHintAck, CountFallbackTwice, HintWithoutAck, HintsExpire, TwoHintRecords, EpochFromMerge,
 	}
 }
 
@@ -61,6 +77,18 @@ func (b Bug) String() string {
 		return "tree-outlives-write"
 	case RepairOneWay:
 		return "repair-one-way"
+	case StaleHintAck:
+		return "stale-hint-ack"
+	case CountFallbackTwice:
+		return "count-fallback-twice"
+	case HintWithoutAck:
+		return "hint-without-ack"
+	case HintsExpire:
+		return "hints-expire"
+	case TwoHintRecords:
+		return "two-hint-records"
+	case EpochFromMerge:
+		return "epoch-from-merge"
 	}
 	return "unknown bug"
 }

@@ -42,6 +42,23 @@ type Local interface {
 	Write(w core.LocalWrite, out *core.Out) core.LocalResult
 	// Conflict counts a peer's answer that breaks an invariant.
 	Conflict()
+	Hints
+}
+
+// Hints is what this node keeps for owners that cannot be reached.
+type Hints interface {
+	ReadHint(key []byte, out *core.Out) (set version.Siblings, flush uint64)
+	// HintRoom says whether a hint of about so many bytes would find room.
+	HintRoom(bytes int) bool
+	// HintsFor says whether anything like the key may be kept for n.
+	HintsFor(key []byte, n id.Node) bool
+	// Hint keeps a set for an owner, durably after the flush that it returns.
+	Hint(now core.Now, m *core.Hint, owned bool, out *core.Out) (flush uint64, why core.Refusal)
+	// Mark notes durably that owners missed a write that this node has.
+	Mark(now core.Now, key []byte, owners []id.Node, out *core.Out)
+	// Settle forgets what is kept for an owner that durably holds exactly set,
+	// if that is all that it missed.
+	Settle(key []byte, n id.Node, set version.Siblings, out *core.Out) bool
 }
 
 // Config of a Coordinator. Every field is needed.
@@ -49,7 +66,8 @@ type Config struct {
 	Self        id.Node
 	Start       uint64 // the nonce of this start of the process
 	Shard       int
-	R, W        int // as configured; lowered to the owners there are
+	R, W        int  // as configured; lowered to the owners there are
+	Strict      bool // as configured: only owners count
 	PeerTimeout time.Duration
 	Retry       backoff.Policy
 	Seed        uint64
@@ -107,10 +125,23 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 	s.op, s.key, s.value, s.options = r.Op, r.Key, r.Value, r.Options
 	s.context = r.Context
 	s.deadline = min(r.Deadline, now.Mono+id.MaxMessageAge)
+	s.options.Quorum = c.quorum(s.options.Quorum)
+	s.sloppy = s.options.Quorum == core.QuorumSloppy
 	if s.options.WriteID.IsZero() {
 		s.options.WriteID = c.drawWriteID()
 	}
 	c.begin(now, s, out)
+}
+
+// quorum returns the kind of quorum of a request that asks for q.
+func (c *Coordinator) quorum(q core.Quorum) core.Quorum {
+	switch {
+	case q != core.QuorumDefault:
+		return q
+	case c.config.Strict:
+		return core.QuorumStrict
+	}
+	return core.QuorumSloppy
 }
 
 func (c *Coordinator) drawWriteID() version.WriteID {
@@ -128,12 +159,15 @@ func (c *Coordinator) begin(now core.Now, s *slot, out *core.Out) {
 	if s.op == core.OpGet {
 		wanted = s.options.R
 	}
+	owned := l.Owns(c.config.Self, s.partition)
+	s.fallback = s.fallback && !owned
+	s.listed, s.spare = false, nil
 	switch {
 	case wanted > l.OwnerCount():
 		c.finish(now, s, core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: wanted}, out)
 	case s.op == core.OpGet:
 		c.startRead(now, s, out)
-	case !l.Owns(c.config.Self, s.partition):
+	case !owned && !s.fallback:
 		c.startForward(now, s, out)
 	case s.op == core.OpDelete && s.options.Overwrite:
 		// A stale owner must miss nothing that was acknowledged, or the
@@ -168,9 +202,13 @@ func (c *Coordinator) ask(now core.Now, s *slot, t *try, out *core.Out) {
 	}
 	switch s.stage {
 	case reading:
-		e.Msg = &core.Read{Key: s.key}
+		e.Msg = &core.Read{Key: s.key, Hints: t.owner != ""}
 	case writing:
-		e.Msg = &core.Apply{Key: s.key, Set: s.set}
+		if t.owner == "" {
+			e.Msg = &core.Apply{Key: s.key, Set: s.set}
+		} else {
+			e.Msg = &core.Hint{Key: s.key, Set: s.set, Owner: t.owner}
+		}
 	case forwarding:
 		e.Deadline = min(e.Deadline, t.due)
 		e.Msg = c.forwardMessage(now, s, t)
@@ -193,6 +231,9 @@ func (c *Coordinator) arm(s *slot) {
 func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out) {
 	s.answered = true
 	c.background++
+	if s.unsure && r.Outcome == core.NotWritten {
+		r.Outcome = core.Unknown
+	}
 	if s.forward == nil {
 		out.Replies = append(out.Replies, core.Reply{Req: s.client, Result: r})
 		return
@@ -210,6 +251,9 @@ func (c *Coordinator) reply(now core.Now, e *core.Envelope, m core.Message) core
 func (c *Coordinator) finish(now core.Now, s *slot, r core.Result, out *core.Out) {
 	if !s.answered {
 		c.answer(now, s, r, out)
+	}
+	if s.stage == writing {
+		c.remember(now, s, out)
 	}
 	c.background--
 	generation, peers := s.id.Generation(), s.peers

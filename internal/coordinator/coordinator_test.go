@@ -18,6 +18,12 @@ import (
 
 const ms = time.Millisecond
 
+// What the benches' clusters have: Q, and the room for hints at each node.
+const (
+	benchPartitions = 8
+	benchHints      = 64 << 10
+)
+
 // bench is one coordinator among peers that the test plays.
 type bench struct {
 	*Coordinator
@@ -35,7 +41,8 @@ type bench struct {
 // that many, N=3, R=W=2.
 func newBench(t *testing.T, self id.Node, nodes int) *bench {
 	b := &bench{t: t, store: coretest.NewStore()}
-	b.replica = replica.New(replica.Config{Self: self, Start: 1, Shard: 0, Shards: 1}, b.store)
+	b.replica = replica.New(replica.Config{Self: self, Start: 1, Shard: 0, Shards: 1, MaxHintBytes: benchHints}, b.store)
+	b.replica.OpenHints(benchPartitions, &b.out)
 	b.Coordinator = New(Config{
 		Self: self, Start: 1, R: 2, W: 2, PeerTimeout: 300 * ms, Retry: backoff.Default(), Seed: 1,
 	}, b.replica)
@@ -50,7 +57,7 @@ func layout(t *testing.T, nodes int) *ring.Layout {
 	for i := range nodes {
 		members = append(members, ring.Member{ID: id.Node(rune('a' + i)), Weight: 1})
 	}
-	l, err := ring.Form(8, 3, members)
+	l, err := ring.Form(benchPartitions, 3, members)
 	if err != nil {
 		t.Fatal(err)
 	}

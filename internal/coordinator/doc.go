@@ -13,11 +13,21 @@
 // counts when its flush is durable, so W may be met by others first. Any
 // other node forwards to an owner, one hop.
 //
+// # Fallbacks
+//
+// With a sloppy quorum, an owner that is not alive or has failed is replaced by
+// the next fallback, which keeps the set as a hint for it and fills its place:
+// there is one place for each owner, so that no copy counts twice (scenario
+// double-counted-fallback). Where no owner can be reached the write is minted
+// into the hints of a fallback, which may be this node. When a request ends,
+// each owner that may have missed the write and has no hint is marked here.
+// Reads ask fallbacks for their hints in the same way.
+//
 // # The three outcomes
 //
-// Written: W was met. Not written: no replica can have persisted it, such as
-// a forward that every owner provably never got. Unknown: all else. How long
-// an answer took does not decide which it is.
+// Written: W was met. Not written: no replica or fallback can have persisted
+// it, such as a forward that every owner provably never got. Unknown: all else.
+// How long an answer took does not decide which it is.
 //
 // # Reads
 //

@@ -13,14 +13,20 @@ func (c *Coordinator) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	if s == nil {
 		return
 	}
-	t := s.find(e.From)
+	t := s.findAsked(e.From)
+	switch e.Msg.(type) {
+	case *core.Applied:
+		t = s.find(e.From)
+	case *core.Hinted:
+		t = s.findStandIn(e.From)
+	}
 	if t == nil || t.state == done || t.state == idle {
 		return
 	}
 	switch m := e.Msg.(type) {
 	case *core.Refused:
 		c.refused(now, s, t, e, m.Why, out)
-	case *core.Applied:
+	case *core.Applied, *core.Hinted:
 		if s.stage != writing {
 			return
 		}
@@ -63,7 +69,7 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 	case core.RefusedOverloaded:
 		s.overloaded = true
 		c.fail(now, s, t)
-	case core.RefusedInvalid, core.RefusedExpired:
+	case core.RefusedInvalid, core.RefusedExpired, core.RefusedHintsFull:
 		t.state = failed
 	default:
 		t.state = failed
@@ -74,7 +80,7 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 // that may be repeated: it is asked again after a pause, or no more. A
 // forward goes to another owner instead.
 func (c *Coordinator) fail(now core.Now, s *slot, t *try) {
-	t.state = failed
+	t.state, t.missed = failed, true
 	if s.stage == forwarding {
 		return
 	}
@@ -90,7 +96,13 @@ func (c *Coordinator) SendFailed(now core.Now, e *core.Envelope, out *core.Out) 
 	if s == nil || e.Reply {
 		return
 	}
-	t := s.find(e.To)
+	t := s.findAsked(e.To)
+	switch e.Msg.(type) {
+	case *core.Apply:
+		t = s.find(e.To)
+	case *core.Hint:
+		t = s.findStandIn(e.To)
+	}
 	if t == nil || t.state != asked {
 		return
 	}
@@ -154,7 +166,7 @@ func (c *Coordinator) wake(now core.Now, s *slot, out *core.Out) {
 			}
 		case waiting, stale:
 			c.ask(now, s, t, out)
-		case idle, done, failed:
+		case idle, done, failed, avoided:
 		}
 	}
 	if s.stage == reading && s.hedge <= now.Mono {
@@ -172,6 +184,7 @@ func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
 		return
 	}
 	for _, s := range c.slots {
+		s.listed, s.spare = false, nil // by another layout there are others
 		switch s.stage {
 		case reading:
 			c.readAnew(now, s, out)
@@ -199,7 +212,7 @@ func (c *Coordinator) readAnew(now core.Now, s *slot, out *core.Out) {
 	if l.Name() == s.layout {
 		return
 	}
-	if s.op == core.OpDelete && !l.Owns(c.config.Self, s.partition) && s.forward != nil {
+	if s.op == core.OpDelete && !l.Owns(c.config.Self, s.partition) && !s.fallback && s.forward != nil {
 		// Nothing has been written, and a second hop is not taken.
 		c.finish(now, s, core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: c.need(s, l)}, out)
 		return

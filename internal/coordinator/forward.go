@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
@@ -27,9 +29,15 @@ func (c *Coordinator) startForward(now core.Now, s *slot, out *core.Out) {
 	s.layout = l.Name()
 	s.peers = s.peers[:0]
 	for _, owner := range l.Owners(s.partition) {
-		s.peers = append(s.peers, try{node: owner})
+		t := try{node: owner}
+		if s.sloppy && c.status(owner) == core.Dead {
+			t.state = avoided // a fallback takes it instead
+		}
+		s.peers = append(s.peers, t)
 	}
-	if !s.options.Overwrite {
+	if s.options.Overwrite {
+		slices.SortStableFunc(s.peers, func(a, b try) int { return cmp.Compare(c.status(a.node), c.status(b.node)) })
+	} else {
 		c.rank(s.peers)
 	}
 	c.settle(now, s, out)
@@ -43,6 +51,7 @@ func (c *Coordinator) forwardMessage(now core.Now, s *slot, t *try) *core.Forwar
 		Limit:      now.Wall + forwardLimit,
 		Timeout:    s.deadline - now.Mono,
 		Attempt:    s.attempt,
+		Fallback:   t.owner != "",
 		Op:         s.op,
 		Key:        s.key,
 		Value:      s.value,
@@ -65,7 +74,15 @@ func (c *Coordinator) settleForward(now core.Now, s *slot, out *core.Out) {
 		c.ask(now, s, t, out)
 		return
 	}
-	if !s.open() {
+	if s.sloppy && !s.waits() && c.fallBack(now, s, out) {
+		return
+	}
+	if s.open() {
+		return
+	}
+	if i := slices.IndexFunc(s.peers, func(t try) bool { return t.state == avoided }); i >= 0 {
+		c.ask(now, s, &s.peers[i], out) // belief may be wrong, and nobody else is left
+	} else {
 		r := core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: c.need(s, c.view.ReadLayout())}
 		if s.overloaded {
 			r.Code = core.CodeOverloaded
@@ -194,14 +211,23 @@ func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, s
 		return core.RefusedExpired // clocks differ by more than the limit can bear
 	case stale:
 		return core.RefusedStale
-	case l == nil || !l.Owns(c.config.Self, l.Partition(m.Key)):
+	case l == nil:
 		return core.RefusedNotOwner
+	}
+	fallback := !l.Owns(c.config.Self, l.Partition(m.Key))
+	sloppy := c.quorum(m.Options.Quorum) == core.QuorumSloppy
+	switch {
+	case fallback && (!m.Fallback || !sloppy):
+		return core.RefusedNotOwner
+	case fallback && !c.local.HintRoom(hintSize(m.Key, m.Value)):
+		return core.RefusedHintsFull
 	}
 	s := c.take()
 	if s == nil {
 		return core.RefusedOverloaded
 	}
 	s.forward = e
+	s.sloppy, s.fallback = sloppy, fallback
 	s.op, s.key, s.value, s.options, s.context = m.Op, m.Key, m.Value, m.Options, m.Context
 	s.deadline = now.Mono + min(m.Timeout, id.MaxMessageAge)
 	c.begin(now, s, out)

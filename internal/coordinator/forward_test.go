@@ -51,7 +51,9 @@ func TestNonOwnerForwardsToAnOwner(t *testing.T) {
 
 func TestForwardMovesOnAtOnceWhenItWasNotSent(t *testing.T) {
 	b := newBench(t, "f", 6)
-	b.submit(b.put(false))
+	r := b.put(false)
+	r.Options.Quorum = core.QuorumStrict // or this node would stand in for them
+	b.submit(r)
 	asked := map[id.Node]bool{}
 	for range 3 {
 		e := b.take(b.sent[0].To)

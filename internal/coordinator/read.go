@@ -45,12 +45,47 @@ func (c *Coordinator) askMissing(now core.Now, s *slot, out *core.Out) {
 		}
 	}
 	for want := c.need(s, c.view.ReadLayout()); expected < want; expected++ {
-		t := s.next()
-		if t == nil {
+		if !c.askNext(now, s, out) {
 			return
 		}
-		c.ask(now, s, t, out)
 	}
+}
+
+// askNext asks one more node: an owner that is alive, then a fallback for one
+// that is not, and an owner that is thought to be dead at the very last.
+func (c *Coordinator) askNext(now core.Now, s *slot, out *core.Out) bool {
+	t := s.next()
+	if t != nil && (!s.sloppy || c.status(t.node) == core.Alive) {
+		c.ask(now, s, t, out)
+		return true
+	}
+	l := c.view.ReadLayout()
+	if s.sloppy {
+		if owners := c.wanting(s, l); len(owners) > 0 {
+			if n, ok := c.takeSpare(s, l); ok {
+				c.readFallback(now, s, owners[0], n, out)
+				return true
+			}
+		}
+	}
+	if t == nil {
+		return false
+	}
+	c.ask(now, s, t, out)
+	return true
+}
+
+// readFallback asks a fallback for its hints, which may be this node.
+func (c *Coordinator) readFallback(now core.Now, s *slot, owner, n id.Node, out *core.Out) {
+	if n == c.config.Self {
+		set, flush := c.local.ReadHint(s.key, out)
+		s.own = set
+		c.awaitLocal(s, flush)
+		c.mergeOwn(s)
+		return
+	}
+	s.peers = append(s.peers, try{node: n, owner: owner})
+	c.ask(now, s, &s.peers[len(s.peers)-1], out)
 }
 
 // rank orders peers: those believed alive first, among them the known fast
@@ -103,7 +138,7 @@ func (c *Coordinator) hedged(now core.Now, s *slot, out *core.Out) {
 			slow(t.node, now.Mono-t.sent, out)
 		}
 	}
-	if t := s.next(); t != nil {
+	if t := s.next(); t != nil && (!s.sloppy || c.status(t.node) != core.Dead) {
 		c.ask(now, s, t, out)
 	}
 	c.setHedge(now, s)
@@ -132,19 +167,24 @@ func (c *Coordinator) mergeOwn(s *slot) {
 
 // settleRead answers once R owners have answered, or cannot any more.
 func (c *Coordinator) settleRead(now core.Now, s *slot, out *core.Out) {
-	t := c.tally(s, c.view.ReadLayout())
+	t, fallbacks := c.tally(s, c.view.ReadLayout())
 	switch t.Verdict() {
 	case quorum.Pending:
 		c.askMissing(now, s, out)
 	case quorum.Lost:
-		c.finish(now, s, core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Acknowledged: t.Yes, Required: t.Need}, out)
+		c.finish(now, s, core.Result{
+			Code: core.CodeQuorum, Outcome: core.NotWritten, Acknowledged: t.Yes, Fallbacks: fallbacks, Required: t.Need,
+		}, out)
 	case quorum.Won:
 		if s.op == core.OpDelete {
 			s.context = s.merged.Clock
 			c.startWrite(now, s, out)
 			return
 		}
-		r := core.Result{Code: core.CodeOK, Set: s.merged, Context: s.merged.Clock, Acknowledged: t.Yes, Required: t.Need}
+		r := core.Result{
+			Code: core.CodeOK, Set: s.merged, Context: s.merged.Clock,
+			Acknowledged: t.Yes, Fallbacks: fallbacks, Required: t.Need,
+		}
 		if len(s.merged.Live()) == 0 {
 			r.Code = core.CodeNotFound
 		}
@@ -157,11 +197,11 @@ func (c *Coordinator) expired(s *slot) core.Result {
 	r := core.Result{Code: core.CodeTimeout, Outcome: core.NotWritten}
 	switch s.stage {
 	case reading:
-		t := c.tally(s, c.view.ReadLayout())
-		r.Acknowledged, r.Required = t.Yes, t.Need
+		t, fallbacks := c.tally(s, c.view.ReadLayout())
+		r.Acknowledged, r.Fallbacks, r.Required = t.Yes, fallbacks, t.Need
 	case writing:
-		_, t := c.tallyWrite(s)
-		r.Acknowledged, r.Required = t.Yes, t.Need
+		_, t, fallbacks := c.tallyWrite(s)
+		r.Acknowledged, r.Fallbacks, r.Required = t.Yes, fallbacks, t.Need
 		r.Outcome = core.Unknown
 		r.Context = s.seen
 	case forwarding:

@@ -26,7 +26,12 @@ type slot struct {
 	op    core.Op
 	// answered says that the client has its reply, while replicas that have
 	// not acknowledged yet are still being awaited and tried again.
-	answered  bool
+	answered bool
+	// sloppy says that fallbacks may stand in for owners; fallback that this
+	// node is one, which mints into its hints since no owner can be reached;
+	// unsure that an owner may have executed the write before it came to that.
+	sloppy, fallback, unsure bool
+
 	key       []byte
 	partition ring.Partition
 	value     []byte
@@ -40,6 +45,10 @@ type slot struct {
 	forward *core.Envelope // nil: a client
 
 	peers []try
+	// spare are the fallbacks that may still be asked, the next one first,
+	// once listed says that they have been looked for.
+	spare  []id.Node
+	listed bool
 	// local says how this node's own copy stands: asked once it has the
 	// request, done once what it holds is durable.
 	local tryState
@@ -53,8 +62,9 @@ type slot struct {
 	hedge  time.Duration    // when the next peer is asked as well; core.Never: not
 
 	// A write that has been minted.
-	set  version.Siblings
-	seen version.Clock // the context to answer with
+	set    version.Siblings
+	seen   version.Clock // the context to answer with
+	minted core.Stamp    // the view's when it was minted
 
 	// A forward: the tries so far, and whether an owner refused one for its
 	// load.
@@ -72,24 +82,52 @@ const (
 	stale                   // refused for our old layout; asked again with the next view, or at due
 	done                    // answered
 	failed                  // failed, and not asked again
+	avoided                 // an owner that is believed dead, and not asked
 )
 
 // try is one node that takes part in a request.
 type try struct {
-	node     id.Node
+	node id.Node
+	// owner is whom the node stands in for, empty where it is asked as the
+	// owner that it is. In a transition one node may be asked both ways.
+	owner    id.Node
 	state    tryState
+	missed   bool // it has failed once: others stand in for it until it answers
 	attempts int
 	sent     time.Duration
 	due      time.Duration // of asked: when it counts as failed; of waiting and stale: when it is asked again
 }
 
+// find returns how node n stands as an owner.
 func (s *slot) find(n id.Node) *try {
 	for i := range s.peers {
-		if s.peers[i].node == n {
+		if s.peers[i].node == n && s.peers[i].owner == "" {
 			return &s.peers[i]
 		}
 	}
 	return nil
+}
+
+// findStandIn returns how node n stands as a fallback.
+func (s *slot) findStandIn(n id.Node) *try {
+	for i := range s.peers {
+		if s.peers[i].node == n && s.peers[i].owner != "" {
+			return &s.peers[i]
+		}
+	}
+	return nil
+}
+
+// findAsked returns a try of node n that waits for an answer, whichever part
+// it plays, or its only one.
+func (s *slot) findAsked(n id.Node) *try {
+	var found *try
+	for i := range s.peers {
+		if t := &s.peers[i]; t.node == n && (found == nil || found.state != asked) {
+			found = t
+		}
+	}
+	return found
 }
 
 // state says how node n stands to the request, this node included.
@@ -120,7 +158,7 @@ func (s *slot) open() bool {
 		switch s.peers[i].state {
 		case idle, asked, waiting, stale:
 			return true
-		case done, failed:
+		case done, failed, avoided:
 		}
 	}
 	return false
@@ -136,7 +174,7 @@ func (s *slot) due() time.Duration {
 		switch s.peers[i].state {
 		case asked, waiting, stale:
 			at = min(at, s.peers[i].due)
-		case idle, done, failed:
+		case idle, done, failed, avoided:
 		}
 	}
 	return at

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/quorum"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -10,7 +11,12 @@ import (
 
 // startWrite mints at this node and sends the whole set to the other owners.
 func (c *Coordinator) startWrite(now core.Now, s *slot, out *core.Out) {
+	var owners []id.Node
+	if s.fallback {
+		owners = c.owners(s)
+	}
 	res := c.local.Write(core.LocalWrite{
+		For:       owners,
 		Key:       s.key,
 		Context:   s.context,
 		Overwrite: s.options.Overwrite,
@@ -26,7 +32,8 @@ func (c *Coordinator) startWrite(now core.Now, s *slot, out *core.Out) {
 		return
 	}
 	s.stage = writing
-	s.set, s.seen = res.Set, res.Context
+	s.listed, s.spare = false, nil
+	s.set, s.seen, s.minted = res.Set, res.Context, c.view.Stamp()
 	s.value = nil // it is in the set now
 	s.peers = s.peers[:0]
 	c.awaitLocal(s, res.Flush)
@@ -53,7 +60,12 @@ func (c *Coordinator) askOwners(now core.Now, s *slot, out *core.Out) {
 				continue
 			}
 			s.peers = append(s.peers, try{node: owner})
-			c.ask(now, s, &s.peers[len(s.peers)-1], out)
+			t := &s.peers[len(s.peers)-1]
+			if s.sloppy && c.status(owner) == core.Dead {
+				t.state = avoided
+			} else {
+				c.ask(now, s, t, out)
+			}
 		}
 	}
 }
@@ -62,15 +74,20 @@ func (c *Coordinator) askOwners(now core.Now, s *slot, out *core.Out) {
 // one, and lets go of the slot when nothing is open any more.
 func (c *Coordinator) settleWrite(now core.Now, s *slot, out *core.Out) {
 	if !s.answered {
-		verdict, worst := c.tallyWrite(s)
-		r := core.Result{Acknowledged: worst.Yes, Required: worst.Need, Context: s.seen}
+		verdict, worst, fallbacks := c.tallyWrite(s)
+		r := core.Result{Acknowledged: worst.Yes, Fallbacks: fallbacks, Required: worst.Need, Context: s.seen}
 		switch verdict {
 		case quorum.Pending:
+			c.standIn(now, s, out)
 			return
 		case quorum.Won:
 			r.Code, r.Outcome = core.CodeOK, core.Written
 			c.answer(now, s, r, out)
 		case quorum.Lost:
+			if c.askAvoided(now, s, out) {
+				c.standIn(now, s, out)
+				return
+			}
 			// This node has written it, so it may yet reach the others.
 			r.Code, r.Outcome = core.CodeQuorum, core.Unknown
 			c.finish(now, s, r, out)
@@ -85,13 +102,12 @@ func (c *Coordinator) settleWrite(now core.Now, s *slot, out *core.Out) {
 // tallyWrite counts acknowledgements in every live layout: each distinct node
 // once. The verdict is that of all of them together; worst is the layout
 // furthest from its quorum.
-func (c *Coordinator) tallyWrite(s *slot) (quorum.Verdict, quorum.Tally) {
-	verdict := quorum.Won
-	var worst quorum.Tally
+func (c *Coordinator) tallyWrite(s *slot) (verdict quorum.Verdict, worst quorum.Tally, fallbacks int) {
+	verdict = quorum.Won
 	for i, l := range c.view.Layouts.Live {
-		t := c.tally(s, l)
+		t, n := c.tally(s, l)
 		if i == 0 || t.Missing() > worst.Missing() {
-			worst = t
+			worst, fallbacks = t, n
 		}
 		switch t.Verdict() {
 		case quorum.Won:
@@ -103,23 +119,52 @@ func (c *Coordinator) tallyWrite(s *slot) (quorum.Verdict, quorum.Tally) {
 			verdict = quorum.Lost
 		}
 	}
-	return verdict, worst
+	return verdict, worst, fallbacks
 }
 
-func (c *Coordinator) tally(s *slot, l *ring.Layout) quorum.Tally {
+// tally counts l's owners, and the fallbacks that stand in for those that are
+// missing. It counts places, of which there is one for each owner: the owner
+// has filled it, or a fallback that keeps the request for that very owner.
+// When the fallback delivers its hint, the holder moves, and the place stays
+// filled; counting both would count one copy twice.
+func (c *Coordinator) tally(s *slot, l *ring.Layout) (t quorum.Tally, fallbacks int) {
 	owners := l.Owners(s.partition)
-	t := quorum.Tally{Need: c.need(s, l), Total: len(owners)}
+	t = quorum.Tally{Need: c.need(s, l), Total: len(owners)}
 	if s.stage == writing && bug.On(bug.SuccessBelowW) {
 		t.Need--
 	}
+	empty, twice := 0, 0
 	for _, owner := range owners {
-		switch s.state(c.config.Self, owner) {
-		case done:
+		state := s.state(c.config.Self, owner)
+		lost := state == failed || state == avoided
+		switch {
+		case state == done:
 			t.Yes++
-		case failed:
-			t.No++
-		case idle, asked, waiting, stale:
+		case !s.sloppy || !c.missing(s, owner):
+			if lost {
+				t.No++
+			}
+		default:
+			switch c.standing(s, l, owner) {
+			case done:
+				t.Yes++
+				fallbacks++
+				twice++
+			case asked:
+			default:
+				empty++
+				if lost {
+					t.No++
+				}
+			}
 		}
 	}
-	return t
+	if bug.On(bug.CountFallbackTwice) {
+		twice = min(twice, empty)
+		t.Yes, fallbacks, t.No = t.Yes+twice, fallbacks+twice, max(0, t.No-twice)
+	}
+	if empty > 0 {
+		t, fallbacks = c.tallyHere(s, l, t, fallbacks)
+	}
+	return t, fallbacks
 }

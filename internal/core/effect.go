@@ -1,7 +1,9 @@
 package core
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -124,6 +126,49 @@ type ShardReport struct {
 	Leftovers int
 	Alarms    Alarms
 	Trees     TreeReport
+	Hints     HintReport
+}
+
+// HintReport tells what a shard, or a node, keeps for owners that missed
+// writes. The counts that end in the past tense run from the start of the
+// process.
+type HintReport struct {
+	Bytes, Limit uint64 // of what is kept, and may be
+	Records      uint64
+	Pending      []HintsPending // by target, sorted; nobody may change it
+	Stored       uint64         // keys that a target was noted for
+	Delivered    uint64         // keys that a target has acknowledged durably
+	Refused      uint64         // for want of room
+	Expired      uint64         // markers that have grown too old
+}
+
+// HintsPending counts the keys that are kept for one owner.
+type HintsPending struct {
+	Target id.Node
+	Keys   uint64
+}
+
+// Plus returns the sum of both.
+func (h HintReport) Plus(o HintReport) HintReport {
+	return HintReport{
+		Bytes: h.Bytes + o.Bytes, Limit: h.Limit + o.Limit, Records: h.Records + o.Records,
+		Pending: plusPending(h.Pending, o.Pending),
+		Stored:  h.Stored + o.Stored, Delivered: h.Delivered + o.Delivered,
+		Refused: h.Refused + o.Refused, Expired: h.Expired + o.Expired,
+	}
+}
+
+func plusPending(a, b []HintsPending) []HintsPending {
+	sum := slices.Clone(a)
+	for _, p := range b {
+		i, found := slices.BinarySearchFunc(sum, p.Target, func(h HintsPending, n id.Node) int { return cmp.Compare(h.Target, n) })
+		if found {
+			sum[i].Keys += p.Keys
+		} else {
+			sum = slices.Insert(sum, i, p)
+		}
+	}
+	return sum
 }
 
 // Alarms counts what should not happen, since the start of the process.

@@ -9,9 +9,11 @@ import (
 // The store's keys begin with one byte that says what they hold. The bytes
 // are part of the on-disk format.
 const (
-	prefixData    = 'd' // one sibling set with its local fields, a key each
-	prefixControl = 'm' // Control's own records
-	prefixTree    = 't' // saved hash trees, a partition each
+	prefixData      = 'd' // one sibling set with its local fields, a key each
+	prefixControl   = 'm' // Control's own records
+	prefixTree      = 't' // saved hash trees, a partition each
+	prefixHint      = 'h' // one hint record, a key each
+	prefixHintTally = 'n' // how much a partition's hints are, a partition each
 )
 
 // dataHeader is the length of what stands before the client's key: the prefix
@@ -38,6 +40,47 @@ func DataRange(first, last ring.Position) (from, to []byte) {
 
 // AllData returns the range [from, to) of every data key.
 func AllData() (from, to []byte) { return []byte{prefixData}, []byte{prefixData + 1} }
+
+// HintKey returns where the hint record of a client's key is stored: laid out
+// as a data key, so that ClientKey takes it as well.
+func HintKey(key []byte) []byte {
+	b := DataKey(key)
+	b[0] = prefixHint
+	return b
+}
+
+// IsHintKey says whether a store's key is that of a hint record.
+func IsHintKey(storeKey []byte) bool { return len(storeKey) > 0 && storeKey[0] == prefixHint }
+
+// IsDataKey says whether a store's key is that of a sibling set.
+func IsDataKey(storeKey []byte) bool { return len(storeKey) > 0 && storeKey[0] == prefixData }
+
+// HintRange returns the range [from, to) of the hint keys at the positions
+// first to last, both included.
+func HintRange(first, last ring.Position) (from, to []byte) {
+	from, to = DataRange(first, last)
+	from[0] = prefixHint
+	to[0] += prefixHint - prefixData // past the last position it stands one higher
+	return from, to
+}
+
+// AllHints returns the range [from, to) of every hint key.
+func AllHints() (from, to []byte) { return []byte{prefixHint}, []byte{prefixHint + 1} }
+
+// HintTallyKey returns where the tally of a partition's hints is stored.
+func HintTallyKey(p ring.Partition) []byte {
+	return binary.BigEndian.AppendUint32([]byte{prefixHintTally}, uint32(p))
+}
+
+// TallyPartition returns the partition of a tally's key.
+func TallyPartition(storeKey []byte) ring.Partition {
+	return ring.Partition(binary.BigEndian.Uint32(storeKey[1:]))
+}
+
+// AllHintTallies returns the range [from, to) of every partition's tally.
+func AllHintTallies() (from, to []byte) {
+	return []byte{prefixHintTally}, []byte{prefixHintTally + 1}
+}
 
 func rangeStart(p ring.Position) []byte {
 	b := make([]byte, dataHeader)

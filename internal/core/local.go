@@ -1,6 +1,9 @@
 package core
 
-import "github.com/dynamo-kv/dynamo/internal/version"
+import (
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
 
 // LocalWrite is a write that the coordinator asks of its own node's replica:
 // the one that mints a version.
@@ -12,12 +15,16 @@ type LocalWrite struct {
 	// then is what a quorum has shown, or empty: the writer has seen nothing.
 	Overwrite bool
 	Write     version.Write
+	// For is set where this node owns nothing of the key and no owner can be
+	// reached: the version is minted into the hints, for these owners.
+	For []id.Node
 }
 
 // LocalResult is what became of a LocalWrite.
 type LocalResult struct {
 	// Code is CodeOK, or why nothing was written: CodeTooManySiblings,
-	// CodeSetTooLarge, CodeClockTooLong, CodeStopped.
+	// CodeSetTooLarge, CodeClockTooLong, CodeOverloaded where hints are full,
+	// CodeStopped.
 	Code Code
 	// Set is the whole set that the replica now holds, to be replicated.
 	Set version.Siblings

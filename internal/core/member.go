@@ -219,6 +219,7 @@ type ClusterStatus struct {
 	// that are suspected or dead.
 	Blocking []id.Node
 	Trees    TreeReport
+	Hints    HintReport // of all shards
 }
 
 // MemberStatus is a member as this node sees it.

@@ -60,8 +60,25 @@ type (
 	// Applied says that the set of an Apply is covered by durable state.
 	Applied struct{}
 
+	// Hint asks a fallback to keep a sibling set for an owner that its sender
+	// cannot reach, and to make it durable. It may be repeated at will. Reply:
+	// Hinted.
+	Hint struct {
+		Key   []byte
+		Set   version.Siblings
+		Owner id.Node
+	}
+	// Hinted says that the set of a Hint is covered by a durable hint. It is
+	// not Applied: in a transition one node may be asked both ways.
+	Hinted struct{}
+
 	// Read asks a replica for its own sibling set of a key. Reply: ReadReply.
-	Read struct{ Key []byte }
+	Read struct {
+		Key []byte
+		// Hints asks a fallback for what it holds of the key for owners that
+		// cannot be reached.
+		Hints bool
+	}
 	// ReadReply has the set, which is empty where there is none; the state
 	// that it shows is durable.
 	ReadReply struct{ Set version.Siblings }
@@ -75,6 +92,7 @@ type (
 		Limit      time.Duration // Wall after which it is not executed any more
 		Timeout    time.Duration // what the receiver may take, from its receipt
 		Attempt    uint32        // grows with each try at one receiver: a refused one is never executed
+		Fallback   bool          // no owner can be reached: the receiver mints into its hints
 		Op         Op            // OpPut or OpDelete
 		Key        []byte
 		Value      []byte
@@ -109,6 +127,8 @@ type (
 
 func (*Apply) message()       {}
 func (*Applied) message()     {}
+func (*Hint) message()        {}
+func (*Hinted) message()      {}
 func (*Read) message()        {}
 func (*ReadReply) message()   {}
 func (*Forward) message()     {}
@@ -149,6 +169,8 @@ const (
 	RefusedInvalid
 	// RefusedNotOwner: the receiver of a Forward does not own the partition.
 	RefusedNotOwner
+	// RefusedHintsFull: the receiver keeps as many bytes of hints as it may.
+	RefusedHintsFull
 )
 
 // String returns the refusal's name, as metrics and logs show it.
@@ -168,6 +190,8 @@ func (r Refusal) String() string {
 		return "invalid"
 	case RefusedNotOwner:
 		return "not an owner"
+	case RefusedHintsFull:
+		return "hints full"
 	}
 	return "unknown refusal"
 }

@@ -90,6 +90,9 @@ type Result struct {
 	// Acknowledged and Required count replicas: in the layout that was
 	// furthest from its quorum, where two are live.
 	Acknowledged, Required int
+	// Fallbacks counts those of Acknowledged that are no owners and stand in
+	// for one: they keep a write as a hint, or answer a read from their hints.
+	Fallbacks int
 	// Set is what a get found, merged over its replicas; tombstones included.
 	Set version.Siblings
 	// Context is the clock to hand back with a later write.

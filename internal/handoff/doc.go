@@ -1,7 +1,18 @@
-// Package handoff is the machine that moves data between nodes when layouts
-// change: a new owner pulls whole partitions from old owners, and a node that
-// holds keys which it does not own pushes them to those who do. It is floor 2:
-// no goroutine, no lock, no clock, no IO. (Hints join it with sloppy quorums.)
+// Package handoff is the machine that moves data between nodes, when layouts
+// change and when owners return: a new owner pulls whole partitions from old
+// owners, a node that holds keys which it does not own pushes them to those who
+// do, and what was kept for an owner that could not be reached is delivered to
+// it. It is floor 2: no goroutine, no lock, no clock, no IO.
+//
+// # Hints
+//
+// The replica machine stores them; this one sweeps over them, in the order of
+// partitions and keys, when an owner is alive again, has another start or
+// another address, or when layouts have changed, and now and then besides. A
+// window of keys is under way at a time. What an owner has durably acknowledged
+// is forgotten if it is still exactly that. An owner that does not answer is
+// left alone for a while that grows, and holds up nobody else. Where an owner
+// has lost the partition, those who have it now must all acknowledge.
 //
 // # Pull
 //

@@ -43,6 +43,7 @@ type Local interface {
 	Holds(first, last ring.Position, out *core.Out) bool
 	Remove(key []byte, set version.Siblings, out *core.Out) bool
 	Alarms() core.Alarms
+	Hints
 }
 
 // Config of a Handoff. Every field is needed.
@@ -65,9 +66,11 @@ type Handoff struct {
 	planned    int       // pulls at the beginning of this transition
 	synced     ring.Name // the layout for which nothing is left to pull
 	pushes     pushes
+	hints      deliveries
 	report     bool // something in the report has changed
 	reported   time.Duration
-	alarms     core.Alarms // as reported
+	alarms     core.Alarms     // as reported
+	told       core.HintReport // as reported
 }
 
 // New returns a machine with nothing to move.
@@ -82,8 +85,10 @@ func New(c Config, local Local) *Handoff {
 
 // SetView plans the moves that a new layout state asks for.
 func (h *Handoff) SetView(now core.Now, v *core.View, out *core.Out) {
-	before := h.view.Stamp()
+	old := h.view
+	before := old.Stamp()
 	h.view = v
+	h.viewHints(now, old)
 	if v.Stamp() == before {
 		return
 	}
@@ -98,14 +103,18 @@ func (h *Handoff) SetView(now core.Now, v *core.View, out *core.Out) {
 func (h *Handoff) Tick(now core.Now, out *core.Out) {
 	h.tickPulls(now, out)
 	h.tickPushes(now, out)
+	h.tickHints(now, out)
 	h.sendReport(now, out)
 }
 
 // Next returns when Tick is due.
 func (h *Handoff) Next() (time.Duration, bool) {
-	at := min(h.nextPull(), h.nextPush())
-	if h.reportDue() {
+	at := min(h.nextPull(), h.nextPush(), h.nextHint())
+	switch {
+	case h.reportDue():
 		at = min(at, h.reported+reportEach)
+	case h.hintsToldDue():
+		at = min(at, h.reported+hintReportEach)
 	}
 	return at, at != core.Never
 }
@@ -113,6 +122,10 @@ func (h *Handoff) Next() (time.Duration, bool) {
 // Deliver takes a peer's reply.
 func (h *Handoff) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	switch slot, generation := e.Req.Slot(), e.Req.Generation(); {
+	case slot >= hintSlots:
+		if generation == h.hints.generation {
+			h.hinted(now, slot-hintSlots, e, out)
+		}
 	case slot >= pushSlots && generation == h.pushes.generation:
 		h.pushed(now, slot-pushSlots, e, out)
 	case slot < pushSlots && generation == h.generation:
@@ -128,6 +141,10 @@ func (h *Handoff) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 	}
 	out.Reports = append(out.Reports, core.PeerReport{Peer: e.To, Failed: 1})
 	switch slot, generation := e.Req.Slot(), e.Req.Generation(); {
+	case slot >= hintSlots:
+		if generation == h.hints.generation {
+			h.hintFailed(now, slot-hintSlots, e.To, out)
+		}
 	case slot >= pushSlots && generation == h.pushes.generation:
 		h.pushFailed(now, slot-pushSlots, e.To)
 	case slot < pushSlots && generation == h.generation:
@@ -155,8 +172,13 @@ func (h *Handoff) refused(e *core.Envelope, out *core.Out) {
 	}
 }
 
-// reportEach bounds how often progress alone is told to Control.
-const reportEach = 50 * time.Millisecond
+// reportEach bounds how often progress alone is told to Control, and
+// hintReportEach how often the numbers of hints are, which change with every
+// write while an owner is away.
+const (
+	reportEach     = 50 * time.Millisecond
+	hintReportEach = time.Second
+)
 
 // reportDue says that Control does not know all that it should. A shard without
 // a view has nothing to tell.
@@ -164,10 +186,17 @@ func (h *Handoff) reportDue() bool {
 	return h.report || h.alarms != h.local.Alarms() && !h.view.Stamp().IsZero()
 }
 
+// hintsToldDue says that Control does not know the numbers of hints.
+func (h *Handoff) hintsToldDue() bool {
+	is, told := h.local.Hints(), &h.told
+	return !h.view.Stamp().IsZero() && (is.Stored != told.Stored || is.Delivered != told.Delivered ||
+		is.Refused != told.Refused || is.Expired != told.Expired || is.Bytes != told.Bytes || is.Limit != told.Limit)
+}
+
 // sendReport tells Control how far this shard has come, at once when the
 // layouts have changed or all is pulled.
 func (h *Handoff) sendReport(now core.Now, out *core.Out) {
-	if !h.reportDue() {
+	if !h.reportDue() && (!h.hintsToldDue() || now.Mono < h.reported+hintReportEach) {
 		return
 	}
 	left := len(h.pulls)
@@ -175,9 +204,10 @@ func (h *Handoff) sendReport(now core.Now, out *core.Out) {
 		return
 	}
 	h.report, h.reported, h.alarms = false, now.Mono, h.local.Alarms()
+	h.told = h.local.Hints()
 	out.Shards = append(out.Shards, core.ShardReport{
 		Shard: h.config.Shard, Stamp: h.view.Stamp(), Synced: h.synced,
-		Pulls: h.planned, PullsLeft: left, Leftovers: h.pushes.left(), Alarms: h.alarms,
+		Pulls: h.planned, PullsLeft: left, Leftovers: h.pushes.left(), Alarms: h.alarms, Hints: h.told,
 	})
 }
 

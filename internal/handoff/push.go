@@ -45,7 +45,7 @@ func (h *Handoff) planPushes(out *core.Out) {
 	h.pushes = pushes{generation: h.pushes.generation + 1}
 	l := h.view.ReadLayout()
 	h.owned(l, func(p ring.Partition) {
-		if h.owns(p) {
+		if h.Owns(p) {
 			return
 		}
 		first, last := l.Range(p)
@@ -55,8 +55,8 @@ func (h *Handoff) planPushes(out *core.Out) {
 	})
 }
 
-// owns says whether this node owns p in any live layout.
-func (h *Handoff) owns(p ring.Partition) bool {
+// Owns says whether this node owns p in any live layout.
+func (h *Handoff) Owns(p ring.Partition) bool {
 	for _, l := range h.view.Layouts.Live {
 		if l.Owns(h.config.Self, p) {
 			return true
@@ -68,7 +68,7 @@ func (h *Handoff) owns(p ring.Partition) bool {
 // Stored is told of a key that was stored in p: where this node does not own
 // the partition, it will be pushed on.
 func (h *Handoff) Stored(p ring.Partition) {
-	if h.owns(p) || slices.Contains(h.pushes.partitions, p) {
+	if h.Owns(p) || slices.Contains(h.pushes.partitions, p) {
 		return
 	}
 	h.pushes.partitions = append(h.pushes.partitions, p)

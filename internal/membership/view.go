@@ -56,6 +56,7 @@ func (m *Machine) Status() core.ClusterStatus {
 		s.Leftovers += r.Leftovers
 		s.Alarms = s.Alarms.Plus(r.Alarms)
 		s.Trees = s.Trees.Plus(r.Trees)
+		s.Hints = s.Hints.Plus(r.Hints)
 	}
 	s.WaitsFor = m.missing()
 	s.Serving = s.WaitsFor == ""

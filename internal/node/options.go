@@ -26,6 +26,9 @@ type Options struct {
 
 	Partitions int // Q, when this node forms a cluster
 	N, R, W    int
+	Strict     bool // only owners count, unless a request says otherwise
+	// MaxHintBytes is what hints may need, over all shards.
+	MaxHintBytes uint64
 
 	PeerTimeout    time.Duration
 	GossipInterval time.Duration

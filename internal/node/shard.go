@@ -29,13 +29,15 @@ type Shard struct {
 // NewShard returns the shard of that index over what store holds, without a
 // view: it answers CodeNotReady until it has one.
 func NewShard(o Options, index int, store core.Store) *Shard {
-	r := replica.New(replica.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards}, store)
+	r := replica.New(replica.Config{
+		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, MaxHintBytes: o.MaxHintBytes / uint64(o.Shards),
+	}, store)
 	return &Shard{
 		start:   o.Start,
 		view:    &core.View{Self: o.Self},
 		replica: r,
 		coordinator: coordinator.New(coordinator.Config{
-			Self: o.Self, Start: o.Start, Shard: index, R: o.R, W: o.W,
+			Self: o.Self, Start: o.Start, Shard: index, R: o.R, W: o.W, Strict: o.Strict,
 			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
 		}, r),
 		handoff: handoff.New(handoff.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
@@ -126,11 +128,10 @@ func (s *Shard) deliverRequest(now core.Now, e *core.Envelope, out *core.Out) {
 		s.coordinator.Forward(now, e, stale, out)
 	case *core.Apply:
 		s.apply(now, e, m, out)
+	case *core.Hint:
+		s.hint(now, e, m, out)
 	case *core.Read:
-		set, flush := s.replica.Read(m.Key, out)
-		if out.Failed == nil {
-			s.reply(now, e, &core.ReadReply{Set: set}, flush, out)
-		}
+		s.read(now, e, m, out)
 	case *core.Pull:
 		s.handoff.Serve(now, e, out)
 	case *core.TreeCompare, *core.BucketAsk:
@@ -146,10 +147,37 @@ func keyOf(m core.Message) []byte {
 		return m.Key
 	case *core.Apply:
 		return m.Key
+	case *core.Hint:
+		return m.Key
 	case *core.Read:
 		return m.Key
 	}
 	return nil
+}
+
+// read answers with this node's own copy, or with its hints: either is only
+// shown when it is durable.
+func (s *Shard) read(now core.Now, e *core.Envelope, m *core.Read, out *core.Out) {
+	read := s.replica.Read
+	if m.Hints {
+		read = s.replica.ReadHint
+	}
+	set, flush := read(m.Key, out)
+	if out.Failed == nil {
+		s.reply(now, e, &core.ReadReply{Set: set}, flush, out)
+	}
+}
+
+func (s *Shard) hint(now core.Now, e *core.Envelope, m *core.Hint, out *core.Out) {
+	owned := s.handoff.Owns(e.Partition)
+	flush, why := s.replica.Hint(now, m, owned, out)
+	switch {
+	case out.Failed != nil:
+	case why != 0:
+		s.reply(now, e, &core.Refused{Why: why}, 0, out)
+	default:
+		s.reply(now, e, &core.Hinted{}, flush, out)
+	}
 }
 
 func (s *Shard) apply(now core.Now, e *core.Envelope, m *core.Apply, out *core.Out) {
@@ -201,6 +229,9 @@ func (s *Shard) Durable(now core.Now, n uint64, out *core.Out) {
 func (s *Shard) SetView(now core.Now, v *core.View, out *core.Out) {
 	s.view = v
 	s.replica.SetView(v)
+	if l := v.ReadLayout(); l != nil {
+		s.replica.OpenHints(l.Partitions(), out)
+	}
 	s.handoff.SetView(now, v, out)
 	s.coordinator.SetView(now, v, out)
 	s.antientropy.SetView(now, v, out)
@@ -211,6 +242,9 @@ func (s *Shard) SetView(now core.Now, v *core.View, out *core.Out) {
 func (s *Shard) Tick(now core.Now, out *core.Out) {
 	s.coordinator.Tick(now, out)
 	s.handoff.Tick(now, out)
+	for p, ok := s.handoff.TakeDirty(); ok; p, ok = s.handoff.TakeDirty() {
+		s.antientropy.MarkDirty(p)
+	}
 	s.antientropy.Tick(now, out)
 	s.report(now, out)
 }

@@ -14,6 +14,15 @@
 // counter for its live actor from outside, which means that this node's disk
 // has lost something and is counted as an alarm.
 //
+// # Hints
+//
+// A hint record keeps what owners of a key missed: siblings, or only the mark
+// that this node's own copy has it. There is one for each key, with all of its
+// owners, and it lives by the rules above, with an actor of its own. Siblings
+// leave it only when their owner durably holds exactly what is kept. What all
+// hints need is limited in bytes and known exactly at any moment, by tallies
+// that are written in the batch that changes them.
+//
 // # Durability
 //
 // Every method that shows or changes state also returns the flush after which

@@ -3,6 +3,7 @@ package replica
 import (
 	"fmt"
 
+	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/merkle"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
@@ -24,4 +25,18 @@ func SavedRoot(value []byte) (merkle.Hash, error) {
 		return merkle.Hash{}, err
 	}
 	return tree.Root(), nil
+}
+
+// StoredHint returns for whom a stored hint record is, and what it holds for
+// those that it does not only mark. They share value's memory.
+func StoredHint(value []byte) ([]core.HintOwner, version.Siblings, error) {
+	r, err := decodeRecord(value)
+	return r.owners, r.set, err
+}
+
+// StoredTally returns how many records a stored tally of hints counts, and how
+// many bytes.
+func StoredTally(value []byte) (records, bytes uint64, err error) {
+	t, err := decodeTally(value)
+	return t.records, t.bytes, err
 }

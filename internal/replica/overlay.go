@@ -50,8 +50,13 @@ func (o *overlay) get(dataKey []byte) (r record, found bool, flush uint64, err e
 }
 
 func (o *overlay) put(dataKey []byte, r record, out *core.Out) {
-	out.Writes = append(out.Writes, core.Write{Key: dataKey, Value: r.encode()})
-	o.note(dataKey, pending{record: r, flush: o.flush})
+	o.putEncoded(dataKey, r, r.encode(), out)
+}
+
+// putEncoded is put for who has encoded the record already.
+func (o *overlay) putEncoded(key []byte, r record, value []byte, out *core.Out) {
+	out.Writes = append(out.Writes, core.Write{Key: key, Value: value})
+	o.note(key, pending{record: r, flush: o.flush})
 }
 
 func (o *overlay) remove(dataKey []byte, out *core.Out) {

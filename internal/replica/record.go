@@ -4,15 +4,21 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
 // record is what is stored for a key: the replicated sibling set and the
-// fields that never leave this node.
+// fields that never leave this node. A hint record is one as well: its set is
+// what is kept for its owners, and its epoch, if it has one, is of an actor of
+// its own, so that a node mints for a key as an owner and as a fallback
+// without ever meeting itself.
 type record struct {
 	// epoch is of the actor that mints for this key, zero for none yet.
 	epoch version.Epoch
-	set   version.Siblings
+	// owners that missed a write, sorted by node; only a hint record has any.
+	owners []core.HintOwner
+	set    version.Siblings
 }
 
 // The first two bytes of a stored record. The encoding byte is the seam for
@@ -21,18 +27,26 @@ const (
 	recordFormat = 1
 	encodingRaw  = 0
 
-	flagEpoch = 1
+	flagEpoch  = 1 << 0
+	flagOwners = 1 << 1
 )
 
 func (r record) encode() []byte {
-	b := make([]byte, 0, 3+8+binary.MaxVarintLen64+r.set.Size())
-	b = append(b, recordFormat, encodingRaw)
-	if r.epoch.IsZero() {
-		b = append(b, 0)
-	} else {
-		b = append(b, flagEpoch)
+	b := make([]byte, 0, 3+8+binary.MaxVarintLen64+ownersSize(r.owners)+r.set.Size())
+	flags := byte(0)
+	if !r.epoch.IsZero() {
+		flags |= flagEpoch
+	}
+	if len(r.owners) > 0 {
+		flags |= flagOwners
+	}
+	b = append(b, recordFormat, encodingRaw, flags)
+	if flags&flagEpoch != 0 {
 		b = binary.BigEndian.AppendUint64(b, r.epoch.Start)
 		b = binary.AppendUvarint(b, r.epoch.Seq)
+	}
+	if flags&flagOwners != 0 {
+		b = appendOwners(b, r.owners)
 	}
 	return r.set.AppendBinary(b)
 }
@@ -49,22 +63,20 @@ func decodeRecord(b []byte) (record, error) {
 		return record{}, fmt.Errorf("stored record has encoding %d; this program reads encoding %d", b[1], encodingRaw)
 	}
 	var r record
-	rest := b[3:]
-	switch b[2] {
-	case 0:
-	case flagEpoch:
-		if len(rest) < 8 {
-			return record{}, fmt.Errorf("stored record ends within its epoch")
+	var err error
+	flags, rest := b[2], b[3:]
+	if flags&^(flagEpoch|flagOwners) != 0 {
+		return record{}, fmt.Errorf("stored record has unknown flags %#x", flags)
+	}
+	if flags&flagEpoch != 0 {
+		if r.epoch, rest, err = decodeEpoch(rest); err != nil {
+			return record{}, err
 		}
-		r.epoch.Start = binary.BigEndian.Uint64(rest)
-		seq, n := binary.Uvarint(rest[8:])
-		if n <= 0 {
-			return record{}, fmt.Errorf("stored record has a damaged epoch")
+	}
+	if flags&flagOwners != 0 {
+		if r.owners, rest, err = decodeOwners(rest); err != nil {
+			return record{}, err
 		}
-		r.epoch.Seq = seq
-		rest = rest[8+n:]
-	default:
-		return record{}, fmt.Errorf("stored record has unknown flags %#x", b[2])
 	}
 	set, rest, err := version.DecodeSiblings(rest)
 	if err != nil {
@@ -75,4 +87,17 @@ func decodeRecord(b []byte) (record, error) {
 	}
 	r.set = set
 	return r, nil
+}
+
+func decodeEpoch(b []byte) (version.Epoch, []byte, error) {
+	if len(b) < 8 {
+		return version.Epoch{}, nil, fmt.Errorf("stored record ends within its epoch")
+	}
+	e := version.Epoch{Start: binary.BigEndian.Uint64(b)}
+	seq, n := binary.Uvarint(b[8:])
+	if n <= 0 {
+		return version.Epoch{}, nil, fmt.Errorf("stored record has a damaged epoch")
+	}
+	e.Seq = seq
+	return e, b[8+n:], nil
 }

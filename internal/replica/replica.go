@@ -18,12 +18,15 @@ type Config struct {
 	// Shard of Shards: the shards of a node share its start, so each counts
 	// its epochs in steps of Shards from Shard.
 	Shard, Shards int
+	// MaxHintBytes is what the hints of this shard may need, keys included.
+	MaxHintBytes uint64
 }
 
 // Replica is one shard's part of the node's own copy.
 type Replica struct {
 	config Config
 	store  overlay
+	hints  hints
 	epochs uint64 // taken so far
 	alarms core.Alarms
 	trees  trees
@@ -87,12 +90,26 @@ func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush 
 		rec.epoch = version.Epoch{}
 	}
 	before := rec.set
+	if bug.On(bug.EpochFromMerge) && rec.epoch.IsZero() {
+		rec.epoch = r.shownBy(merged.Clock)
+	}
 	rec.set = merged
 	r.store.put(dataKey, rec, out)
 	if !bug.On(bug.TreeSkipsApply) {
 		r.changeTree(dataKey, before, merged, out)
 	}
 	return r.promised(), true
+}
+
+// shownBy returns the epoch of an actor of this start that a clock shows: the
+// mistake of bug.EpochFromMerge.
+func (r *Replica) shownBy(c version.Clock) (e version.Epoch) {
+	for _, d := range c.Vector() {
+		if d.Actor.Node == r.config.Self && d.Actor.Epoch.Start == r.config.Start {
+			e = d.Actor.Epoch
+		}
+	}
+	return e
 }
 
 // promised returns the flush that what is written now waits for.
@@ -107,6 +124,9 @@ func (r *Replica) promised() uint64 {
 // context covers, join the context into the clock, mint, add, store. A write
 // whose ID a stored version already has is not minted again.
 func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
+	if len(w.For) > 0 {
+		return r.writeHint(w, out)
+	}
 	dataKey := core.DataKey(w.Key)
 	rec, _, flush, err := r.store.get(dataKey)
 	if err != nil {
@@ -116,6 +136,19 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 	if v, ok := rec.set.Find(w.Write.ID); ok {
 		return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: repeated(w, rec.set, v.Dot), Flush: flush}
 	}
+	before := rec.set
+	rec, seen, code := r.minted(rec, w)
+	if code != core.CodeOK {
+		return core.LocalResult{Code: code}
+	}
+	r.store.put(dataKey, rec, out)
+	r.changeTree(dataKey, before, rec.set, out)
+	return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: seen, Flush: r.promised()}
+}
+
+// minted returns a record as a write leaves it, and what the writer has seen
+// after it; or why the write is not to be.
+func (r *Replica) minted(rec record, w core.LocalWrite) (record, version.Clock, core.Code) {
 	context := w.Context
 	if w.Overwrite {
 		context = rec.set.Clock.Join(context)
@@ -126,15 +159,14 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 	}
 	set, dot := r.mint(rec.set, context, version.Actor{Node: r.config.Self, Epoch: epoch}, w.Write)
 	if code := limits(rec.set, set); code != core.CodeOK {
-		return core.LocalResult{Code: code}
+		return record{}, version.Clock{}, code
 	}
-	r.store.put(dataKey, record{epoch: epoch, set: set}, out)
-	r.changeTree(dataKey, rec.set, set, out)
+	rec.epoch, rec.set = epoch, set
 	seen := context.With(dot)
 	if bug.On(bug.ContextCoversUnseen) {
 		seen = set.Clock
 	}
-	return core.LocalResult{Code: core.CodeOK, Set: set, Context: seen, Flush: r.promised()}
+	return rec, seen, core.CodeOK
 }
 
 // repeated returns the context of a write that was minted before and is in

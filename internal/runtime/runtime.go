@@ -259,7 +259,7 @@ func (r *Runtime) Deliver(e *core.Envelope) {
 // and only the coordinator can promise that. Gossip comes again by itself.
 func (r *Runtime) refuse(e *core.Envelope) {
 	switch e.Msg.(type) {
-	case *core.Apply, *core.Read, *core.Pull, *core.TreeCompare, *core.BucketAsk:
+	case *core.Apply, *core.Hint, *core.Read, *core.Pull, *core.TreeCompare, *core.BucketAsk:
 	default:
 		return
 	}

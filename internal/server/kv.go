@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -76,6 +77,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, q *core.Request,
 		h.Set(HeaderAcknowledged, strconv.Itoa(result.Acknowledged))
 		h.Set(HeaderRequired, strconv.Itoa(result.Required))
 	}
+	if result.Required > 0 {
+		h.Set(HeaderQuorum, quorumMet(q.Op, result))
+	}
 	switch {
 	case result.Code != core.CodeOK:
 		s.fail(w, r, failed(q.Op, result))
@@ -84,6 +88,17 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, q *core.Request,
 	default:
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+// quorumMet says by whom a request was answered: how many nodes, and how many
+// of them are fallbacks that keep the write for an owner, or that answered the
+// read in its place.
+func quorumMet(op core.Op, r core.Result) string {
+	fallbacks := "hinted"
+	if op == core.OpGet {
+		fallbacks = "fallbacks"
+	}
+	return fmt.Sprintf("replicas=%d; %s=%d; required=%d", r.Acknowledged, fallbacks, r.Fallbacks, r.Required)
 }
 
 // values answers a read that found something.

@@ -92,7 +92,7 @@ func TestGetHeaders(t *testing.T) {
 
 func TestWriteAnswers(t *testing.T) {
 	clock := version.DotClock(dot(1))
-	ok := core.Result{Code: core.CodeOK, Outcome: core.Written, Context: clock, Acknowledged: 3, Required: 2}
+	ok := core.Result{Code: core.CodeOK, Outcome: core.Written, Context: clock, Acknowledged: 3, Fallbacks: 1, Required: 2}
 	for _, method := range []string{"PUT", "DELETE"} {
 		w := call(t, &fake{result: ok}, method, "/v1/kv/k?overwrite=true", "")
 		wantStatus(t, w, http.StatusNoContent)
@@ -104,6 +104,9 @@ func TestWriteAnswers(t *testing.T) {
 		}
 		if got := w.Header().Get("Dynamo-Acknowledged"); got != "3" {
 			t.Errorf("%s: Dynamo-Acknowledged is %q", method, got)
+		}
+		if got := w.Header().Get("Dynamo-Quorum"); got != "replicas=3; hinted=1; required=2" {
+			t.Errorf("%s: Dynamo-Quorum is %q", method, got)
 		}
 	}
 }

@@ -19,6 +19,7 @@ const (
 	HeaderTimestamp      = "Dynamo-Timestamp"
 	HeaderAcknowledged   = "Dynamo-Acknowledged"
 	HeaderRequired       = "Dynamo-Required"
+	HeaderQuorum         = "Dynamo-Quorum"
 )
 
 // maxIdempotencyKey bounds the header: it is hashed, so longer would only

@@ -22,6 +22,25 @@ type statusJSON struct {
 	Transition      transitionJSON `json:"transition"`
 	Leftovers       int            `json:"leftovers"` // partitions with keys here that this node does not own
 	AntiEntropy     treesJSON      `json:"anti_entropy"`
+	Hints           hintsJSON      `json:"hints"`
+}
+
+// hintsJSON is what this node keeps for others that missed writes. The counts
+// from stored on run from the start of the process.
+type hintsJSON struct {
+	Records   uint64        `json:"records"` // keys
+	Bytes     uint64        `json:"bytes"`
+	MaxBytes  uint64        `json:"max_bytes"`
+	Pending   []pendingJSON `json:"pending"`
+	Stored    uint64        `json:"stored"`
+	Delivered uint64        `json:"delivered"`
+	Refused   uint64        `json:"refused"`
+	Expired   uint64        `json:"expired"`
+}
+
+type pendingJSON struct {
+	Target string `json:"target"`
+	Keys   uint64 `json:"keys"`
 }
 
 type memberJSON struct {
@@ -112,6 +131,7 @@ func statusOf(st core.ClusterStatus) statusJSON {
 		Transition:      transitionJSON{Pulls: st.Pulls, Left: st.PullsLeft, Blocked: st.Blocking},
 		Leftovers:       st.Leftovers,
 		AntiEntropy:     treesOf(st.Trees),
+		Hints:           hintsOf(st.Hints),
 	}
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)
@@ -130,6 +150,17 @@ func statusOf(st core.ClusterStatus) statusJSON {
 			ID: string(m.ID), Address: m.Addr, Zone: m.Zone,
 			Status: m.Status.String(), State: m.State.String(), Partitions: loads[m.ID],
 		}
+	}
+	return out
+}
+
+func hintsOf(h core.HintReport) hintsJSON {
+	out := hintsJSON{
+		Records: h.Records, Bytes: h.Bytes, MaxBytes: h.Limit, Pending: make([]pendingJSON, len(h.Pending)),
+		Stored: h.Stored, Delivered: h.Delivered, Refused: h.Refused, Expired: h.Expired,
+	}
+	for i, p := range h.Pending {
+		out.Pending[i] = pendingJSON{Target: string(p.Target), Keys: p.Keys}
 	}
 	return out
 }

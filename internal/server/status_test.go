@@ -19,7 +19,8 @@ func TestStatusBeforeThereIsACluster(t *testing.T) {
 	want := `{"node":"n1","cluster":"","serving":false,"waits_for":"a seed to answer","members":[],` +
 		`"layout":{"version":0,"name":"","partitions":0,"replicas":3,"phase":"none"},"under_replicated":true,` +
 		`"transition":{"pulls":0,"left":0},"leftovers":0,` +
-		`"anti_entropy":{"trees_building":0,"pairs":0,"compared":0,"keys_repaired":0}}` + "\n"
+		`"anti_entropy":{"trees_building":0,"pairs":0,"compared":0,"keys_repaired":0},` +
+		`"hints":{"records":0,"bytes":0,"max_bytes":0,"pending":[],"stored":0,"delivered":0,"refused":0,"expired":0}}` + "\n"
 	if got := w.Body.String(); got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
@@ -42,6 +43,10 @@ func TestStatusOfACluster(t *testing.T) {
 			{Member: core.Member{ID: "n2", Addr: "127.0.0.1:2", Zone: "b", State: core.Joining}, Status: core.Suspected},
 		},
 		Layouts: core.LayoutState{Live: twoLayouts(t), Phase: core.PhaseCopy},
+		Hints: core.HintReport{
+			Bytes: 70, Limit: 100, Records: 3, Pending: []core.HintsPending{{Target: "n2", Keys: 3}},
+			Stored: 9, Delivered: 6, Refused: 1, Expired: 2,
+		},
 	}}
 	w := call(t, f, "GET", "/v1/status", "")
 	wantStatus(t, w, http.StatusOK)
@@ -62,6 +67,10 @@ func TestStatusOfACluster(t *testing.T) {
 	trees := treesJSON{Building: 2, Pairs: 10, Compared: 10, Since: time.Unix(1_700_000_000, 0).UTC(), Repaired: 7}
 	if got.AntiEntropy != trees {
 		t.Errorf("anti-entropy %+v, want %+v", got.AntiEntropy, trees)
+	}
+	if h := got.Hints; h.Bytes != 70 || h.MaxBytes != 100 || h.Records != 3 || len(h.Pending) != 1 || h.Pending[0] != (pendingJSON{"n2", 3}) ||
+		h.Stored != 9 || h.Delivered != 6 || h.Refused != 1 || h.Expired != 2 {
+		t.Errorf("hints %+v", h)
 	}
 	want := memberJSON{ID: "n2", Address: "127.0.0.1:2", Zone: "b", Status: "suspected", State: "joining", Partitions: 4}
 	if got.Members[1] != want {

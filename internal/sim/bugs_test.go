@@ -33,9 +33,17 @@ func TestSeededBugs(t *testing.T) {
 		{bug.TreeSkipsApply, 5, []string{"trees"}},
 		{bug.TreeOutlivesWrite, 5, []string{"trees"}},
 		{bug.RepairOneWay, 20, []string{"convergence"}},
+		{bug.StaleHintAck, 20, []string{"hints"}},
+		{bug.CountFallbackTwice, 40, []string{"durable"}},
+		{bug.HintWithoutAck, 20, []string{"hints", "lost write", "convergence"}},
+		{bug.HintsExpire, 20, []string{"hints", "lost write"}},
+		{bug.TwoHintRecords, 20, []string{"equal dots"}},
 	}
+	// A bug that needs a rarer chain of events than a budget can wait for has a
+	// named scenario instead: this one in internal/replica.
+	scenarios := []bug.Bug{bug.EpochFromMerge}
 	for _, b := range bug.All() {
-		if !slices.ContainsFunc(list, func(s seeded) bool { return s.bug == b }) {
+		if !slices.Contains(scenarios, b) && !slices.ContainsFunc(list, func(s seeded) bool { return s.bug == b }) {
 			t.Errorf("%v is not on the list", b)
 		}
 	}

@@ -74,6 +74,9 @@ func (h *history) acknowledged(o *operation, r *core.Result) {
 		}
 		own++
 		k.acked[wr.required].set(i)
+		if o.strict {
+			k.strict[wr.required].set(i)
+		}
 		c.seen.set(i)
 		c.seen.add(k.mints[i].past)
 	}
@@ -114,6 +117,7 @@ func (w *world) checkEnd() {
 	if l == nil {
 		return
 	}
+	w.checkTallies()
 	stored := w.collect(l)
 	for _, k := range w.history.keys {
 		w.checkKey(l, k, stored[k.index])
@@ -167,6 +171,9 @@ func (w *world) unrest() string {
 		}
 		if key := w.leftover(l, p); key != "" {
 			return fmt.Sprintf("%v still holds %s, which it does not own", p.id, key)
+		}
+		if key, owners := w.hinted(p); key != "" {
+			return fmt.Sprintf("%v still keeps %s for %v", p.id, key, owners)
 		}
 		for _, peer := range p.view.Peers {
 			if q := w.nodes[peerIndex(peer.ID)]; peer.Addr != q.addr || peer.Start != q.start {
@@ -256,6 +263,7 @@ func (w *world) checkKey(l *ring.Layout, k *keyHistory, copies []copyOf) {
 			m.dot, m.write.number, k.key, h.standing(k, i))
 	})
 	h.checkSiblings(k, shown, must)
+	w.checkEqual(l, k, copies)
 	h.checkQuorums(l, k, covered)
 	if got, ok := w.finals[k.index]; ok && !slices.Equal(trim(got), trim(shown)) {
 		w.fail("convergence", "a get of %s from all owners shows other versions than they hold", k.key)

@@ -47,6 +47,7 @@ type operation struct {
 	unsure   bool // an attempt's outcome was unknown
 	modify   bool // a get whose context goes into a write at once
 	final    bool // a get of the last check
+	strict   bool // only owners count
 }
 
 // attempt is one request of an operation to one node.
@@ -158,7 +159,11 @@ func (c *client) draw(w *world) *operation {
 func (c *client) operation(w *world, k *keyHistory, op core.Op) *operation {
 	o := &operation{client: c, key: k, op: op, r: w.plan.R, timeout: w.plan.Request}
 	o.timeout = pick(c.rng, o.timeout, o.timeout, 500*time.Millisecond, longestRequest)
-	o.options.Quorum = pick(c.rng, core.QuorumDefault, core.QuorumStrict)
+	o.options.Quorum = pick(c.rng, core.QuorumDefault, core.QuorumDefault, core.QuorumStrict, core.QuorumSloppy)
+	if w.plan.Strict && o.options.Quorum == core.QuorumSloppy {
+		o.options.Quorum = core.QuorumDefault // or most checks of strict quorums would have nothing to check
+	}
+	o.strict = o.options.Quorum == core.QuorumStrict || o.options.Quorum == core.QuorumDefault && w.plan.Strict
 	return o
 }
 
@@ -227,6 +232,7 @@ func (w *world) begin(o *operation) {
 	o.client.outstanding++
 	w.report.Stats.operation(o)
 	switch {
+	case !o.strict: // fallbacks need not overlap
 	case o.op == core.OpGet:
 		o.must = w.history.overlapping(o.key, o.r)
 	case o.op == core.OpDelete && o.options.Overwrite:

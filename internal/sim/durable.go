@@ -11,6 +11,7 @@ import (
 type unsynced struct {
 	batch uint64
 	key   int
+	hint  bool // it is a hint record
 	clock version.Clock
 }
 
@@ -19,7 +20,12 @@ func (p *process) noteSynced() {
 	n := 0
 	for n < len(p.unsynced) && p.unsynced[n].batch <= p.disk.Synced() {
 		u := &p.unsynced[n]
-		p.durable[u.key] = u.clock
+		if u.hint {
+			p.hints.durable[u.key] = u.clock
+		} else {
+			p.durable[u.key] = u.clock
+			p.hints.ever[u.key] = p.hints.ever[u.key].Join(u.clock)
+		}
 		n++
 	}
 	p.unsynced = p.unsynced[n:]
@@ -35,13 +41,14 @@ func (w *world) noteRecovered(p *process) {
 			p.durable[k.index] = set.Clock
 		}
 	}
+	w.recoverHints(p)
 }
 
 // durableAt counts the nodes whose disks hold a dot for good, or what has
 // replaced it.
 func (w *world) durableAt(k *keyHistory, d version.Dot) (nodes int) {
 	for _, p := range w.nodes {
-		if p.exists && p.durable[k.index].Covers(d) {
+		if p.exists && (p.durable[k.index].Covers(d) || p.hints.durable[k.index].Covers(d)) {
 			nodes++
 		}
 	}

@@ -36,6 +36,9 @@ const (
 	Skew
 	// Stall stops the loops of nodes, as SIGSTOP would.
 	Stall
+	// Misjudge makes nodes believe of others, well or not, that they are
+	// suspected or dead, or alive.
+	Misjudge
 	// Reweigh stops a node cleanly and starts it with another weight, when it
 	// heals: the layout changes.
 	Reweigh
@@ -72,6 +75,8 @@ func (k FaultKind) String() string {
 		return "skew"
 	case Stall:
 		return "stall"
+	case Misjudge:
+		return "misjudge"
 	case Reweigh:
 		return "reweigh"
 	case Grow:

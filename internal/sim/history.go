@@ -35,6 +35,8 @@ type keyHistory struct {
 	// acked has, by the W that they were acknowledged with, the mints of
 	// writes that a client was told are written.
 	acked [maxReplicas + 1]bitset
+	// strict has those of acked that owners alone had acknowledged.
+	strict [maxReplicas + 1]bitset
 	// observed has the mints that a get returned, acknowledged or not.
 	observed bitset
 
@@ -159,7 +161,7 @@ func (h *history) writeOf(k *keyHistory, v *version.Version) *write {
 
 // stored looks at a record that a step has written: it learns the dots that
 // were minted, and holds every version to what it was when it was minted.
-func (h *history) stored(p *process, dataKey, value []byte) {
+func (h *history) stored(p *process, l *loop, dataKey, value []byte) {
 	set, err := replica.StoredSet(value)
 	if err != nil {
 		h.w.fail("store", "%v stores a record that cannot be read: %v", p.id, err)
@@ -170,23 +172,40 @@ func (h *history) stored(p *process, dataKey, value []byte) {
 		h.w.fail("phantom", "%v stores the key %q, which nobody wrote", p.id, core.ClientKey(dataKey))
 		return
 	}
-	p.unsynced = append(p.unsynced, unsynced{batch: p.disk.Last() + 1, key: k.index, clock: set.Clock})
+	u := unsynced{batch: p.disk.Last() + 1, key: k.index, clock: set.Clock}
+	if u.hint = core.IsHintKey(dataKey); u.hint {
+		h.w.hintWritten(p, l, k, value)
+	} else {
+		p.hints.own[k.index] = set.Clock
+	}
+	p.unsynced = append(p.unsynced, u)
 	for i := range set.Versions {
 		v := &set.Versions[i]
 		if at, ok := k.byDot[v.Dot]; ok {
 			h.same(p, k, at, v)
 		} else {
 			h.minted(p, k, &set, v)
+			if u.hint {
+				h.w.report.Stats.Hints.Minted++
+			}
 		}
 	}
 }
 
 // removed notes that a step has removed a record.
-func (h *history) removed(p *process, dataKey []byte) {
-	if k := h.byKey[string(core.ClientKey(dataKey))]; k != nil {
-		h.w.checkRemoved(p, k)
-		p.unsynced = append(p.unsynced, unsynced{batch: p.disk.Last() + 1, key: k.index})
+func (h *history) removed(p *process, l *loop, dataKey []byte) {
+	k := h.byKey[string(core.ClientKey(dataKey))]
+	if k == nil {
+		return
 	}
+	u := unsynced{batch: p.disk.Last() + 1, key: k.index}
+	if u.hint = core.IsHintKey(dataKey); u.hint {
+		h.w.hintWritten(p, l, k, nil)
+	} else {
+		h.w.checkRemoved(p, k)
+		p.hints.own[k.index] = version.Clock{}
+	}
+	p.unsynced = append(p.unsynced, u)
 }
 
 // same checks that a version has the bytes that were minted with its dot.
@@ -365,8 +384,8 @@ func (h *history) overlapping(k *keyHistory, r int) bitset {
 		least = max(least, p.W)
 	}
 	var must bitset
-	for n := least; n < len(k.acked); n++ {
-		must.add(k.acked[n])
+	for n := least; n < len(k.strict); n++ {
+		must.add(k.strict[n])
 	}
 	return must
 }

@@ -3,6 +3,8 @@ package sim
 import (
 	"slices"
 	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
 )
 
 // beginFault lets a fault happen, or arms it.
@@ -71,7 +73,7 @@ func (w *world) inflict(i int, f *Fault) bool {
 			met = w.grow() || met
 		}
 		return met
-	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, faultKinds:
+	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, Misjudge, faultKinds:
 	}
 	met := false
 	for _, p := range w.nodes {
@@ -102,6 +104,8 @@ func (w *world) inflict(i int, f *Fault) bool {
 		case Stall:
 			p.stalledUntil = max(p.stalledUntil, w.now+f.For)
 			p.stalled = p.stalledUntil
+		case Misjudge:
+			w.misjudge(p, f)
 		case Halves, Isolate, OneWay, Loss, Duplicate, Reorder, Grow, faultKinds:
 		}
 		met = true
@@ -166,8 +170,39 @@ func (w *world) healFault(i int) {
 			p.slowDisk = max(0, p.slowDisk-f.By)
 		case Skew:
 			p.skew -= f.By
+		case Misjudge:
+			p.beliefs = [maxNodes]core.Status{}
+			w.showView(p)
 		case Stall, Halves, Isolate, OneWay, Loss, Duplicate, Reorder, Grow, faultKinds:
 		}
+	}
+}
+
+// misjudge lets a node believe things of others that need not be so.
+func (w *world) misjudge(p *process, f *Fault) {
+	for i := range p.beliefs {
+		if w.rng.Float64() < f.Share {
+			p.beliefs[i] = pick(w.rng, core.Suspected, core.Dead, core.Dead, core.Alive)
+		}
+	}
+	w.showView(p)
+}
+
+// showView gives the shards of a process its view, with what it has been made
+// to believe.
+func (w *world) showView(p *process) {
+	if p.view == nil || !p.up {
+		return
+	}
+	v := *p.view
+	v.Peers = slices.Clone(v.Peers)
+	for i := range v.Peers {
+		if belief := p.beliefs[peerIndex(v.Peers[i].ID)]; belief != 0 {
+			v.Peers[i].Status = belief
+		}
+	}
+	for i := range p.shards {
+		w.input(p, i, input{kind: inView, view: &v})
 	}
 }
 
@@ -242,7 +277,7 @@ func (w *world) setNetwork() {
 			n.duplicate, n.lateBy = max(n.duplicate, f.Share), max(n.lateBy, f.By)
 		case Reorder:
 			n.reorder, n.slowBy = max(n.reorder, f.Share), max(n.slowBy, f.By)
-		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Grow, faultKinds:
+		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Misjudge, Grow, faultKinds:
 		}
 	}
 }
@@ -270,6 +305,8 @@ func (w *world) heal() {
 			continue
 		}
 		p.slowDisk, p.skew, p.stalledUntil = 0, 0, 0
+		p.beliefs = [maxNodes]core.Status{}
+		w.showView(p)
 		if !p.up {
 			w.restart(p)
 		}

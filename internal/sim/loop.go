@@ -224,19 +224,21 @@ func (w *world) inspect(p *process, l *loop, now core.Now, before *lengths) {
 		return
 	}
 	for _, wr := range out.Writes[before.writes:] {
-		if !core.IsData(wr.Key) {
-			continue
-		}
-		if wr.Delete {
-			w.history.removed(p, wr.Key)
-		} else {
-			w.history.stored(p, wr.Key, wr.Value)
+		switch {
+		case !core.IsDataKey(wr.Key) && !core.IsHintKey(wr.Key):
+		case wr.Delete:
+			w.history.removed(p, l, wr.Key)
+		default:
+			w.history.stored(p, l, wr.Key, wr.Value)
 		}
 	}
 }
 
 func (w *world) inspectEnvelope(p *process, now core.Now, e *core.Envelope) {
 	kind, _ := describe(e.Msg)
+	if r, ok := e.Msg.(*core.Refused); ok && r.Why == core.RefusedHintsFull {
+		w.report.Stats.Hints.Refused++
+	}
 	switch {
 	case e.From != p.id:
 		w.fail("envelope", "%v sends %v as %v", p.id, kind, e.From)
@@ -280,9 +282,7 @@ func (w *world) flush(p *process, l *loop) {
 	if v := l.control.View(); v != nil {
 		w.viewed(p, v)
 		l.view = v
-		for i := range p.shards {
-			w.input(p, i, input{kind: inView, view: v})
-		}
+		w.showView(p)
 	}
 }
 

@@ -184,6 +184,9 @@ func TestPlansAreBusyAndTheSameEachTime(t *testing.T) {
 		if p.Early {
 			first = 1
 		}
+		if p.Still && p.kinds&^stillKinds != 0 {
+			t.Errorf("seed %d has the kinds %b in a run where nobody ends", seed, p.kinds)
+		}
 		if first+grow != p.Nodes {
 			t.Errorf("seed %d grows from %d by %d to %d nodes", seed, first, grow, p.Nodes)
 		}

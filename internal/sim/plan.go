@@ -40,6 +40,9 @@ type Plan struct {
 	Shards     int
 	Partitions int
 	N, R, W    int
+	Strict     bool   // as configured: only owners count
+	HintBytes  uint64 // that a node may need for hints
+	Still      bool   // no process ends and no layout changes: hints alone make all owners equal
 	Gossip     time.Duration
 	Layout     time.Duration // the debounce of automatic layouts
 	Request    time.Duration
@@ -96,6 +99,7 @@ func NewPlan(seed uint64, length time.Duration) *Plan {
 	p := &Plan{Seed: seed, Length: length}
 	p.drawCluster(core.Stream(seed, "sim/cluster"))
 	p.drawClients(core.Stream(seed, "sim/clients"))
+	p.drawHints(core.Stream(seed, "sim/hints"))
 	p.drawFaults(core.Stream(seed, "sim/faults"))
 	p.drawBursts(core.Stream(seed, "sim/bursts"))
 	p.AntiEntropy = pick(core.Stream(seed, "sim/anti-entropy"), 10*time.Second, 30*time.Second, time.Minute, time.Minute, 0)
@@ -117,8 +121,12 @@ func (p *Plan) Without(drop func(i int) bool) *Plan {
 
 // String describes the cluster in one line.
 func (p *Plan) String() string {
-	return fmt.Sprintf("seed %d: %v, %d→%d nodes, N=%d R=%d W=%d, %d shards, %d partitions, gossip %v, %d clients, %d keys, %d faults",
-		p.Seed, p.Length, p.Initial, p.Nodes, p.N, p.R, p.W, p.Shards, p.Partitions, p.Gossip.Round(time.Millisecond), p.Clients, p.Keys, len(p.Faults))
+	quorum := "sloppy"
+	if p.Strict {
+		quorum = "strict"
+	}
+	return fmt.Sprintf("seed %d: %v, %d→%d nodes, N=%d R=%d W=%d %s, %d shards, %d partitions, gossip %v, %d clients, %d keys, %d faults",
+		p.Seed, p.Length, p.Initial, p.Nodes, p.N, p.R, p.W, quorum, p.Shards, p.Partitions, p.Gossip.Round(time.Millisecond), p.Clients, p.Keys, len(p.Faults))
 }
 
 func (p *Plan) drawCluster(rng *rand.Rand) {
@@ -158,6 +166,23 @@ func (p *Plan) drawCluster(rng *rand.Rand) {
 	p.Noise = Fault{Share: pick(rng, 0, 0.001, 0.02), By: pick(rng, 10*time.Millisecond, time.Second, 10*time.Second)}
 }
 
+// drawHints lets fallbacks stand in for owners in most runs, at times leaves
+// hardly any room for hints, and at times leaves all of the repair to them.
+func (p *Plan) drawHints(rng *rand.Rand) {
+	p.Strict = rng.IntN(4) == 0
+	p.HintBytes = pick[uint64](rng, ampleHints, ampleHints, 2<<10)
+	if p.Still = rng.IntN(6) == 0; p.Still {
+		p.HintBytes, p.Nodes = ampleHints, p.Initial
+		p.Early, p.Warmup = false, time.Minute
+	}
+}
+
+// ampleHints is more than the hints of all keys can need.
+const ampleHints = 256 << 20
+
+// stillKinds are the faults by which no process ends and no layout changes.
+const stillKinds = 1<<Halves | 1<<Isolate | 1<<OneWay | 1<<Loss | 1<<Duplicate | 1<<Reorder | 1<<SlowDisk | 1<<Stall | 1<<Misjudge
+
 func (p *Plan) drawClients(rng *rand.Rand) {
 	p.Clients = 4 + rng.IntN(5)
 	p.Pipelined = rng.IntN(3)
@@ -184,8 +209,10 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 			p.addFault(rng, p.drawFault(rng, at+drawTime(rng, 3*time.Second)))
 		}
 	}
-	p.drawGrowth(rng)
-	if rng.IntN(2) == 0 { // what was acknowledged a moment ago must be there
+	if !p.Still {
+		p.drawGrowth(rng)
+	}
+	if !p.Still && rng.IntN(2) == 0 { // what was acknowledged a moment ago must be there
 		p.Faults = append(p.Faults, Fault{At: p.Length, For: time.Second, Kind: Blackout, Nodes: 1<<p.Nodes - 1})
 	}
 	for i := range p.Faults {
@@ -205,6 +232,11 @@ func (p *Plan) drawKinds(rng *rand.Rand) {
 	p.kinds = 1<<faultKinds - 1
 	if rng.IntN(2) == 0 {
 		p.kinds &= rng.Uint32() | 1<<rng.IntN(int(Reweigh)) // at least one that is drawn
+	}
+	if p.Still {
+		if p.kinds &= stillKinds; p.kinds == 0 {
+			p.kinds = stillKinds
+		}
 	}
 }
 
@@ -317,6 +349,8 @@ func (p *Plan) drawAnyFault(rng *rand.Rand, at time.Duration) Fault {
 		if rng.IntN(2) == 0 {
 			f.By = -f.By
 		}
+	case n < 96:
+		f.Kind, f.Nodes, f.Share = Misjudge, some, pick(rng, 0.3, 0.7)
 	default:
 		f.Kind = Stall
 		f.For = min(f.For, id.MaxMessageAge/3)

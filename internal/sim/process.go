@@ -26,13 +26,15 @@ type process struct {
 	instance uint64
 	exists   bool // it has been started once
 
-	up     bool
-	gen    uint32        // grows with each start and each end: events of an earlier one miss
-	born   time.Duration // Mono is counted from here
-	skew   time.Duration // of the wall clock
-	view   *core.View    // the newest of this process
-	ctl    *loop
-	shards []*loop
+	up   bool
+	gen  uint32        // grows with each start and each end: events of an earlier one miss
+	born time.Duration // Mono is counted from here
+	skew time.Duration // of the wall clock
+	view *core.View    // the newest of this process
+	// beliefs are what it is made to think of others, by index; 0: nothing.
+	beliefs [maxNodes]core.Status
+	ctl     *loop
+	shards  []*loop
 
 	stalledUntil time.Duration
 	stalled      time.Duration // when the latest stall ended: deadlines meanwhile were missed
@@ -40,6 +42,7 @@ type process struct {
 	syncing      bool
 	unsynced     []unsynced      // oldest first
 	durable      []version.Clock // by key index: what the disk holds for good
+	hints        hintBooks
 	starts       int
 	start        uint64 // the nonce of the latest
 	joined       bool   // it has come to the cluster
@@ -114,6 +117,7 @@ func (w *world) start(p *process) {
 	p.gen++
 	p.starts++
 	p.born, p.stalledUntil = w.now, 0
+	p.beliefs = [maxNodes]core.Status{}
 	p.view = nil
 	w.net.addrs[p.addr] = p.index
 	o := w.options(p)
@@ -140,6 +144,7 @@ func (w *world) options(p *process) node.Options {
 		Self: p.id, Start: rng.Uint64() | 1, Instance: p.instance, Addr: p.addr,
 		Zone: w.plan.Zones[p.index], Weight: p.weight, Seed: rng.Uint64(), Shards: w.plan.Shards,
 		Partitions: w.plan.Partitions, N: w.plan.N, R: w.plan.R, W: w.plan.W,
+		Strict: w.plan.Strict, MaxHintBytes: w.plan.HintBytes,
 		PeerTimeout: w.plan.Peer, GossipInterval: w.plan.Gossip,
 		LayoutDelay: w.plan.Layout, LayoutAuto: true,
 		AntiEntropyInterval: w.plan.AntiEntropy,

@@ -86,6 +86,7 @@ type Stats struct {
 	Revived     uint64
 	Noticed     uint64 // times that a node was seen to have noticed that another was down
 
+	Hints   HintStats
 	Network NetworkStats
 	Disk    DiskStats
 	Trees   TreeStats
@@ -111,6 +112,13 @@ func (s *Stats) operation(o *operation) {
 func (s *Stats) result(o *operation, r *core.Result) {
 	if s.Results == nil {
 		s.Results = make(map[string]uint64)
+	}
+	if r.Fallbacks > 0 && (r.Code == core.CodeOK || r.Code == core.CodeNotFound) {
+		if o.write == nil {
+			s.Hints.Reads++
+		} else {
+			s.Hints.Writes++
+		}
 	}
 	name := o.op.String() + " " + r.Code.String()
 	if o.write != nil && r.Outcome != core.Written {
@@ -177,6 +185,7 @@ func (s *Stats) Add(o *Stats) {
 	s.FalselyDead += o.FalselyDead
 	s.Revived += o.Revived
 	s.Noticed += o.Noticed
+	s.Hints.add(&o.Hints)
 	s.Network.add(&o.Network)
 	s.Disk.add(&o.Disk)
 	s.Trees.add(&o.Trees)
@@ -224,6 +233,8 @@ func (s *Stats) String() string {
 		s.Joined, s.Transitions, s.GrowthUnderFault, s.FaultsInTransition, s.Restarts, s.Moves, s.Rest.Round(time.Second))
 	line("health", "%d times suspected, %d dead that were down, %d that were not, %d alive again; %d times noticed for certain",
 		s.Suspected, s.RightlyDead, s.FalselyDead, s.Revived, s.Noticed)
+	line("hints", "%d taken, %d markers, %d settled, %d markers expired, %d refused for want of room, %d versions minted into hints; %d writes and %d reads counted fallbacks; %d keys made equal by hints alone",
+		s.Hints.Taken, s.Hints.Marked, s.Hints.Settled, s.Hints.Expired, s.Hints.Refused, s.Hints.Minted, s.Hints.Writes, s.Hints.Reads, s.Hints.Equal)
 	line("disks", "%d batches, %d fsyncs, %d crashes, %d unsynced batches dropped, %d kept, %d torn tails",
 		s.Disk.Batches, s.Disk.Fsyncs, s.Disk.Crashes, s.Disk.Dropped, s.Disk.Survived, s.Disk.Torn)
 	line("trees", "%d exchanges, %d partitions differed, %d keys repaired; %d trees built, %d saved, %d loaded; %d clusters not equal at rest, %v until they were, at most",

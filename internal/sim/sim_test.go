@@ -182,6 +182,10 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"exchanges of anti-entropy": s.Trees.Exchanges, "partitions that differed": s.Trees.Differing, "keys repaired": s.Trees.Repaired,
 		"trees built": s.Trees.Built, "trees saved": s.Trees.Saved, "trees loaded": s.Trees.Loaded,
 		"refused messages": s.Network.Refused, "messages to the dead": s.Network.ToTheDead,
+		"hints taken": s.Hints.Taken, "markers": s.Hints.Marked, "hints settled": s.Hints.Settled,
+		"hints refused for want of room": s.Hints.Refused, "versions minted into hints": s.Hints.Minted,
+		"writes that counted fallbacks": s.Hints.Writes, "reads that counted fallbacks": s.Hints.Reads,
+		"keys made equal by hints alone": s.Hints.Equal,
 	}
 	for _, outcome := range []string{"get ok", "get not_found", "put ok", "put quorum unknown", "put timeout unknown", "put stopped not_written", "put too_many_siblings not_written", "delete ok"} {
 		must[outcome] = s.Results[outcome]

@@ -95,6 +95,7 @@ func (t *tracer) input(in *input) {
 		t.num(uint64(in.report.OK), uint64(in.report.Failed), uint64(in.report.Latency))
 	case inShard:
 		t.num(uint64(in.shard.Shard), in.shard.Stamp.Layout.Number, uint64(in.shard.Stamp.Phase), in.shard.Synced.Number, uint64(in.shard.PullsLeft))
+		t.num(in.shard.Hints.Bytes, in.shard.Hints.Stored, in.shard.Hints.Delivered, in.shard.Hints.Refused)
 	case inTick, inBegin, inJoin:
 	}
 }
@@ -135,7 +136,7 @@ func (t *tracer) effects(out *core.Out, before *lengths) {
 }
 
 func (t *tracer) reply(r *core.Reply) {
-	t.num(uint64(r.Req), uint64(r.Result.Code), uint64(r.Result.Outcome), uint64(r.Result.Acknowledged),
+	t.num(uint64(r.Req), uint64(r.Result.Code), uint64(r.Result.Outcome), uint64(r.Result.Acknowledged), uint64(r.Result.Fallbacks),
 		uint64(r.Result.Set.Size()), uint64(r.Result.Context.Len()))
 }
 
@@ -158,13 +159,15 @@ const (
 	msgTreeDiffer
 	msgBucketAsk
 	msgBucketReply
+	msgHint
+	msgHinted
 )
 
 // String returns the message's name.
 func (k messageKind) String() string {
 	names := [...]string{
 		"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply",
-		"tree-compare", "tree-differ", "bucket-ask", "bucket-reply",
+		"tree-compare", "tree-differ", "bucket-ask", "bucket-reply", "hint", "hinted",
 	}
 	if int(k) < len(names) {
 		return names[k]
@@ -180,7 +183,14 @@ func describe(m core.Message) (messageKind, uint64) {
 		return msgApply, xxhash.Sum64(m.Key) + uint64(m.Set.Size())
 	case *core.Applied:
 		return msgApplied, 0
+	case *core.Hint:
+		return msgHint, xxhash.Sum64(m.Key) + uint64(m.Set.Size()) + xxhash.Sum64String(string(m.Owner))
+	case *core.Hinted:
+		return msgHinted, 0
 	case *core.Read:
+		if m.Hints {
+			return msgRead, xxhash.Sum64(m.Key) + 1
+		}
 		return msgRead, xxhash.Sum64(m.Key)
 	case *core.ReadReply:
 		return msgReadReply, uint64(m.Set.Size())
@@ -254,12 +264,14 @@ func explain(e *core.Envelope) string {
 	switch m := e.Msg.(type) {
 	case *core.Apply:
 		detail = fmt.Sprintf(" %s %s", m.Key, m.Set.Clock)
+	case *core.Hint:
+		detail = fmt.Sprintf(" %s %s for %v", m.Key, m.Set.Clock, m.Owner)
 	case *core.Read:
-		detail = fmt.Sprintf(" %s", m.Key)
+		detail = fmt.Sprintf(" %s hints %v", m.Key, m.Hints)
 	case *core.ReadReply:
 		detail = fmt.Sprintf(" %s", m.Set.Clock)
 	case *core.Forward:
-		detail = fmt.Sprintf(" %s %v id %v", m.Key, m.Op, m.Options.WriteID)
+		detail = fmt.Sprintf(" %s %v id %v fallback %v", m.Key, m.Op, m.Options.WriteID, m.Fallback)
 	case *core.Forwarded:
 		detail = fmt.Sprintf(" %v %v %v", m.Result.Code, m.Result.Outcome, m.Result.Context)
 	case *core.Pull:

@@ -387,6 +387,7 @@ const (
 	Refusal_REFUSAL_OVERLOADED  Refusal = 5
 	Refusal_REFUSAL_INVALID     Refusal = 6
 	Refusal_REFUSAL_NOT_OWNER   Refusal = 7
+	Refusal_REFUSAL_HINTS_FULL  Refusal = 8
 )
 
 // Enum value maps for Refusal.
@@ -400,6 +401,7 @@ var (
 		5: "REFUSAL_OVERLOADED",
 		6: "REFUSAL_INVALID",
 		7: "REFUSAL_NOT_OWNER",
+		8: "REFUSAL_HINTS_FULL",
 	}
 	Refusal_value = map[string]int32{
 		"REFUSAL_UNSPECIFIED": 0,
@@ -410,6 +412,7 @@ var (
 		"REFUSAL_OVERLOADED":  5,
 		"REFUSAL_INVALID":     6,
 		"REFUSAL_NOT_OWNER":   7,
+		"REFUSAL_HINTS_FULL":  8,
 	}
 )
 
@@ -547,6 +550,8 @@ type Envelope struct {
 	//	*Envelope_TreeDiffer
 	//	*Envelope_BucketAsk
 	//	*Envelope_BucketReply
+	//	*Envelope_Hint
+	//	*Envelope_Hinted
 	Message       isEnvelope_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -773,6 +778,24 @@ func (x *Envelope) GetBucketReply() *BucketReply {
 	return nil
 }
 
+func (x *Envelope) GetHint() *Hint {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Hint); ok {
+			return x.Hint
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetHinted() *Hinted {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Hinted); ok {
+			return x.Hinted
+		}
+	}
+	return nil
+}
+
 type isEnvelope_Message interface {
 	isEnvelope_Message()
 }
@@ -837,6 +860,14 @@ type Envelope_BucketReply struct {
 	BucketReply *BucketReply `protobuf:"bytes,28,opt,name=bucket_reply,json=bucketReply,proto3,oneof"`
 }
 
+type Envelope_Hint struct {
+	Hint *Hint `protobuf:"bytes,20,opt,name=hint,proto3,oneof"`
+}
+
+type Envelope_Hinted struct {
+	Hinted *Hinted `protobuf:"bytes,21,opt,name=hinted,proto3,oneof"`
+}
+
 func (*Envelope_Apply) isEnvelope_Message() {}
 
 func (*Envelope_Applied) isEnvelope_Message() {}
@@ -866,6 +897,10 @@ func (*Envelope_TreeDiffer) isEnvelope_Message() {}
 func (*Envelope_BucketAsk) isEnvelope_Message() {}
 
 func (*Envelope_BucketReply) isEnvelope_Message() {}
+
+func (*Envelope_Hint) isEnvelope_Message() {}
+
+func (*Envelope_Hinted) isEnvelope_Message() {}
 
 // TreeCompare asks which of the sender's hashes the receiver does not have.
 type TreeCompare struct {
@@ -1256,17 +1291,118 @@ func (*Applied) Descriptor() ([]byte, []int) {
 	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{8}
 }
 
-// Read asks a replica for its own sibling set of a key.
-type Read struct {
+// Hint asks a fallback to keep a sibling set for an owner that its sender
+// cannot reach.
+type Hint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Set           []byte                 `protobuf:"bytes,2,opt,name=set,proto3" json:"set,omitempty"`
+	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hint) Reset() {
+	*x = Hint{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hint) ProtoMessage() {}
+
+func (x *Hint) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hint.ProtoReflect.Descriptor instead.
+func (*Hint) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Hint) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Hint) GetSet() []byte {
+	if x != nil {
+		return x.Set
+	}
+	return nil
+}
+
+func (x *Hint) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+// Hinted says that the set is covered by a durable hint.
+type Hinted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hinted) Reset() {
+	*x = Hinted{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hinted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hinted) ProtoMessage() {}
+
+func (x *Hinted) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hinted.ProtoReflect.Descriptor instead.
+func (*Hinted) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{10}
+}
+
+// Read asks a replica for its own sibling set of a key.
+type Read struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Hints asks a fallback for what it keeps of the key for owners instead.
+	Hints         bool `protobuf:"varint,2,opt,name=hints,proto3" json:"hints,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Read) Reset() {
 	*x = Read{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[9]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1414,7 @@ func (x *Read) String() string {
 func (*Read) ProtoMessage() {}
 
 func (x *Read) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[9]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +1427,7 @@ func (x *Read) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Read.ProtoReflect.Descriptor instead.
 func (*Read) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{9}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Read) GetKey() []byte {
@@ -1299,6 +1435,13 @@ func (x *Read) GetKey() []byte {
 		return x.Key
 	}
 	return nil
+}
+
+func (x *Read) GetHints() bool {
+	if x != nil {
+		return x.Hints
+	}
+	return false
 }
 
 // ReadReply has that set; none is empty.
@@ -1311,7 +1454,7 @@ type ReadReply struct {
 
 func (x *ReadReply) Reset() {
 	*x = ReadReply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[10]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1466,7 @@ func (x *ReadReply) String() string {
 func (*ReadReply) ProtoMessage() {}
 
 func (x *ReadReply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[10]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1479,7 @@ func (x *ReadReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadReply.ProtoReflect.Descriptor instead.
 func (*ReadReply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{10}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReadReply) GetSet() []byte {
@@ -1362,15 +1505,18 @@ type Forward struct {
 	Key     []byte `protobuf:"bytes,6,opt,name=key,proto3" json:"key,omitempty"`
 	Value   []byte `protobuf:"bytes,7,opt,name=value,proto3" json:"value,omitempty"`
 	// Context is a clock; absent where the writer has none.
-	Context       []byte   `protobuf:"bytes,8,opt,name=context,proto3,oneof" json:"context,omitempty"`
-	Options       *Options `protobuf:"bytes,9,opt,name=options,proto3" json:"options,omitempty"`
+	Context []byte   `protobuf:"bytes,8,opt,name=context,proto3,oneof" json:"context,omitempty"`
+	Options *Options `protobuf:"bytes,9,opt,name=options,proto3" json:"options,omitempty"`
+	// Fallback says that no owner can be reached: the receiver, which is none,
+	// mints into its hints.
+	Fallback      bool `protobuf:"varint,10,opt,name=fallback,proto3" json:"fallback,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Forward) Reset() {
 	*x = Forward{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1528,7 @@ func (x *Forward) String() string {
 func (*Forward) ProtoMessage() {}
 
 func (x *Forward) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1541,7 @@ func (x *Forward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forward.ProtoReflect.Descriptor instead.
 func (*Forward) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Forward) GetStart() uint64 {
@@ -1461,17 +1607,26 @@ func (x *Forward) GetOptions() *Options {
 	return nil
 }
 
+func (x *Forward) GetFallback() bool {
+	if x != nil {
+		return x.Fallback
+	}
+	return false
+}
+
 // Forwarded is the result of a Forward.
 type Forwarded struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Result        *Result                `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Result *Result                `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	// Fallbacks is how many of the result's acknowledged are no owners.
+	Fallbacks     uint32 `protobuf:"varint,2,opt,name=fallbacks,proto3" json:"fallbacks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Forwarded) Reset() {
 	*x = Forwarded{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +1638,7 @@ func (x *Forwarded) String() string {
 func (*Forwarded) ProtoMessage() {}
 
 func (x *Forwarded) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +1651,7 @@ func (x *Forwarded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forwarded.ProtoReflect.Descriptor instead.
 func (*Forwarded) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Forwarded) GetResult() *Result {
@@ -1504,6 +1659,13 @@ func (x *Forwarded) GetResult() *Result {
 		return x.Result
 	}
 	return nil
+}
+
+func (x *Forwarded) GetFallbacks() uint32 {
+	if x != nil {
+		return x.Fallbacks
+	}
+	return 0
 }
 
 // Pull asks an old owner for the next chunk of the envelope's partition.
@@ -1519,7 +1681,7 @@ type Pull struct {
 
 func (x *Pull) Reset() {
 	*x = Pull{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1693,7 @@ func (x *Pull) String() string {
 func (*Pull) ProtoMessage() {}
 
 func (x *Pull) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1706,7 @@ func (x *Pull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pull.ProtoReflect.Descriptor instead.
 func (*Pull) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Pull) GetLayoutNumber() uint64 {
@@ -1580,7 +1742,7 @@ type PullReply struct {
 
 func (x *PullReply) Reset() {
 	*x = PullReply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1592,7 +1754,7 @@ func (x *PullReply) String() string {
 func (*PullReply) ProtoMessage() {}
 
 func (x *PullReply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1605,7 +1767,7 @@ func (x *PullReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullReply.ProtoReflect.Descriptor instead.
 func (*PullReply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PullReply) GetItems() []*Item {
@@ -1633,7 +1795,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1807,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1820,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Item) GetKey() []byte {
@@ -1685,7 +1847,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1859,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1872,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Refused) GetWhy() Refusal {
@@ -1730,7 +1892,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1742,7 +1904,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1755,7 +1917,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Gossip) GetState() *GossipState {
@@ -1775,7 +1937,7 @@ type GossipReply struct {
 
 func (x *GossipReply) Reset() {
 	*x = GossipReply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1787,7 +1949,7 @@ func (x *GossipReply) String() string {
 func (*GossipReply) ProtoMessage() {}
 
 func (x *GossipReply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1800,7 +1962,7 @@ func (x *GossipReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GossipReply.ProtoReflect.Descriptor instead.
 func (*GossipReply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{18}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GossipReply) GetState() *GossipState {
@@ -1838,7 +2000,7 @@ type GossipState struct {
 
 func (x *GossipState) Reset() {
 	*x = GossipState{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +2012,7 @@ func (x *GossipState) String() string {
 func (*GossipState) ProtoMessage() {}
 
 func (x *GossipState) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +2025,7 @@ func (x *GossipState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GossipState.ProtoReflect.Descriptor instead.
 func (*GossipState) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{19}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GossipState) GetCluster() uint64 {
@@ -1953,7 +2115,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2127,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2140,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{20}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Bucket) GetIndex() uint32 {
@@ -2023,7 +2185,7 @@ type RecordVersion struct {
 
 func (x *RecordVersion) Reset() {
 	*x = RecordVersion{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2197,7 @@ func (x *RecordVersion) String() string {
 func (*RecordVersion) ProtoMessage() {}
 
 func (x *RecordVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2210,7 @@ func (x *RecordVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordVersion.ProtoReflect.Descriptor instead.
 func (*RecordVersion) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{21}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RecordVersion) GetMember() uint64 {
@@ -2107,7 +2269,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2281,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2294,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{22}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Member) GetId() string {
@@ -2262,7 +2424,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[23]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2436,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[23]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2449,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{23}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Options) GetR() uint32 {
@@ -2341,7 +2503,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[24]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2353,7 +2515,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[24]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2366,7 +2528,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{24}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Result) GetCode() Code {
@@ -2420,7 +2582,7 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x18\n" +
 	"\acluster\x18\x03 \x01(\x06R\acluster\x121\n" +
-	"\tenvelopes\x18\x04 \x03(\v2\x13.dynamo.v1.EnvelopeR\tenvelopes\"\xec\a\n" +
+	"\tenvelopes\x18\x04 \x03(\v2\x13.dynamo.v1.EnvelopeR\tenvelopes\"\xc0\b\n" +
 	"\bEnvelope\x12\x10\n" +
 	"\x03req\x18\x01 \x01(\x06R\x03req\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\rR\tpartition\x12#\n" +
@@ -2448,7 +2610,9 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"treeDiffer\x125\n" +
 	"\n" +
 	"bucket_ask\x18\x1b \x01(\v2\x14.dynamo.v1.BucketAskH\x00R\tbucketAsk\x12;\n" +
-	"\fbucket_reply\x18\x1c \x01(\v2\x16.dynamo.v1.BucketReplyH\x00R\vbucketReplyB\t\n" +
+	"\fbucket_reply\x18\x1c \x01(\v2\x16.dynamo.v1.BucketReplyH\x00R\vbucketReply\x12%\n" +
+	"\x04hint\x18\x14 \x01(\v2\x0f.dynamo.v1.HintH\x00R\x04hint\x12+\n" +
+	"\x06hinted\x18\x15 \x01(\v2\x11.dynamo.v1.HintedH\x00R\x06hintedB\t\n" +
 	"\amessage\"i\n" +
 	"\vTreeCompare\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x14\n" +
@@ -2472,11 +2636,17 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x05Apply\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x10\n" +
 	"\x03set\x18\x02 \x01(\fR\x03set\"\t\n" +
-	"\aApplied\"\x18\n" +
+	"\aApplied\"@\n" +
+	"\x04Hint\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x10\n" +
+	"\x03set\x18\x02 \x01(\fR\x03set\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\"\b\n" +
+	"\x06Hinted\".\n" +
 	"\x04Read\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\fR\x03key\"\x1d\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
+	"\x05hints\x18\x02 \x01(\bR\x05hints\"\x1d\n" +
 	"\tReadReply\x12\x10\n" +
-	"\x03set\x18\x01 \x01(\fR\x03set\"\x89\x02\n" +
+	"\x03set\x18\x01 \x01(\fR\x03set\"\xa5\x02\n" +
 	"\aForward\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\x06R\x05start\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x18\n" +
@@ -2486,11 +2656,14 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x03key\x18\x06 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\a \x01(\fR\x05value\x12\x1d\n" +
 	"\acontext\x18\b \x01(\fH\x00R\acontext\x88\x01\x01\x12,\n" +
-	"\aoptions\x18\t \x01(\v2\x12.dynamo.v1.OptionsR\aoptionsB\n" +
+	"\aoptions\x18\t \x01(\v2\x12.dynamo.v1.OptionsR\aoptions\x12\x1a\n" +
+	"\bfallback\x18\n" +
+	" \x01(\bR\bfallbackB\n" +
 	"\n" +
-	"\b_context\"6\n" +
+	"\b_context\"T\n" +
 	"\tForwarded\x12)\n" +
-	"\x06result\x18\x01 \x01(\v2\x11.dynamo.v1.ResultR\x06result\"f\n" +
+	"\x06result\x18\x01 \x01(\v2\x11.dynamo.v1.ResultR\x06result\x12\x1c\n" +
+	"\tfallbacks\x18\x02 \x01(\rR\tfallbacks\"f\n" +
 	"\x04Pull\x12#\n" +
 	"\rlayout_number\x18\x01 \x01(\x04R\flayoutNumber\x12#\n" +
 	"\rlayout_digest\x18\x02 \x01(\x06R\flayoutDigest\x12\x14\n" +
@@ -2607,7 +2780,7 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13OUTCOME_NOT_WRITTEN\x10\x01\x12\x13\n" +
 	"\x0fOUTCOME_WRITTEN\x10\x02\x12\x13\n" +
-	"\x0fOUTCOME_UNKNOWN\x10\x03*\xb5\x01\n" +
+	"\x0fOUTCOME_UNKNOWN\x10\x03*\xcd\x01\n" +
 	"\aRefusal\x12\x17\n" +
 	"\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rREFUSAL_STALE\x10\x01\x12\x12\n" +
@@ -2616,7 +2789,8 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x0fREFUSAL_EXPIRED\x10\x04\x12\x16\n" +
 	"\x12REFUSAL_OVERLOADED\x10\x05\x12\x13\n" +
 	"\x0fREFUSAL_INVALID\x10\x06\x12\x15\n" +
-	"\x11REFUSAL_NOT_OWNER\x10\a28\n" +
+	"\x11REFUSAL_NOT_OWNER\x10\a\x12\x16\n" +
+	"\x12REFUSAL_HINTS_FULL\x10\b28\n" +
 	"\x04Peer\x120\n" +
 	"\x06Stream\x12\x10.dynamo.v1.Batch\x1a\x10.dynamo.v1.Batch(\x010\x01B4Z2github.com/dynamo-kv/dynamo/api/dynamo/v1;dynamov1b\x06proto3"
 
@@ -2633,7 +2807,7 @@ func file_dynamo_v1_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_dynamo_v1_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_dynamo_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_dynamo_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_dynamo_v1_peer_proto_goTypes = []any{
 	(Phase)(0),            // 0: dynamo.v1.Phase
 	(State)(0),            // 1: dynamo.v1.State
@@ -2651,65 +2825,69 @@ var file_dynamo_v1_peer_proto_goTypes = []any{
 	(*KeyHash)(nil),       // 13: dynamo.v1.KeyHash
 	(*Apply)(nil),         // 14: dynamo.v1.Apply
 	(*Applied)(nil),       // 15: dynamo.v1.Applied
-	(*Read)(nil),          // 16: dynamo.v1.Read
-	(*ReadReply)(nil),     // 17: dynamo.v1.ReadReply
-	(*Forward)(nil),       // 18: dynamo.v1.Forward
-	(*Forwarded)(nil),     // 19: dynamo.v1.Forwarded
-	(*Pull)(nil),          // 20: dynamo.v1.Pull
-	(*PullReply)(nil),     // 21: dynamo.v1.PullReply
-	(*Item)(nil),          // 22: dynamo.v1.Item
-	(*Refused)(nil),       // 23: dynamo.v1.Refused
-	(*Gossip)(nil),        // 24: dynamo.v1.Gossip
-	(*GossipReply)(nil),   // 25: dynamo.v1.GossipReply
-	(*GossipState)(nil),   // 26: dynamo.v1.GossipState
-	(*Bucket)(nil),        // 27: dynamo.v1.Bucket
-	(*RecordVersion)(nil), // 28: dynamo.v1.RecordVersion
-	(*Member)(nil),        // 29: dynamo.v1.Member
-	(*Options)(nil),       // 30: dynamo.v1.Options
-	(*Result)(nil),        // 31: dynamo.v1.Result
+	(*Hint)(nil),          // 16: dynamo.v1.Hint
+	(*Hinted)(nil),        // 17: dynamo.v1.Hinted
+	(*Read)(nil),          // 18: dynamo.v1.Read
+	(*ReadReply)(nil),     // 19: dynamo.v1.ReadReply
+	(*Forward)(nil),       // 20: dynamo.v1.Forward
+	(*Forwarded)(nil),     // 21: dynamo.v1.Forwarded
+	(*Pull)(nil),          // 22: dynamo.v1.Pull
+	(*PullReply)(nil),     // 23: dynamo.v1.PullReply
+	(*Item)(nil),          // 24: dynamo.v1.Item
+	(*Refused)(nil),       // 25: dynamo.v1.Refused
+	(*Gossip)(nil),        // 26: dynamo.v1.Gossip
+	(*GossipReply)(nil),   // 27: dynamo.v1.GossipReply
+	(*GossipState)(nil),   // 28: dynamo.v1.GossipState
+	(*Bucket)(nil),        // 29: dynamo.v1.Bucket
+	(*RecordVersion)(nil), // 30: dynamo.v1.RecordVersion
+	(*Member)(nil),        // 31: dynamo.v1.Member
+	(*Options)(nil),       // 32: dynamo.v1.Options
+	(*Result)(nil),        // 33: dynamo.v1.Result
 }
 var file_dynamo_v1_peer_proto_depIdxs = []int32{
 	8,  // 0: dynamo.v1.Batch.envelopes:type_name -> dynamo.v1.Envelope
 	0,  // 1: dynamo.v1.Envelope.phase:type_name -> dynamo.v1.Phase
 	14, // 2: dynamo.v1.Envelope.apply:type_name -> dynamo.v1.Apply
 	15, // 3: dynamo.v1.Envelope.applied:type_name -> dynamo.v1.Applied
-	16, // 4: dynamo.v1.Envelope.read:type_name -> dynamo.v1.Read
-	17, // 5: dynamo.v1.Envelope.read_reply:type_name -> dynamo.v1.ReadReply
-	23, // 6: dynamo.v1.Envelope.refused:type_name -> dynamo.v1.Refused
-	18, // 7: dynamo.v1.Envelope.forward:type_name -> dynamo.v1.Forward
-	19, // 8: dynamo.v1.Envelope.forwarded:type_name -> dynamo.v1.Forwarded
-	24, // 9: dynamo.v1.Envelope.gossip:type_name -> dynamo.v1.Gossip
-	25, // 10: dynamo.v1.Envelope.gossip_reply:type_name -> dynamo.v1.GossipReply
-	20, // 11: dynamo.v1.Envelope.pull:type_name -> dynamo.v1.Pull
-	21, // 12: dynamo.v1.Envelope.pull_reply:type_name -> dynamo.v1.PullReply
+	18, // 4: dynamo.v1.Envelope.read:type_name -> dynamo.v1.Read
+	19, // 5: dynamo.v1.Envelope.read_reply:type_name -> dynamo.v1.ReadReply
+	25, // 6: dynamo.v1.Envelope.refused:type_name -> dynamo.v1.Refused
+	20, // 7: dynamo.v1.Envelope.forward:type_name -> dynamo.v1.Forward
+	21, // 8: dynamo.v1.Envelope.forwarded:type_name -> dynamo.v1.Forwarded
+	26, // 9: dynamo.v1.Envelope.gossip:type_name -> dynamo.v1.Gossip
+	27, // 10: dynamo.v1.Envelope.gossip_reply:type_name -> dynamo.v1.GossipReply
+	22, // 11: dynamo.v1.Envelope.pull:type_name -> dynamo.v1.Pull
+	23, // 12: dynamo.v1.Envelope.pull_reply:type_name -> dynamo.v1.PullReply
 	9,  // 13: dynamo.v1.Envelope.tree_compare:type_name -> dynamo.v1.TreeCompare
 	10, // 14: dynamo.v1.Envelope.tree_differ:type_name -> dynamo.v1.TreeDiffer
 	11, // 15: dynamo.v1.Envelope.bucket_ask:type_name -> dynamo.v1.BucketAsk
 	12, // 16: dynamo.v1.Envelope.bucket_reply:type_name -> dynamo.v1.BucketReply
-	13, // 17: dynamo.v1.BucketReply.keys:type_name -> dynamo.v1.KeyHash
-	2,  // 18: dynamo.v1.Forward.op:type_name -> dynamo.v1.Op
-	30, // 19: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
-	31, // 20: dynamo.v1.Forwarded.result:type_name -> dynamo.v1.Result
-	22, // 21: dynamo.v1.PullReply.items:type_name -> dynamo.v1.Item
-	6,  // 22: dynamo.v1.Refused.why:type_name -> dynamo.v1.Refusal
-	26, // 23: dynamo.v1.Gossip.state:type_name -> dynamo.v1.GossipState
-	26, // 24: dynamo.v1.GossipReply.state:type_name -> dynamo.v1.GossipState
-	29, // 25: dynamo.v1.GossipState.members:type_name -> dynamo.v1.Member
-	0,  // 26: dynamo.v1.GossipState.phase:type_name -> dynamo.v1.Phase
-	27, // 27: dynamo.v1.GossipState.chunk:type_name -> dynamo.v1.Bucket
-	28, // 28: dynamo.v1.GossipState.versions:type_name -> dynamo.v1.RecordVersion
-	1,  // 29: dynamo.v1.Member.state:type_name -> dynamo.v1.State
-	0,  // 30: dynamo.v1.Member.phase:type_name -> dynamo.v1.Phase
-	3,  // 31: dynamo.v1.Options.quorum:type_name -> dynamo.v1.Quorum
-	4,  // 32: dynamo.v1.Result.code:type_name -> dynamo.v1.Code
-	5,  // 33: dynamo.v1.Result.outcome:type_name -> dynamo.v1.Outcome
-	7,  // 34: dynamo.v1.Peer.Stream:input_type -> dynamo.v1.Batch
-	7,  // 35: dynamo.v1.Peer.Stream:output_type -> dynamo.v1.Batch
-	35, // [35:36] is the sub-list for method output_type
-	34, // [34:35] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	16, // 17: dynamo.v1.Envelope.hint:type_name -> dynamo.v1.Hint
+	17, // 18: dynamo.v1.Envelope.hinted:type_name -> dynamo.v1.Hinted
+	13, // 19: dynamo.v1.BucketReply.keys:type_name -> dynamo.v1.KeyHash
+	2,  // 20: dynamo.v1.Forward.op:type_name -> dynamo.v1.Op
+	32, // 21: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
+	33, // 22: dynamo.v1.Forwarded.result:type_name -> dynamo.v1.Result
+	24, // 23: dynamo.v1.PullReply.items:type_name -> dynamo.v1.Item
+	6,  // 24: dynamo.v1.Refused.why:type_name -> dynamo.v1.Refusal
+	28, // 25: dynamo.v1.Gossip.state:type_name -> dynamo.v1.GossipState
+	28, // 26: dynamo.v1.GossipReply.state:type_name -> dynamo.v1.GossipState
+	31, // 27: dynamo.v1.GossipState.members:type_name -> dynamo.v1.Member
+	0,  // 28: dynamo.v1.GossipState.phase:type_name -> dynamo.v1.Phase
+	29, // 29: dynamo.v1.GossipState.chunk:type_name -> dynamo.v1.Bucket
+	30, // 30: dynamo.v1.GossipState.versions:type_name -> dynamo.v1.RecordVersion
+	1,  // 31: dynamo.v1.Member.state:type_name -> dynamo.v1.State
+	0,  // 32: dynamo.v1.Member.phase:type_name -> dynamo.v1.Phase
+	3,  // 33: dynamo.v1.Options.quorum:type_name -> dynamo.v1.Quorum
+	4,  // 34: dynamo.v1.Result.code:type_name -> dynamo.v1.Code
+	5,  // 35: dynamo.v1.Result.outcome:type_name -> dynamo.v1.Outcome
+	7,  // 36: dynamo.v1.Peer.Stream:input_type -> dynamo.v1.Batch
+	7,  // 37: dynamo.v1.Peer.Stream:output_type -> dynamo.v1.Batch
+	37, // [37:38] is the sub-list for method output_type
+	36, // [36:37] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_dynamo_v1_peer_proto_init() }
@@ -2733,15 +2911,17 @@ func file_dynamo_v1_peer_proto_init() {
 		(*Envelope_TreeDiffer)(nil),
 		(*Envelope_BucketAsk)(nil),
 		(*Envelope_BucketReply)(nil),
+		(*Envelope_Hint)(nil),
+		(*Envelope_Hinted)(nil),
 	}
-	file_dynamo_v1_peer_proto_msgTypes[11].OneofWrappers = []any{}
+	file_dynamo_v1_peer_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dynamo_v1_peer_proto_rawDesc), len(file_dynamo_v1_peer_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -126,8 +126,12 @@ func message(in *dynamov1.Envelope) (m core.Message, reply bool, err error) {
 		m, err = apply(in.Apply)
 	case *dynamov1.Envelope_Applied:
 		m, reply = &core.Applied{}, true
+	case *dynamov1.Envelope_Hint:
+		m, err = hint(in.Hint)
+	case *dynamov1.Envelope_Hinted:
+		m, reply = &core.Hinted{}, true
 	case *dynamov1.Envelope_Read:
-		m, err = &core.Read{Key: in.Read.Key}, checkKey(in.Read.Key)
+		m, err = &core.Read{Key: in.Read.Key, Hints: in.Read.Hints}, checkKey(in.Read.Key)
 	case *dynamov1.Envelope_ReadReply:
 		reply = true
 		m, err = readReply(in.ReadReply)
@@ -138,7 +142,7 @@ func message(in *dynamov1.Envelope) (m core.Message, reply bool, err error) {
 		m, err = forward(in.Forward)
 	case *dynamov1.Envelope_Forwarded:
 		reply = true
-		m, err = forwarded(in.Forwarded.Result)
+		m, err = forwarded(in.Forwarded)
 	case *dynamov1.Envelope_Gossip:
 		m, err = gossip(in.Gossip.State)
 	case *dynamov1.Envelope_GossipReply:
@@ -217,6 +221,18 @@ func apply(in *dynamov1.Apply) (core.Message, error) {
 	return &core.Apply{Key: in.Key, Set: s}, err
 }
 
+func hint(in *dynamov1.Hint) (core.Message, error) {
+	if err := checkKey(in.Key); err != nil {
+		return nil, err
+	}
+	owner, err := id.ParseNode(in.Owner)
+	if err != nil {
+		return nil, fmt.Errorf("a hint's owner: %w", err)
+	}
+	s, err := set(in.Set)
+	return &core.Hint{Key: in.Key, Set: s, Owner: owner}, err
+}
+
 func readReply(in *dynamov1.ReadReply) (core.Message, error) {
 	s, err := set(in.Set)
 	return &core.ReadReply{Set: s}, err
@@ -251,6 +267,7 @@ func forward(in *dynamov1.Forward) (core.Message, error) {
 		Op:         op,
 		Key:        in.Key,
 		Value:      bytesOrNil(in.Value),
+		Fallback:   in.Fallback,
 		HasContext: in.Context != nil,
 	}
 	if out.HasContext {
@@ -289,7 +306,8 @@ func options(in *dynamov1.Options) (core.Options, error) {
 	return out, nil
 }
 
-func forwarded(in *dynamov1.Result) (core.Message, error) {
+func forwarded(m *dynamov1.Forwarded) (core.Message, error) {
+	in := m.Result
 	code, err := code(in.GetCode())
 	if err != nil {
 		return nil, err
@@ -301,10 +319,14 @@ func forwarded(in *dynamov1.Result) (core.Message, error) {
 	if in.GetAcknowledged() > maxReplicas || in.GetRequired() > maxReplicas {
 		return nil, fmt.Errorf("%d of %d replicas; at most %d are allowed", in.GetAcknowledged(), in.GetRequired(), maxReplicas)
 	}
+	if m.Fallbacks > in.GetAcknowledged() {
+		return nil, fmt.Errorf("%d fallbacks among %d that acknowledged", m.Fallbacks, in.GetAcknowledged())
+	}
 	r := core.Result{
 		Code:         code,
 		Outcome:      outcome,
 		Acknowledged: int(in.GetAcknowledged()),
+		Fallbacks:    int(m.Fallbacks),
 		Required:     int(in.GetRequired()),
 	}
 	if r.Set, err = set(in.GetSet()); err != nil {

@@ -58,6 +58,7 @@ func only[K any](tb testing.TB, b *dynamov1.Batch) (*dynamov1.Envelope, K) {
 
 type (
 	applyOf     = *dynamov1.Envelope_Apply
+	hintOf      = *dynamov1.Envelope_Hint
 	readOf      = *dynamov1.Envelope_Read
 	readReplyOf = *dynamov1.Envelope_ReadReply
 	forwardOf   = *dynamov1.Envelope_Forward
@@ -113,6 +114,14 @@ func breakData() map[string]breaks {
 		"a value of 16777217 bytes": func(t *testing.T, b *dynamov1.Batch) {
 			_, m := only[applyOf](t, b)
 			m.Apply.Set = largeValue(id.MaxValueBytes + 1)
+		},
+		"a hint's owner: node ID is empty": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[hintOf](t, b)
+			m.Hint.Owner = ""
+		},
+		"2 fallbacks among 1 that acknowledged": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[forwardedOf](t, b)
+			m.Forwarded.Fallbacks = 2
 		},
 		"Refusal is not set": func(t *testing.T, b *dynamov1.Batch) {
 			_, m := only[refusedOf](t, b)
@@ -275,7 +284,7 @@ func TestMalformedEndsTheMessage(t *testing.T) {
 	if len(got) != 2 || r.Delivered != 2 || !errors.Is(err, ErrInvalid) {
 		t.Errorf("%d envelopes, %+v and the error %v; want the two before the malformed one", len(got), r, err)
 	}
-	if !strings.Contains(err.Error(), fmt.Sprintf("envelope 3 of %d from n1", len(b.Envelopes))) {
+	if want := fmt.Sprintf("envelope 3 of %d from n1", len(b.Envelopes)); !strings.Contains(err.Error(), want) {
 		t.Errorf("the error does not say which envelope is wrong: %v", err)
 	}
 }
@@ -286,7 +295,7 @@ func TestUnknownIsSkipped(t *testing.T) {
 		"no message that is known": func(_ *testing.T, b *dynamov1.Batch) { b.Envelopes[3].Message = nil },
 		"phase":                    func(_ *testing.T, b *dynamov1.Batch) { b.Envelopes[3].Phase = 4 },
 		"refusal": func(_ *testing.T, b *dynamov1.Batch) {
-			b.Envelopes[3].Message = &dynamov1.Envelope_Refused{Refused: &dynamov1.Refused{Why: 8}}
+			b.Envelopes[3].Message = &dynamov1.Envelope_Refused{Refused: &dynamov1.Refused{Why: 99}}
 		},
 		"negative refusal": func(_ *testing.T, b *dynamov1.Batch) {
 			b.Envelopes[3].Message = &dynamov1.Envelope_Refused{Refused: &dynamov1.Refused{Why: -1}}
@@ -301,7 +310,8 @@ func TestUnknownIsSkipped(t *testing.T) {
 			b := good(t)
 			changes(t, b)
 			got, r, err := decode(0, marshal(t, b))
-			if want := (Result{Delivered: len(b.Envelopes) - 1, Unknown: 1}); r != want || err != nil || len(got) != r.Delivered {
+			known := len(b.Envelopes) - 1
+			if want := (Result{Delivered: known, Unknown: 1}); r != want || err != nil || len(got) != known {
 				t.Errorf("%d envelopes, %+v, %v; want %+v", len(got), r, err, want)
 			}
 		})
@@ -391,6 +401,8 @@ func requireValid(t *testing.T, e *core.Envelope, now time.Duration) {
 	var sets []version.Siblings
 	switch m := e.Msg.(type) {
 	case *core.Apply:
+		sets = append(sets, m.Set)
+	case *core.Hint:
 		sets = append(sets, m.Set)
 	case *core.ReadReply:
 		sets = append(sets, m.Set)

@@ -104,8 +104,12 @@ func (c *Encoder) envelope(s *slot, now time.Duration, e *core.Envelope) {
 		out.Message = &s.applyOf
 	case *core.Applied:
 		out.Message = &s.appliedOf
+	case *core.Hint:
+		out.Message = &dynamov1.Envelope_Hint{Hint: &dynamov1.Hint{Key: m.Key, Set: c.set(m.Set), Owner: string(m.Owner)}}
+	case *core.Hinted:
+		out.Message = &dynamov1.Envelope_Hinted{Hinted: &dynamov1.Hinted{}}
 	case *core.Read:
-		s.read.Key = m.Key
+		s.read.Key, s.read.Hints = m.Key, m.Hints
 		out.Message = &s.readOf
 	case *core.ReadReply:
 		s.reply.Set = c.set(m.Set)
@@ -158,13 +162,14 @@ func (c *Encoder) clock(k version.Clock) []byte {
 
 func (c *Encoder) forward(m *core.Forward) *dynamov1.Forward {
 	out := &dynamov1.Forward{
-		Start:   m.Start,
-		Limit:   int64(m.Limit),
-		Timeout: uint64(m.Timeout),
-		Attempt: m.Attempt,
-		Op:      dynamov1.Op(m.Op),
-		Key:     m.Key,
-		Value:   m.Value,
+		Start:    m.Start,
+		Limit:    int64(m.Limit),
+		Timeout:  uint64(m.Timeout),
+		Attempt:  m.Attempt,
+		Op:       dynamov1.Op(m.Op),
+		Key:      m.Key,
+		Value:    m.Value,
+		Fallback: m.Fallback,
 		Options: &dynamov1.Options{
 			R:         uint32(m.Options.R),
 			W:         uint32(m.Options.W),
@@ -191,7 +196,7 @@ func (c *Encoder) forwarded(m *core.Forwarded) *dynamov1.Forwarded {
 	if !r.Context.IsEmpty() {
 		out.Context = c.clock(r.Context)
 	}
-	return &dynamov1.Forwarded{Result: out}
+	return &dynamov1.Forwarded{Result: out, Fallbacks: uint32(r.Fallbacks)}
 }
 
 func (c *Encoder) pullReply(m *core.PullReply) *dynamov1.PullReply {

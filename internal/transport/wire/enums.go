@@ -31,7 +31,7 @@ func quorum(in dynamov1.Quorum) (core.Quorum, error)    { return enum(in, core.Q
 func outcome(in dynamov1.Outcome) (core.Outcome, error) { return enum(in, core.Unknown) }
 func memberState(in dynamov1.State) (core.State, error) { return named(in, core.Left) }
 func code(in dynamov1.Code) (core.Code, error)          { return named(in, core.CodeRefused) }
-func refusal(in dynamov1.Refusal) (core.Refusal, error) { return named(in, core.RefusedNotOwner) }
+func refusal(in dynamov1.Refusal) (core.Refusal, error) { return named(in, core.RefusedHintsFull) }
 
 // writeOp returns the operation of a forward, which only writes.
 func writeOp(in dynamov1.Op) (core.Op, error) {

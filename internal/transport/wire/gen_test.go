@@ -103,12 +103,13 @@ func genClock(t *rapid.T) version.Clock {
 
 func genForward(t *rapid.T) *core.Forward {
 	m := &core.Forward{
-		Start:   rapid.Uint64().Draw(t, "receiver's start"),
-		Limit:   time.Duration(rapid.Int64().Draw(t, "limit")),
-		Timeout: time.Duration(rapid.Int64Range(0, int64(id.MaxMessageAge)).Draw(t, "timeout")),
-		Attempt: rapid.Uint32().Draw(t, "attempt"),
-		Op:      core.OpDelete,
-		Key:     genKey(t),
+		Start:    rapid.Uint64().Draw(t, "receiver's start"),
+		Limit:    time.Duration(rapid.Int64().Draw(t, "limit")),
+		Timeout:  time.Duration(rapid.Int64Range(0, int64(id.MaxMessageAge)).Draw(t, "timeout")),
+		Attempt:  rapid.Uint32().Draw(t, "attempt"),
+		Fallback: rapid.Bool().Draw(t, "fallback"),
+		Op:       core.OpDelete,
+		Key:      genKey(t),
 		Options: core.Options{
 			R:         rapid.IntRange(0, 5).Draw(t, "r"),
 			W:         rapid.IntRange(0, 5).Draw(t, "w"),
@@ -127,10 +128,12 @@ func genForward(t *rapid.T) *core.Forward {
 }
 
 func genResult(t *rapid.T) core.Result {
+	acknowledged := rapid.IntRange(0, 5).Draw(t, "acknowledged")
 	return core.Result{
 		Code:         core.Code(rapid.IntRange(int(core.CodeOK), int(core.CodeRefused)).Draw(t, "code")),
 		Outcome:      core.Outcome(rapid.IntRange(0, int(core.Unknown)).Draw(t, "outcome")),
-		Acknowledged: rapid.IntRange(0, 5).Draw(t, "acknowledged"),
+		Acknowledged: acknowledged,
+		Fallbacks:    rapid.IntRange(0, acknowledged).Draw(t, "fallbacks"),
 		Required:     rapid.IntRange(0, 5).Draw(t, "required"),
 		Set:          genSet(t),
 		Context:      genClock(t),
@@ -226,13 +229,13 @@ func liveLayouts(t rapid.TB, live, members int) []*ring.Layout {
 }
 
 func genMessage(t *rapid.T) core.Message {
-	switch rapid.IntRange(0, 14).Draw(t, "kind") {
+	switch rapid.IntRange(0, 16).Draw(t, "kind") {
 	case 0:
 		return &core.Apply{Key: genKey(t), Set: genSet(t)}
 	case 1:
 		return &core.Applied{}
 	case 2:
-		return &core.Read{Key: genKey(t)}
+		return &core.Read{Key: genKey(t), Hints: rapid.Bool().Draw(t, "hints")}
 	case 3:
 		return &core.ReadReply{Set: genSet(t)}
 	case 4:
@@ -244,7 +247,7 @@ func genMessage(t *rapid.T) core.Message {
 	case 7:
 		return genPullReply(t)
 	case 8:
-		why := rapid.IntRange(int(core.RefusedStale), int(core.RefusedNotOwner)).Draw(t, "refusal")
+		why := rapid.IntRange(int(core.RefusedStale), int(core.RefusedHintsFull)).Draw(t, "refusal")
 		return &core.Refused{Why: core.Refusal(why)}
 	case 9:
 		return &core.Gossip{State: genState(t)}
@@ -265,6 +268,10 @@ func genMessage(t *rapid.T) core.Message {
 			m.Keys = append(m.Keys, core.KeyHash{Key: genKey(t), Hash: genHash(t)})
 		}
 		return m
+	case 14:
+		return &core.Hint{Key: genKey(t), Set: genSet(t), Owner: genNode(t)}
+	case 15:
+		return &core.Hinted{}
 	}
 	return &core.GossipReply{State: genState(t)}
 }
@@ -309,9 +316,9 @@ func genBatch(t *rapid.T, now time.Duration) []core.Envelope {
 func isReply(t rapid.TB, m core.Message) bool {
 	t.Helper()
 	switch m.(type) {
-	case *core.Apply, *core.Read, *core.Forward, *core.Pull, *core.Gossip, *core.TreeCompare, *core.BucketAsk:
+	case *core.Apply, *core.Hint, *core.Read, *core.Forward, *core.Pull, *core.Gossip, *core.TreeCompare, *core.BucketAsk:
 		return false
-	case *core.Applied, *core.ReadReply, *core.Forwarded, *core.PullReply, *core.Refused, *core.GossipReply,
+	case *core.Applied, *core.Hinted, *core.ReadReply, *core.Forwarded, *core.PullReply, *core.Refused, *core.GossipReply,
 		*core.TreeDiffer, *core.BucketReply:
 		return true
 	}
@@ -344,19 +351,21 @@ func samples(tb testing.TB) []core.Message {
 	return []core.Message{
 		&core.Apply{Key: []byte("key"), Set: set},
 		&core.Applied{},
-		&core.Read{Key: []byte("key")},
+		&core.Read{Key: []byte("key"), Hints: true},
 		&core.ReadReply{Set: set},
 		&core.Forward{
-			Start: 1, Limit: time.Hour, Timeout: time.Second, Attempt: 2, Op: core.OpPut, Key: []byte("key"),
+			Start: 1, Limit: time.Hour, Timeout: time.Second, Attempt: 2, Fallback: true, Op: core.OpPut, Key: []byte("key"),
 			Value: []byte("value"), Context: version.DotClock(dot), HasContext: true,
 			Options: core.Options{R: 2, W: 3, Quorum: core.QuorumStrict, Overwrite: true, WriteID: w.ID},
 		},
 		&core.Forwarded{Result: core.Result{
-			Code: core.CodeQuorum, Outcome: core.Unknown, Acknowledged: 1, Required: 2, Set: set, Context: set.Clock,
+			Code: core.CodeQuorum, Outcome: core.Unknown, Acknowledged: 1, Fallbacks: 1, Required: 2, Set: set, Context: set.Clock,
 		}},
 		&core.Pull{Layout: name, After: []byte("key")},
 		&core.PullReply{Items: []core.Item{{Key: []byte("key"), Set: set}}, Done: true},
 		&core.Refused{Why: core.RefusedBehind},
+		&core.Hint{Key: []byte("key"), Set: set, Owner: "n3"},
+		&core.Hinted{},
 		&core.Gossip{State: state},
 		&core.GossipReply{State: state},
 		&core.TreeCompare{Level: 2, Nodes: []uint32{3, 1000}, Hashes: []core.TreeHash{{1, 2}, {3, 4}}},

@@ -44,8 +44,8 @@ const (
 	headerBytes   = 2*(fieldBytes+id.MaxNodeBytes) + fixedBytes
 	envelopeBytes = fieldBytes + fixedBytes + 4*varintBytes + fixedBytes + fieldBytes
 	memberBytes   = fieldBytes + 4*fieldBytes + 5*fixedBytes + 7*varintBytes + varintBytes
-	resultBytes   = fieldBytes + 4*varintBytes + 2*fieldBytes
-	forwardBytes  = 2*fixedBytes + 3*varintBytes + 3*fieldBytes + fieldBytes + 4*varintBytes + fieldBytes + len(version.WriteID{})
+	resultBytes   = fieldBytes + 5*varintBytes + 2*fieldBytes
+	forwardBytes  = 2*fixedBytes + 4*varintBytes + 3*fieldBytes + fieldBytes + 4*varintBytes + fieldBytes + len(version.WriteID{})
 
 	// clockEntryBytes bounds an entry of a clock or an isolated dot: an actor
 	// with the longest node ID.
@@ -66,8 +66,10 @@ func messageSize(m core.Message) int {
 	switch m := m.(type) {
 	case *core.Apply:
 		return 2*fieldBytes + len(m.Key) + m.Set.Size()
+	case *core.Hint:
+		return 3*fieldBytes + len(m.Key) + m.Set.Size() + len(m.Owner)
 	case *core.Read:
-		return fieldBytes + len(m.Key)
+		return fieldBytes + len(m.Key) + varintBytes
 	case *core.ReadReply:
 		return fieldBytes + m.Set.Size()
 	case *core.Forward:

@@ -71,7 +71,7 @@ func requireNoZero(t *testing.T, v reflect.Value, path string, except ...string)
 		return
 	}
 	switch v.Interface().(type) {
-	case version.Siblings, version.Clock, *ring.Layout, *core.Applied:
+	case version.Siblings, version.Clock, *ring.Layout, *core.Applied, *core.Hinted:
 		return
 	}
 	if v.IsZero() {
@@ -129,6 +129,7 @@ func TestEnumsAgreeWithCore(t *testing.T) {
 		dynamov1.Refusal_REFUSAL_OVERLOADED:  int(core.RefusedOverloaded),
 		dynamov1.Refusal_REFUSAL_INVALID:     int(core.RefusedInvalid),
 		dynamov1.Refusal_REFUSAL_NOT_OWNER:   int(core.RefusedNotOwner),
+		dynamov1.Refusal_REFUSAL_HINTS_FULL:  int(core.RefusedHintsFull),
 	}
 	for wire, want := range pairs {
 		if got := int(reflect.ValueOf(wire).Int()); got != want {

@@ -1,0 +1,102 @@
+package node_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/core/coretest"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/node"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// fallbackShard is the only shard of the node f, which owns nothing.
+type fallbackShard struct {
+	*node.Shard
+	store  *coretest.Store
+	layout *ring.Layout
+	now    core.Now
+	out    core.Out
+}
+
+func newFallbackShard(t *testing.T, hintBytes uint64) *fallbackShard {
+	t.Helper()
+	var members []ring.Member
+	for _, n := range []id.Node{"a", "b", "c"} {
+		members = append(members, ring.Member{ID: n, Weight: 1})
+	}
+	l, err := ring.Form(8, 3, members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &fallbackShard{store: coretest.NewStore(), layout: l, now: core.Now{Mono: time.Second}}
+	s.Shard = node.NewShard(node.Options{
+		Self: "f", Start: 1, Shards: 1, N: 3, R: 2, W: 2, PeerTimeout: time.Second, MaxHintBytes: hintBytes,
+	}, 0, s.store)
+	view := &core.View{Self: "f", Cluster: 1, Layouts: core.LayoutState{Live: []*ring.Layout{l}, Phase: core.PhaseDone}}
+	s.SetView(s.now, view, &s.out)
+	s.out.Reset()
+	return s
+}
+
+// ask delivers a peer's request and returns what is sent at once and what is
+// held back.
+func (s *fallbackShard) ask(key string, m core.Message) (sent, held []core.Envelope) {
+	s.out.Reset()
+	s.Deliver(s.now, &core.Envelope{
+		From: "a", To: "f", Cluster: 1, Req: 7, Partition: s.layout.Partition([]byte(key)),
+		Stamp:    core.Stamp{Layout: s.layout.Name(), Phase: core.PhaseDone},
+		Deadline: s.now.Mono + time.Second, Msg: m,
+	}, &s.out)
+	return s.out.Sends, s.out.SendsHeld
+}
+
+func someSet(data string) version.Siblings {
+	a := version.Actor{Node: "a", Epoch: version.Epoch{Start: 3, Seq: 1}}
+	set, _ := version.Siblings{}.Put(version.Clock{}, a, version.Write{Data: []byte(data)})
+	return set
+}
+
+func TestHintIsAnsweredWhenItIsDurable(t *testing.T) {
+	s := newFallbackShard(t, 1<<20)
+	hint := &core.Hint{Key: []byte("k"), Set: someSet("v"), Owner: "b"}
+	sent, held := s.ask("k", hint)
+	if len(sent) != 0 || len(held) != 1 {
+		t.Fatalf("%d answers at once, %d held back", len(sent), len(held))
+	}
+	if _, ok := held[0].Msg.(*core.Hinted); !ok || held[0].Req != 7 || !held[0].Reply {
+		t.Errorf("answered %+v", held[0])
+	}
+	if _, held := s.ask("k", &core.Read{Key: []byte("k"), Hints: true}); len(held) != 1 {
+		t.Error("a hint that is not durable yet is shown")
+	}
+	sent, _ = s.ask("k", &core.Read{Key: []byte("k")})
+	if len(sent) != 1 || !sent[0].Msg.(*core.ReadReply).Set.IsEmpty() {
+		t.Errorf("a hint is shown as the own copy: %+v", sent)
+	}
+}
+
+func TestHintWithoutRoomIsRefused(t *testing.T) {
+	s := newFallbackShard(t, 10)
+	sent, held := s.ask("k", &core.Hint{Key: []byte("k"), Set: someSet("v"), Owner: "b"})
+	if len(sent) != 1 || len(held) != 0 || len(s.out.Writes) != 0 {
+		t.Fatalf("%d answers at once, %d held back, %d writes", len(sent), len(held), len(s.out.Writes))
+	}
+	if r, ok := sent[0].Msg.(*core.Refused); !ok || r.Why != core.RefusedHintsFull {
+		t.Errorf("answered %+v", sent[0].Msg)
+	}
+}
+
+func TestHintOfAnotherPartitionIsRefused(t *testing.T) {
+	s := newFallbackShard(t, 1<<20)
+	other := "k"
+	for i := byte(0); s.layout.Partition([]byte(other)) == s.layout.Partition([]byte("k")); i++ {
+		other = string([]byte{'o', i})
+	}
+	sent, _ := s.ask(other, &core.Hint{Key: []byte("k"), Set: someSet("v"), Owner: "b"})
+	if r, ok := sent[0].Msg.(*core.Refused); !ok || r.Why != core.RefusedInvalid {
+		t.Errorf("answered %+v", sent[0].Msg)
+	}
+}

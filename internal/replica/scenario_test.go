@@ -1,0 +1,111 @@
+package replica
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/dynamo-kv/dynamo/internal/bug"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// scenario is a counterexample that a rule closes: run says how it ends badly,
+// and nothing where the rule holds.
+type scenario struct {
+	name string
+	bug  bug.Bug // that switches the rule off
+	run  func(t *testing.T) string
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{"two-hint-records", bug.TwoHintRecords, twoHintRecords},
+		{"epoch-from-hint", bug.EpochFromMerge, epochFromHint},
+		{"expired-hint", bug.HintsExpire, expiredHint},
+		{"stale-hint-ack", bug.StaleHintAck, staleHintAck},
+	}
+}
+
+func TestScenarios(t *testing.T) {
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) {
+			if bad := s.run(t); bad != "" {
+				t.Error(bad)
+			}
+		})
+	}
+}
+
+// F holds a hint for two owners; one is settled; F mints again: with a record
+// for each owner, its counter would fall.
+func twoHintRecords(t *testing.T) string {
+	h := newHints(t, ample)
+	h.fallbackPut("k", "1", "a", "b")
+	first := h.fallbackPut("k", "2", "a", "b")
+	h.Settle([]byte("k"), "a", first.Set, &h.out)
+	again := h.fallbackPut("k", "3", "a", "b")
+	return sameDots(first.Set, again.Set)
+}
+
+// A mints e:1 and e:2 and drops its copy, since ownership has moved; an old
+// hint brings e:1 back, the key counts as found, and A mints once more.
+func epochFromHint(t *testing.T) string {
+	h := newHarness(t)
+	old := h.put("k", "1", version.Clock{})
+	both := h.put("k", "2", old.Context)
+	h.flush()
+	if !h.Remove([]byte("k"), both.Set, &h.out) {
+		t.Fatal("the copy is not dropped")
+	}
+	h.flush()
+	h.Apply([]byte("k"), old.Set, &h.out)
+	again := h.put("k", "3", version.Clock{})
+	return sameDots(both.Set, again.Set)
+}
+
+// W=1 was met by F alone; long after that, hints are looked at.
+func expiredHint(t *testing.T) string {
+	h := newHints(t, ample)
+	res := h.fallbackPut("k", "1", "a", "b")
+	h.flush()
+	h.ExpireMarkers([]byte("k"), 1<<62, &h.out)
+	if set, _ := h.ReadHint([]byte("k"), &h.out); !set.Equal(res.Set) {
+		return "the only copy of a write has expired"
+	}
+	return ""
+}
+
+// An owner acknowledges the set that it was sent, after F has taken a newer
+// one for it.
+func staleHintAck(t *testing.T) string {
+	h := newHints(t, ample)
+	older := setOf("b", "1")
+	h.mustHint("k", older, "a")
+	sent := h.hinted().Set
+	h.mustHint("k", setOf("c", "2"), "a")
+	h.Settle([]byte("k"), "a", sent, &h.out)
+	if set, _ := h.ReadHint([]byte("k"), &h.out); len(set.Versions) != 2 {
+		return "an acknowledgement of the older set has removed the newer one"
+	}
+	return ""
+}
+
+// sameDots says that two sets have one dot with other bytes.
+func sameDots(a, b version.Siblings) string {
+	if _, err := version.Merge(a, b); err != nil {
+		return fmt.Sprintf("a counter is used twice: %v", err)
+	}
+	return ""
+}
+
+// A context that a read from hints has given can be used at an owner later.
+func TestContextOfAHintReplacesItAtAnOwner(t *testing.T) {
+	f := newHints(t, ample)
+	f.fallbackPut("k", "1", "a")
+	shown, _ := f.ReadHint([]byte("k"), &f.out)
+	a := newHarness(t)
+	res := a.put("k", "2", shown.Clock) // before the hint has come
+	a.Apply([]byte("k"), shown, &a.out)
+	if set := a.read(); len(set.Versions) != 1 || !set.Equal(res.Set) {
+		t.Errorf("the hint came back as a sibling: %v", set.Versions)
+	}
+}
