@@ -26,33 +26,65 @@ func Handler(source Source) http.Handler {
 // collector reads a status when it is asked for figures: nothing is counted
 // twice, and a node that nobody watches pays nothing.
 type collector struct {
-	source                                                                   Source
-	members                                                                  *prometheus.Desc
-	pending, bytes, limit, stored, delivered, hintsRefused, expired          *prometheus.Desc
-	treesBuilding, repaired, lostData, conflicts, leftovers, transfersToCome *prometheus.Desc
+	source           Source
+	members, pending *prometheus.Desc
+	figures          []figure
+}
+
+// figure is a metric without labels.
+type figure struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(*core.ClusterStatus) float64
 }
 
 func newCollector(source Source) *collector {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("dynamo_"+name, help, labels, nil)
-	}
 	return &collector{
 		source: source,
 		members: desc("cluster_members",
 			"Members of the cluster that have not left, by this node's opinion of their health; itself included.", "status"),
-		pending:         desc("hints_pending", "Keys that this node keeps for another one, which missed a write of them.", "target"),
-		bytes:           desc("hints_bytes", "Bytes of the hints that this node keeps."),
-		limit:           desc("hints_limit_bytes", "Bytes of hints from which on new ones are refused."),
-		stored:          desc("hints_stored_total", "Keys that were kept for another node."),
-		delivered:       desc("hints_delivered_total", "Keys that another node has durably taken over."),
-		hintsRefused:    desc("hints_refused_total", "Hints that were refused for want of room."),
-		expired:         desc("hints_expired_total", "Markers, which hold no data, that grew too old; anti-entropy brings what they stood for."),
-		treesBuilding:   desc("hash_trees_building", "Hash trees of partitions that are being built."),
-		repaired:        desc("anti_entropy_keys_repaired_total", "Keys that anti-entropy found to differ and has repaired."),
-		lostData:        desc("lost_data_total", "Sets that show that this node's disk has lost what it had acknowledged."),
-		conflicts:       desc("conflicts_total", "Sets that were refused since equal dots had different bytes in them."),
-		leftovers:       desc("leftover_partitions", "Partitions with keys here that this node does not own."),
-		transfersToCome: desc("transfer_partitions_pending", "Partitions that the layout gives this node and that are not yet copied."),
+		pending: desc("hints_pending", "Keys that this node keeps for another one, which missed a write of them.", "target"),
+		figures: figures(),
+	}
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("dynamo_"+name, help, labels, nil)
+}
+
+// figures lists every metric without labels.
+func figures() []figure {
+	gauge := func(name, help string, value func(*core.ClusterStatus) float64) figure {
+		return figure{desc(name, help), prometheus.GaugeValue, value}
+	}
+	count := func(name, help string, value func(*core.ClusterStatus) float64) figure {
+		return figure{desc(name, help), prometheus.CounterValue, value}
+	}
+	return []figure{
+		gauge("hints_bytes", "Bytes of the hints that this node keeps.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Hints.Bytes) }),
+		gauge("hints_limit_bytes", "Bytes of hints from which on new ones are refused.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Hints.Limit) }),
+		count("hints_stored_total", "Keys that were kept for another node.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Hints.Stored) }),
+		count("hints_delivered_total", "Keys that another node has durably taken over.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Hints.Delivered) }),
+		count("hints_refused_total", "Hints that were refused for want of room.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Hints.Refused) }),
+		count("hints_expired_total", "Markers, which hold no data, that grew too old; anti-entropy brings what they stood for.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Hints.Expired) }),
+		gauge("hash_trees_building", "Hash trees of partitions that are being built.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Trees.Building) }),
+		count("anti_entropy_keys_repaired_total", "Keys that anti-entropy found to differ and has repaired.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Trees.Repaired) }),
+		gauge("leftover_partitions", "Partitions with keys here that this node does not own.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Leftovers) }),
+		gauge("transfer_partitions_pending", "Partitions that the layout gives this node and that are not yet copied.",
+			func(st *core.ClusterStatus) float64 { return float64(st.PullsLeft) }),
+		count("lost_data_total", "Sets that show that this node's disk has lost what it had acknowledged.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Alarms.LostData) }),
+		count("conflicts_total", "Sets that were refused since equal dots had different bytes in them.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Alarms.Conflicts) }),
 	}
 }
 
@@ -63,32 +95,14 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeBy
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	st := c.source.Status()
 	c.collectMembers(&st, to)
-	c.collectHints(&st.Hints, to)
-	gauge, count := prometheus.GaugeValue, prometheus.CounterValue
-	send(to, c.treesBuilding, gauge, float64(st.Trees.Building))
-	send(to, c.repaired, count, float64(st.Trees.Repaired))
-	send(to, c.lostData, count, float64(st.Alarms.LostData))
-	send(to, c.conflicts, count, float64(st.Alarms.Conflicts))
-	send(to, c.leftovers, gauge, float64(st.Leftovers))
-	send(to, c.transfersToCome, gauge, float64(st.PullsLeft))
-}
-
-func send(to chan<- prometheus.Metric, d *prometheus.Desc, t prometheus.ValueType, v float64, labels ...string) {
-	to <- prometheus.MustNewConstMetric(d, t, v, labels...)
-}
-
-// collectHints tells of every target that something is kept for, and of no
-// other: a label that nothing is kept under would stay for ever.
-func (c *collector) collectHints(h *core.HintReport, to chan<- prometheus.Metric) {
-	for _, p := range h.Pending {
-		send(to, c.pending, prometheus.GaugeValue, float64(p.Keys), string(p.Target))
+	// Of every target that something is kept for, and of no other: a label that
+	// nothing is kept under would stay for ever.
+	for _, p := range st.Hints.Pending {
+		to <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(p.Keys), string(p.Target))
 	}
-	send(to, c.bytes, prometheus.GaugeValue, float64(h.Bytes))
-	send(to, c.limit, prometheus.GaugeValue, float64(h.Limit))
-	send(to, c.stored, prometheus.CounterValue, float64(h.Stored))
-	send(to, c.delivered, prometheus.CounterValue, float64(h.Delivered))
-	send(to, c.hintsRefused, prometheus.CounterValue, float64(h.Refused))
-	send(to, c.expired, prometheus.CounterValue, float64(h.Expired))
+	for _, f := range c.figures {
+		to <- prometheus.MustNewConstMetric(f.desc, f.kind, f.value(&st))
+	}
 }
 
 func (c *collector) collectMembers(st *core.ClusterStatus, to chan<- prometheus.Metric) {
@@ -99,6 +113,6 @@ func (c *collector) collectMembers(st *core.ClusterStatus, to chan<- prometheus.
 		}
 	}
 	for _, s := range []core.Status{core.Alive, core.Suspected, core.Dead} {
-		send(to, c.members, prometheus.GaugeValue, float64(count[s]), s.String())
+		to <- prometheus.MustNewConstMetric(c.members, prometheus.GaugeValue, float64(count[s]), s.String())
 	}
 }
