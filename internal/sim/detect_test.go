@@ -12,10 +12,11 @@ import (
 const learnt = 110 * time.Second
 
 // TestFailureDetection prints how soon failures are noticed, and how often
-// those are suspected that have not failed, by the size of the cluster. An hour
-// of ten nodes is watched, and as many messages of larger clusters.
+// those are suspected that have not failed, by the size of the cluster. With
+// -sim.scale an hour of ten nodes is watched, and as many pairs of nodes in larger
+// clusters.
 func TestFailureDetection(t *testing.T) {
-	for _, size := range sizes(t) {
+	for _, size := range sizes(t, 3, 10) {
 		s := newSwarm(t, size, 2)
 		s.settle(t)
 		s.run(learnt)
@@ -35,6 +36,9 @@ func (s *swarm) spoilt(t *testing.T, what string, loss, pauses float64) {
 	s.run(10 * time.Second)
 	size := len(s.nodes)
 	watch := min(time.Hour, max(time.Minute, time.Hour*100/time.Duration(size*size)))
+	if *scaleFlag == "" {
+		watch /= 6
+	}
 	suspected, dead := s.falsely(watch)
 	t.Logf("%4d nodes, %s: in %v of the cluster, which are %.0f hours of one node watching one, %d times suspected, %d times dead",
 		size, what, watch.Round(time.Second), watch.Hours()*float64(size*(size-1)), suspected, dead)
