@@ -20,9 +20,12 @@ func TestFailureDetection(t *testing.T) {
 		s := newSwarm(t, size, 2)
 		s.settle(t)
 		s.run(learnt)
-		toSuspected, toDead := s.killSome(t, max(1, min(5, size-2, 500/size)))
-		t.Logf("%4d nodes, killed: suspected after %v (most %v), dead after %v (most %v)", size,
-			median(toSuspected), most(toSuspected), median(toDead), most(toDead))
+		for what, refuses := range []bool{false, true} {
+			s.refuses = refuses
+			toSuspected, toDead := s.killSome(t, max(1, min(5, size-2, 500/size)))
+			t.Logf("%4d nodes, %s: suspected after %v (most %v), dead after %v (most %v)", size,
+				[]string{"a machine without power", "a killed process"}[what], median(toSuspected), most(toSuspected), median(toDead), most(toDead))
+		}
 		s.spoilt(t, "nothing wrong", 0, 0)
 		s.spoilt(t, "5 % of the messages lost", 0.05, 0)
 		s.spoilt(t, "a pause of 500 ms in each tenth round of each process", 0, 0.1)

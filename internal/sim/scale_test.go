@@ -36,6 +36,7 @@ type swarm struct {
 	buf    []byte
 
 	loss    float64
+	refuses bool    // the machine of a dead process refuses what is sent to it
 	pauses  float64 // share of the rounds in which a process stands still …
 	pauseOf time.Duration
 
@@ -244,7 +245,7 @@ func (s *swarm) send(n *swarmer, e *core.Envelope) {
 	s.after(delay, func() {
 		to := s.byAddr[c.Addr]
 		if !to.up {
-			if !c.Reply && n.up {
+			if s.refuses && !c.Reply && n.up {
 				s.step(n, func(now core.Now) { n.machine.SendFailed(now, &c, &n.out) })
 			}
 			return
