@@ -28,7 +28,7 @@ const (
 	// small clusters. leastFloor is what it never falls below, since schedulers,
 	// garbage collectors and disks do not pause for less when gossip is faster.
 	floor      = 0.75
-	leastFloor = 50 * time.Millisecond
+	leastFloor = 100 * time.Millisecond
 
 	// strangerMean and strangerDeviation are the rhythm of a peer of which
 	// fewer than strangerGaps gaps are known: one that has not spoken since
