@@ -549,3 +549,26 @@ func TestContextEndsRequests(t *testing.T) {
 		t.Errorf("past its deadline: %v", err)
 	}
 }
+
+func TestRepliesSayWhoAnswered(t *testing.T) {
+	nodes := startCluster(t, 3, memoryConfig(3))
+	var put, get, failed QuorumMet
+	if _, err := nodes[0].Put(t.Context(), "k", []byte("v"), nil, ReportQuorum(&put)); err != nil {
+		t.Fatal(err)
+	}
+	res, err := nodes[1].Get(t.Context(), "k", ReportQuorum(&get))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := QuorumMet{Replicas: 2, Required: 2}
+	if put != want || get != want || res.Quorum != want {
+		t.Errorf("the put was met by %+v, the get by %+v, which its result says is %+v; want %+v", put, get, res.Quorum, want)
+	}
+	if err := nodes[2].Stop(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = nodes[0].Put(t.Context(), "k", []byte("v"), res.Context, WithW(3), WithTimeout(time.Second), ReportQuorum(&failed))
+	if err == nil || failed.Replicas != 2 || failed.Required != 3 {
+		t.Errorf("a put that needs a stopped node: %v, %+v", err, failed)
+	}
+}
