@@ -109,6 +109,27 @@ func TestFailingOwnersAreReplacedOneByOne(t *testing.T) {
 	}
 }
 
+// A fallback's hint is for one owner: when that owner acknowledges after all,
+// the two are one place, and the fallback fills none of another owner's.
+func TestFallbackFillsThePlaceOfItsOwnerOnly(t *testing.T) {
+	b := newBench(t, "a", 6)
+	r := b.put(true)
+	r.Options.W = 3
+	owners, fallbacks := b.places(r.Key)
+	b.submit(r)
+	b.flush()
+	late, other := b.take(owners[0]), b.take(owners[1])
+	b.refuse(late)
+	b.answer(b.take(fallbacks[0]), &core.Hinted{})
+	b.answer(late, &core.Applied{}) // it had been sent all the same
+	b.refuse(other)
+	b.silent()
+	b.answer(b.take(fallbacks[1]), &core.Hinted{})
+	if got := b.result(); got.Outcome != core.Written || got.Acknowledged != 3 || got.Fallbacks != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestSilentOwnerIsReplacedAfterItsTimeout(t *testing.T) {
 	b := newBench(t, "a", 6)
 	r := b.put(true)

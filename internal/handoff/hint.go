@@ -48,7 +48,7 @@ const (
 // replica machine stores. The records are the truth: what is here only says
 // when to look at them.
 type Hints interface {
-	HintChunk(first, last ring.Position, after []byte, limit core.Limit, out *core.Out) (items []core.HintItem, done bool)
+	HintChunk(first, last ring.Position, at []byte, limit core.Limit, out *core.Out) (items []core.HintItem, next []byte)
 	NextHinted(p ring.Partition) (hinted ring.Partition, pending []core.HintsPending, ok bool)
 	// Settle forgets what is kept for an owner that durably holds exactly set;
 	// false says that it has changed since.
@@ -67,8 +67,7 @@ type deliveries struct {
 	due        time.Duration  // when the next sweep begins, or goes on
 	ended      time.Duration  // when the latest did
 	partition  ring.Partition // that the sweep is at, and all before it is done
-	after      []byte         // the last key of it that was read
-	read       bool           // it has been read to its end
+	next       []byte         // the key of it to go on at; nil: its first
 	window     []*delivery    // under way; a slot is nil when it is over
 	generation uint32         // of the window: an answer to an earlier one misses
 	revision   uint64         // of the hints when the sweep began
@@ -178,7 +177,7 @@ func (h *Handoff) tickHints(now core.Now, out *core.Out) {
 
 func (h *Handoff) beginSweep(now core.Now) {
 	d := &h.hints
-	d.sweeping, d.partition, d.after, d.read = true, 0, nil, false
+	d.sweeping, d.partition, d.next = true, 0, nil
 	d.revision, d.again, d.due = h.local.HintRevision(), core.Never, now.Mono
 	d.everything = d.swept+sweepEach <= now.Mono
 	if d.everything {
@@ -264,9 +263,6 @@ func (h *Handoff) fillHints(now core.Now, out *core.Out) {
 	d.due = now.Mono
 	left := h.hintBudget()
 	for range hintReads {
-		if d.read {
-			d.partition, d.after, d.read = d.partition+1, nil, false
-		}
 		partition, ok := h.nextWanted(now)
 		if !ok {
 			if len(d.window) == 0 {
@@ -275,16 +271,17 @@ func (h *Handoff) fillHints(now core.Now, out *core.Out) {
 			break
 		}
 		if partition != d.partition {
-			d.partition, d.after = partition, nil
+			d.partition, d.next = partition, nil
 		}
 		first, last := h.view.ReadLayout().Range(partition)
-		items, done := h.local.HintChunk(first, last, d.after, left, out)
-		d.read = done
+		items, next := h.local.HintChunk(first, last, d.next, left, out)
 		for i := range items {
-			d.after = items[i].Key
 			left.Keys--
 			left.Bytes -= items[i].Set.Size()
 			h.deliver(now, &items[i], out)
+		}
+		if d.next = next; next == nil {
+			d.partition++
 		}
 		if out.Failed != nil || left.Keys <= 0 || left.Bytes <= 0 {
 			break

@@ -433,27 +433,30 @@ func (r *Replica) writeHint(w core.LocalWrite, out *core.Out) core.LocalResult {
 	return core.LocalResult{Code: core.CodeOK, Set: after.set, Context: seen, Flush: r.promised()}
 }
 
-// HintChunk returns the hints at the positions first to last, from the key
-// after on (nil: from the start), up to the limit. done says that nothing
-// follows.
-func (r *Replica) HintChunk(first, last ring.Position, after []byte, limit core.Limit, out *core.Out) (items []core.HintItem, done bool) {
+// HintChunk returns the hints at the positions first to last, from the key at
+// on (nil: from the start), up to the limit, and the key to go on at, nil where
+// nothing follows.
+func (r *Replica) HintChunk(first, last ring.Position, at []byte, limit core.Limit, out *core.Out) (items []core.HintItem, next []byte) {
 	from, to := core.HintRange(first, last)
-	if after != nil {
-		from = append(core.HintKey(after), 0)
+	if at != nil {
+		from = core.HintKey(at)
 	}
-	found, next, _, err := r.store.scan(from, to, limit)
+	found, more, _, err := r.store.scan(from, to, limit)
 	if err != nil {
-		r.fail(after, err, out)
-		return nil, false
+		r.fail(at, err, out)
+		return nil, nil
 	}
 	for _, e := range found {
 		key := core.ClientKey(e.key)
 		set, err := r.owed(key, e.record)
 		if err != nil {
 			r.fail(key, err, out)
-			return nil, false
+			return nil, nil
 		}
 		items = append(items, core.HintItem{Key: key, Owners: e.record.owners, Set: set})
 	}
-	return items, next == nil
+	if more == nil {
+		return items, nil
+	}
+	return items, core.ClientKey(more)
 }

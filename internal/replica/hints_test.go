@@ -76,8 +76,8 @@ func (h *harness) hinted() core.HintItem {
 
 func (h *harness) allHints() []core.HintItem {
 	h.t.Helper()
-	items, done := h.HintChunk(0, ^ring.Position(0), nil, core.Limit{Keys: 1000, Bytes: 1 << 20}, &h.out)
-	if !done || h.out.Failed != nil {
+	items, next := h.HintChunk(0, ^ring.Position(0), nil, core.Limit{Keys: 1000, Bytes: 1 << 20}, &h.out)
+	if next != nil || h.out.Failed != nil {
 		h.t.Fatalf("the hints are not read to their end: %v", h.out.Failed)
 	}
 	return items
@@ -376,5 +376,34 @@ func TestConflictingHintIsRefused(t *testing.T) {
 	}
 	if !bytes.Equal(h.hinted().Set.Versions[0].Data, []byte("1")) {
 		t.Error("the forged bytes are kept")
+	}
+}
+
+// A chunk may be empty, where what it read is settled and not yet flushed: it
+// must not be read for ever.
+func TestChunksGoOnPastWhatIsSettled(t *testing.T) {
+	h := newHints(t, ample)
+	for i := range 20 {
+		h.mustHint(fmt.Sprintf("key-%d", i), setOf("a", "1"), "b")
+	}
+	h.flush()
+	keys := h.allHints()
+	for _, item := range keys[:15] {
+		h.Settle(item.Key, "b", item.Set, &h.out)
+	}
+	var at []byte
+	seen := 0
+	for chunks := 0; ; chunks++ {
+		items, next := h.HintChunk(0, ^ring.Position(0), at, core.Limit{Keys: 4, Bytes: 1 << 20}, &h.out)
+		seen += len(items)
+		if at = next; at == nil {
+			break
+		}
+		if chunks > 20 {
+			t.Fatal("the chunks do not end")
+		}
+	}
+	if seen != 5 {
+		t.Errorf("saw %d hints of 5", seen)
 	}
 }
