@@ -14,6 +14,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/membership"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/server"
 	"github.com/dynamo-kv/dynamo/internal/storage"
@@ -91,12 +92,31 @@ type Config struct {
 	// GossipInterval is the pause between two exchanges of news about the
 	// cluster: 10 ms to 60 s.
 	GossipInterval time.Duration
+	// SuspectPhi and DeadPhi are how surprising a node's silence must be for
+	// another one to suspect that it is dead, and to hold it for dead: minus the
+	// logarithm, to the base of ten, of the probability that a node that lives
+	// is silent for so long. Above 0, up to 100, and DeadPhi is the greater one.
+	// Lower values notice failures sooner, and see some where there are none.
+	SuspectPhi float64
+	DeadPhi    float64
+	// AntiEntropyInterval is how long two owners of a partition go without
+	// comparing what they hold, at most, while both are alive: 10 ms to 24 h. 0
+	// lets this node compare with nobody by itself; it answers others all the
+	// same, so that only a cluster in which all nodes have 0 does without.
+	AntiEntropyInterval time.Duration
 	// LayoutAuto gives partitions to new nodes without a command.
 	LayoutAuto bool
 	// LayoutDelay is how long the members must have been the same before
 	// partitions are moved, up to an hour: nodes that start together are then
 	// taken in together.
 	LayoutDelay time.Duration
+
+	// ForceServe serves a data directory that was last in use more than five
+	// minutes ago without asking the other members whether it is an old copy.
+	// Without it such a node waits until half of them have spoken, and sets its
+	// data aside if one of them knows a newer state of it. For once: where the
+	// others are lost.
+	ForceServe bool
 
 	// Logger gets what the node has to say; nil drops it.
 	Logger *slog.Logger
@@ -121,6 +141,8 @@ const (
 	minGossipInterval = 10 * time.Millisecond
 	maxGossipInterval = time.Minute
 	maxLayoutDelay    = time.Hour
+	minAntiEntropy    = 10 * time.Millisecond
+	maxAntiEntropy    = 24 * time.Hour
 	maxSeeds          = 256 // a person lists them
 	maxWeight         = 1 << 16
 )
@@ -129,22 +151,25 @@ const (
 // is, and the caller's to change.
 func DefaultConfig() *Config {
 	return &Config{
-		N:              3,
-		R:              2,
-		W:              2,
-		Quorum:         QuorumSloppy,
-		MaxHintBytes:   1 << 30,
-		Partitions:     1024,
-		StorageEngine:  "pebble",
-		CacheBytes:     storage.DefaultCacheBytes,
-		Sync:           SyncAlways,
-		RequestTimeout: 2 * time.Second,
-		PeerTimeout:    300 * time.Millisecond,
-		MaxValueBytes:  id.DefaultMaxValueBytes,
-		Weight:         1,
-		GossipInterval: time.Second,
-		LayoutAuto:     true,
-		LayoutDelay:    time.Second,
+		N:                   3,
+		R:                   2,
+		W:                   2,
+		Quorum:              QuorumSloppy,
+		MaxHintBytes:        1 << 30,
+		Partitions:          1024,
+		StorageEngine:       "pebble",
+		CacheBytes:          storage.DefaultCacheBytes,
+		Sync:                SyncAlways,
+		RequestTimeout:      2 * time.Second,
+		PeerTimeout:         300 * time.Millisecond,
+		MaxValueBytes:       id.DefaultMaxValueBytes,
+		Weight:              1,
+		GossipInterval:      time.Second,
+		SuspectPhi:          membership.DefaultSuspectPhi,
+		DeadPhi:             membership.DefaultDeadPhi,
+		LayoutAuto:          true,
+		LayoutDelay:         time.Second,
+		AntiEntropyInterval: time.Minute,
 	}
 }
 
@@ -240,6 +265,13 @@ func (c *Config) checkCluster(f *faults) {
 		"Weight is %d; 1 to %d are allowed: a node of weight 2 gets twice the keys of one of weight 1", c.Weight, maxWeight)
 	f.check(c.GossipInterval >= minGossipInterval && c.GossipInterval <= maxGossipInterval,
 		"GossipInterval is %v; %v to %v are allowed: 1s suits most clusters", c.GossipInterval, minGossipInterval, maxGossipInterval)
+	f.check(c.SuspectPhi > 0 && c.SuspectPhi < c.DeadPhi,
+		"SuspectPhi is %v; above 0 and below DeadPhi, which is %v, is allowed: 5 suits most clusters", c.SuspectPhi, c.DeadPhi)
+	f.check(c.DeadPhi > 0 && c.DeadPhi <= membership.MaxPhi,
+		"DeadPhi is %v; above SuspectPhi and up to %d is allowed: 8 suits most clusters", c.DeadPhi, membership.MaxPhi)
+	f.check(c.AntiEntropyInterval == 0 || c.AntiEntropyInterval >= minAntiEntropy && c.AntiEntropyInterval <= maxAntiEntropy,
+		"AntiEntropyInterval is %v; 0s, which is off, and %v to %v are allowed: 1m suits most clusters",
+		c.AntiEntropyInterval, minAntiEntropy, maxAntiEntropy)
 	f.check(c.LayoutDelay >= 0 && c.LayoutDelay <= maxLayoutDelay,
 		"LayoutDelay is %v; 0s to %v are allowed: 1s takes nodes in together that start together", c.LayoutDelay, maxLayoutDelay)
 	f.check(len(c.Seeds) <= maxSeeds, "Seeds has %d addresses; at most %d are allowed: two or three are enough", len(c.Seeds), maxSeeds)

@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -53,9 +54,15 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"Zone", func(c *Config) { c.Zone = "\xff" }, []string{"UTF-8"}},
 		{"Weight", func(c *Config) { c.Weight = 0 }, []string{"Weight is 0", "1 to 65536"}},
 		{"GossipInterval", func(c *Config) { c.GossipInterval = time.Millisecond }, []string{"1ms", "10ms to 1m0s"}},
+		{"SuspectPhi", func(c *Config) { c.SuspectPhi = 8 }, []string{"SuspectPhi is 8", "DeadPhi, which is 8"}},
+		{"SuspectPhi", func(c *Config) { c.SuspectPhi = math.NaN() }, []string{"SuspectPhi is NaN"}},
+		{"DeadPhi", func(c *Config) { c.DeadPhi = 1000 }, []string{"DeadPhi is 1000", "up to 100"}},
+		{"AntiEntropyInterval", func(c *Config) { c.AntiEntropyInterval = -time.Second }, []string{"-1s", "0s, which is off", "10ms to 24h0m0s"}},
+		{"AntiEntropyInterval", func(c *Config) { c.AntiEntropyInterval = time.Millisecond }, []string{"1ms"}},
+		{"AntiEntropyInterval", func(c *Config) { c.AntiEntropyInterval = 25 * time.Hour }, []string{"25h0m0s"}},
 		{"LayoutDelay", func(c *Config) { c.LayoutDelay = -1 }, []string{"-1ns", "1h0m0s"}},
 	}
-	checked := map[string]bool{"LayoutAuto": true, "Logger": true} // which have no wrong value
+	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true} // which have no wrong value
 	for _, test := range tests {
 		checked[test.field] = true
 		c := DefaultConfig()
@@ -85,7 +92,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	}
 	for _, want := range []string{
 		"n~1", "AdvertiseAddr", "N is 0", "R is 0", "W is 0", "Partitions is 0", "StorageEngine", "CacheBytes", "Sync",
-		"RequestTimeout", "PeerTimeout", "MaxValueBytes", "Weight", "GossipInterval",
+		"RequestTimeout", "PeerTimeout", "MaxValueBytes", "Weight", "GossipInterval", "SuspectPhi", "DeadPhi",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q:\n%v", want, err)

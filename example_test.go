@@ -77,3 +77,51 @@ func Example() {
 	// siblings: 2
 	// resolved: milk, bread, eggs
 }
+
+// A program that learns when another node dies.
+func ExampleNode_Subscribe() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+
+	config := dynamo.DefaultConfig()
+	config.N, config.R, config.W = 2, 1, 1
+	config.StorageEngine = "memory"
+	config.LayoutDelay = 0
+	config.GossipInterval = 20 * time.Millisecond
+
+	var nodes []*dynamo.Node
+	for _, id := range []string{"n1", "n2"} {
+		node, err := dynamo.NewNode(id, "127.0.0.1:0", config)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := node.Start(); err != nil {
+			log.Fatal(err)
+		}
+		defer func() { _ = node.Stop() }()
+		nodes = append(nodes, node)
+	}
+	if err := nodes[1].Join([]string{nodes[0].Addr()}); err != nil {
+		log.Fatal(err)
+	}
+	if err := nodes[0].Ready(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	changes, err := nodes[0].Subscribe(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := nodes[1].Stop(); err != nil {
+		log.Fatal(err)
+	}
+	for change := range changes {
+		if change.To == "dead" {
+			fmt.Println(change.Member, "is", change.To)
+			break
+		}
+	}
+
+	// Output:
+	// n2 is dead
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/runtime"
 	"github.com/dynamo-kv/dynamo/internal/server"
+	"github.com/dynamo-kv/dynamo/internal/storage/engines"
 )
 
 // joinTimeout is the time that Join has: some tens of rounds of gossip, and a
@@ -29,7 +31,7 @@ type Node struct {
 	cfg    *Config
 	logger *slog.Logger
 
-	parts atomic.Pointer[parts] // what a started node is made of; set once
+	parts atomic.Pointer[parts] // what a started node is made of; see renew
 	done  chan struct{}         // closed when the node has stopped
 
 	mu      sync.Mutex // guards what follows; held while the node starts or stops
@@ -97,7 +99,7 @@ func (n *Node) Start() error {
 	if n.parts.Load() != nil {
 		return &Error{Op: "start", Kind: ErrAlreadyStarted}
 	}
-	p, err := n.assemble()
+	p, err := n.assemble(n.listen, n.cfg.Seeds)
 	if err != nil {
 		return fmt.Errorf("dynamo: start: %w", err)
 	}
@@ -121,11 +123,49 @@ func (n *Node) watch(p *parts) {
 	if err == nil {
 		return
 	}
+	if errors.Is(err, core.ErrOldDisk) {
+		if err = n.renew(p, err); err == nil {
+			return
+		}
+	}
 	n.failure.Store(&err)
 	n.logger.Error("the node stops after a failure", "error", err)
 	if err := n.Stop(); err != nil {
 		n.logger.Error("the node did not stop in order", "error", err)
 	}
+}
+
+// renew sets the node's data aside, since it is an old copy, and begins anew
+// with an empty data directory among the members that are known.
+func (n *Node) renew(p *parts, why error) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stopped {
+		return nil
+	}
+	n.logger.Error("the node sets its data aside and begins anew", "reason", why)
+	seeds := slices.Clone(n.cfg.Seeds)
+	for _, m := range p.runtime.Status().Members {
+		if m.ID != n.id && m.State != core.Left && !slices.Contains(seeds, m.Addr) {
+			seeds = append(seeds, m.Addr)
+		}
+	}
+	if err := p.stop(); err != nil {
+		return fmt.Errorf("setting the data aside: %w", err)
+	}
+	folder, err := engines.SetAside(n.storage())
+	if err != nil {
+		return err
+	}
+	fresh, err := n.assemble(p.bound, seeds[:min(len(seeds), maxSeeds)])
+	if err != nil {
+		return fmt.Errorf("beginning anew: %w", err)
+	}
+	n.logger.Warn("the node's old data is set aside", "folder", folder)
+	n.parts.Store(fresh)
+	close(p.replaced)
+	go n.watch(fresh)
+	return nil
 }
 
 // Addr returns the host:port at which other nodes and clients reach this

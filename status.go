@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
@@ -18,6 +19,7 @@ type Status struct {
 	Layout   Layout
 	// UnderReplicated says that there are fewer than N nodes to hold a key.
 	UnderReplicated bool
+	AntiEntropy     AntiEntropy
 	Hints           Hints
 }
 
@@ -36,7 +38,7 @@ type Member struct {
 	ID      string
 	Address string
 	Zone    string
-	Status  string // alive, suspected or dead: the opinion of the node that is asked
+	Status  string // alive, suspected or dead: the opinion of the node that is asked; none of one that has left
 	State   string // joining, active, leaving or left: the member's own word
 }
 
@@ -48,6 +50,22 @@ type Layout struct {
 	Owners     int // nodes that hold each key: N, or fewer in a small cluster
 	// Stable says that no partition is on its way from one node to another.
 	Stable bool
+	// Blocked lists the nodes for which the partitions on their way wait
+	// though they are suspected or dead: it goes on when they are back.
+	Blocked []string
+}
+
+// AntiEntropy is how far a node has come with comparing what it holds to what
+// the other owners of its partitions hold, and with repairing the difference.
+type AntiEntropy struct {
+	TreesBuilding int // partitions whose hash tree is not ready
+	// Pairs are the partitions that this node compares, counted once for each
+	// peer; of each two owners one begins. Compared are those that have been
+	// compared since the node started or got a new layout.
+	Pairs, Compared int
+	// Since is a time after which every pair has been compared; zero before.
+	Since    time.Time
+	Repaired uint64 // keys, here or at a peer, since the start
 }
 
 func statusOf(st core.ClusterStatus) Status {
@@ -58,6 +76,12 @@ func statusOf(st core.ClusterStatus) Status {
 		Members:         make([]Member, len(st.Members)),
 		Layout:          Layout{Replicas: st.Replicas, Stable: st.Layouts.Phase == core.PhaseDone},
 		UnderReplicated: st.UnderReplicated,
+		AntiEntropy: AntiEntropy{
+			TreesBuilding: st.Trees.Building, Pairs: st.Trees.Pairs, Compared: st.Trees.Compared, Repaired: st.Trees.Repaired,
+		},
+	}
+	if st.Trees.Since > 0 {
+		out.AntiEntropy.Since = time.Unix(0, int64(st.Trees.Since))
 	}
 	out.Hints = Hints{
 		Bytes: st.Hints.Bytes, MaxBytes: st.Hints.Limit, Pending: make(map[string]uint64, len(st.Hints.Pending)),
@@ -75,6 +99,9 @@ func statusOf(st core.ClusterStatus) Status {
 		out.Layout.Partitions = newest.Partitions()
 		out.Layout.Replicas = newest.Replicas()
 		out.Layout.Owners = newest.OwnerCount()
+	}
+	for _, n := range st.Blocking {
+		out.Layout.Blocked = append(out.Layout.Blocked, string(n))
 	}
 	for i, m := range st.Members {
 		out.Members[i] = Member{

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"path/filepath"
 	goruntime "runtime"
 	"sync"
@@ -14,11 +15,13 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/metrics"
 	"github.com/dynamo-kv/dynamo/internal/runtime"
 	"github.com/dynamo-kv/dynamo/internal/server"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
 	"github.com/dynamo-kv/dynamo/internal/transport/grpcstream"
+	"github.com/dynamo-kv/dynamo/internal/transport/httpjson"
 	"github.com/dynamo-kv/dynamo/internal/transport/mux"
 )
 
@@ -39,7 +42,9 @@ const (
 // parts is what a started node is made of. It is complete when it is made,
 // and ends with stop.
 type parts struct {
-	addr     string // where the node is reached
+	addr     string        // where the node is reached
+	bound    string        // where it listens
+	replaced chan struct{} // closed when other parts have taken the place of these
 	engine   storage.Engine
 	runtime  *runtime.Runtime
 	peers    *grpcstream.Transport // closed by the runtime
@@ -50,18 +55,28 @@ type parts struct {
 	routines sync.WaitGroup // the servers' and the syncer
 }
 
-// assemble opens and starts everything. With an error nothing is left open.
-func (n *Node) assemble() (*parts, error) {
-	listener, err := listen(n.listen)
+// assemble opens and starts everything, listening on addr and with those
+// seeds. With an error nothing is left open.
+func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
+	listener, err := listen(addr)
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{addr: advertised(n.cfg.AdvertiseAddr, n.listen, listener.Addr()), failed: make(chan error, 1)}
-	if err := n.open(p); err != nil {
+	p := &parts{
+		addr: advertised(n.cfg.AdvertiseAddr, n.listen, listener.Addr()), bound: listener.Addr().String(),
+		replaced: make(chan struct{}), failed: make(chan error, 1),
+	}
+	if err := n.open(p, seeds); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
 	p.split = mux.New(listener, n.logger)
-	p.clients = server.New(server.Options{Backend: p.runtime, Limits: n.limits(), Logger: n.logger})
+	p.clients = server.New(server.Options{
+		Backend: p.runtime, Limits: n.limits(), Logger: n.logger,
+		Others: map[string]http.Handler{
+			httpjson.GetPath: httpjson.NewHandler(p.runtime, n.logger),
+			"/metrics":       metrics.Handler(p.runtime),
+		},
+	})
 	p.serve("peers", func() error { return p.peers.Serve(p.split.HTTP2()) })
 	p.serve("clients", func() error { return p.clients.Serve(p.split.HTTP1()) })
 	if n.cfg.Sync == SyncInterval {
@@ -99,21 +114,28 @@ func advertised(configured, listen string, got net.Addr) string {
 	return net.JoinHostPort(host, port)
 }
 
-// open opens the storage and starts the runtime on it.
-func (n *Node) open(p *parts) error {
+// storage returns which storage is the node's.
+func (n *Node) storage() storage.Options {
 	path := n.cfg.StoragePath
 	if path == "" {
 		path = filepath.Join("dynamo-data", string(n.id))
 	}
-	engine, identity, err := engines.Open(storage.Options{
-		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id,
-		CacheBytes: n.cfg.CacheBytes, Logger: n.logger, OnFailure: p.fail,
-	})
+	return storage.Options{
+		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
+	}
+}
+
+// open opens the storage and starts the runtime on it.
+func (n *Node) open(p *parts, seeds []string) error {
+	stored := n.storage()
+	stored.OnFailure = p.fail
+	engine, identity, err := engines.Open(stored)
 	if err != nil {
 		return err
 	}
 	p.engine = engine
 	o := n.runtimeOptions(p, identity)
+	o.Node.Seeds = seeds
 	if p.runtime, err = runtime.New(o); err != nil {
 		return errors.Join(err, engine.Close())
 	}
@@ -138,8 +160,10 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.Partitions, o.Node.N, o.Node.R, o.Node.W = c.Partitions, c.N, c.R, c.W
 	o.Node.Strict, o.Node.MaxHintBytes = c.Quorum == QuorumStrict, uint64(c.MaxHintBytes)
 	o.Node.PeerTimeout, o.Node.GossipInterval = c.PeerTimeout, c.GossipInterval
+	o.Node.SuspectPhi, o.Node.DeadPhi = c.SuspectPhi, c.DeadPhi
+	o.Node.AntiEntropyInterval = c.AntiEntropyInterval
 	o.Node.LayoutAuto, o.Node.LayoutDelay = c.LayoutAuto, c.LayoutDelay
-	o.Node.Seeds = c.Seeds
+	o.Node.ForceServe = c.ForceServe
 	return o
 }
 

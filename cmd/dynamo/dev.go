@@ -27,6 +27,9 @@ const (
 	maxDevNodes = 16
 	// progressPause is how often dev says what it still waits for.
 	progressPause = time.Second
+	// acquaintPause is how often dev looks whether its nodes know each other's
+	// addresses: news is there within a few rounds of gossip.
+	acquaintPause = 10 * time.Millisecond
 	// News travels faster than between machines, where it would cost more.
 	devGossipInterval = 200 * time.Millisecond
 	devLayoutDelay    = 200 * time.Millisecond
@@ -160,6 +163,9 @@ func (d *dev) runNodes(cmd *cobra.Command, nodes []*dynamo.Node) error {
 	}
 	err := waitReady(ctx, cmd.ErrOrStderr(), nodes)
 	if err == nil {
+		err = waitAcquainted(ctx, nodes)
+	}
+	if err == nil {
 		err = write(cmd, []byte(d.welcome(nodes)))
 	}
 	if err != nil && ctx.Err() == nil {
@@ -197,6 +203,39 @@ func waitReady(ctx context.Context, w io.Writer, nodes []*dynamo.Node) error {
 		}
 	}
 	return nil
+}
+
+// waitAcquainted waits until every node knows the others where they are. One
+// that comes back with its data serves at once, and would still look for them
+// where they were.
+func waitAcquainted(ctx context.Context, nodes []*dynamo.Node) error {
+	addrs := make(map[string]string, len(nodes))
+	for _, node := range nodes {
+		addrs[node.ID()] = node.Addr()
+	}
+	ticker := time.NewTicker(acquaintPause)
+	defer ticker.Stop()
+	for _, node := range nodes {
+		for !knows(node.Status(), addrs) {
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// knows says that a node's status has each of the members at its address.
+func knows(st dynamo.Status, addrs map[string]string) bool {
+	found := 0
+	for _, m := range st.Members {
+		if addrs[m.ID] == m.Address {
+			found++
+		}
+	}
+	return found == len(addrs)
 }
 
 // welcome says where the nodes are and what to do next.

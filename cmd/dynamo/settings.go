@@ -46,27 +46,31 @@ func flagNames() map[string]string {
 // usages says what each field of dynamo.Config is, with units.
 func usages() map[string]string {
 	return map[string]string{
-		"N":              "nodes that hold each key, 1 to 16",
-		"R":              "replicas that must answer a read, 1 to n",
-		"W":              "replicas that must have stored a write, 1 to n",
-		"Quorum":         "who counts: sloppy (others may stand in for owners that cannot be reached) or strict (owners only)",
-		"MaxHintBytes":   "most that is kept for other nodes that cannot be reached, in bytes, at least 1048576",
-		"Partitions":     "slices that the keys are divided into, a power of two; fixed when a cluster is formed",
-		"StorageEngine":  "storage engine: pebble, or memory, which forgets all at the end",
-		"StoragePath":    "data directory; empty is dynamo-data/ID in the working directory",
-		"CacheBytes":     "cache of the storage engine, in bytes",
-		"Sync":           "when a write counts as stored: always (on the disk) or interval (on the disk within a second)",
-		"RequestTimeout": "time that a request has unless it says otherwise, 1ms to 1m",
-		"PeerTimeout":    "time that a node has to answer another before the next is asked, up to request-timeout",
-		"MaxValueBytes":  "largest value, in bytes, up to 16777216",
-		"Shards":         "event loops that share the partitions; 0 is twice the cores, at least 4",
-		"Seeds":          "addresses of nodes whose cluster a new node joins, separated by commas",
-		"AdvertiseAddr":  "host:port at which other nodes reach this one; empty is the listening address",
-		"Zone":           "what fails as one, a rack or a room; replicas are in distinct zones where possible",
-		"Weight":         "share of the keys relative to other nodes', at least 1",
-		"GossipInterval": "pause between two exchanges of news about the cluster, 10ms to 1m",
-		"LayoutAuto":     "give partitions to new nodes without a command",
-		"LayoutDelay":    "time without a change of members before partitions move, up to 1h",
+		"N":                   "nodes that hold each key, 1 to 16",
+		"R":                   "replicas that must answer a read, 1 to n",
+		"W":                   "replicas that must have stored a write, 1 to n",
+		"Quorum":              "who counts: sloppy (others may stand in for owners that cannot be reached) or strict (owners only)",
+		"MaxHintBytes":        "most that is kept for other nodes that cannot be reached, in bytes, at least 1048576",
+		"Partitions":          "slices that the keys are divided into, a power of two; fixed when a cluster is formed",
+		"StorageEngine":       "storage engine: pebble, or memory, which forgets all at the end",
+		"StoragePath":         "data directory; empty is dynamo-data/ID in the working directory",
+		"CacheBytes":          "cache of the storage engine, in bytes",
+		"Sync":                "when a write counts as stored: always (on the disk) or interval (on the disk within a second)",
+		"RequestTimeout":      "time that a request has unless it says otherwise, 1ms to 1m",
+		"PeerTimeout":         "time that a node has to answer another before the next is asked, up to request-timeout",
+		"MaxValueBytes":       "largest value, in bytes, up to 16777216",
+		"Shards":              "event loops that share the partitions; 0 is twice the cores, at least 4",
+		"Seeds":               "addresses of nodes whose cluster a new node joins, separated by commas",
+		"AdvertiseAddr":       "host:port at which other nodes reach this one; empty is the listening address",
+		"Zone":                "what fails as one, a rack or a room; replicas are in distinct zones where possible",
+		"Weight":              "share of the keys relative to other nodes', at least 1",
+		"GossipInterval":      "pause between two exchanges of news about the cluster, 10ms to 1m",
+		"SuspectPhi":          "how surprising a node's silence must be to suspect it: -log10 of its probability, below dead-phi",
+		"DeadPhi":             "how surprising a node's silence must be to hold it for dead, up to 100",
+		"LayoutAuto":          "give partitions to new nodes without a command",
+		"ForceServe":          "serve data that may be an old copy without asking other members; for once, where they are lost",
+		"LayoutDelay":         "time without a change of members before partitions move, up to 1h",
+		"AntiEntropyInterval": "time within which two nodes compare what both hold, 10ms to 24h; 0 is off",
 	}
 }
 
@@ -116,6 +120,8 @@ func register(flags *pflag.FlagSet, target any, name, usage string) {
 		flags.Int64Var(p, name, *p, usage)
 	case *uint32:
 		flags.Uint32Var(p, name, *p, usage)
+	case *float64:
+		flags.Float64Var(p, name, *p, usage)
 	case *bool:
 		flags.BoolVar(p, name, *p, usage)
 	case *string:
@@ -312,7 +318,7 @@ func valueOf(f *pflag.Flag) any {
 	}
 	text := f.Value.String()
 	switch f.Value.Type() {
-	case "int", "int64", "uint32", "bool":
+	case "int", "int64", "uint32", "float64", "bool":
 		return &yamlv3.Node{Kind: yamlv3.ScalarNode, Value: text} // plain, not quoted
 	}
 	return text

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -29,9 +30,19 @@ type status struct {
 		Phase      string
 	}
 	UnderReplicated bool `json:"under_replicated"`
-	Transition      struct{ Pulls, Left int }
-	Leftovers       int
-	Hints           struct {
+	Transition      struct {
+		Pulls, Left int
+		Blocked     []string
+	}
+	Leftovers   int
+	AntiEntropy struct {
+		TreesBuilding int `json:"trees_building"`
+		Pairs         int
+		Compared      int
+		Since         time.Time
+		KeysRepaired  uint64 `json:"keys_repaired"`
+	} `json:"anti_entropy"`
+	Hints struct {
 		Bytes    uint64
 		MaxBytes uint64 `json:"max_bytes"`
 		Refused  uint64
@@ -48,7 +59,7 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show a node's view of its cluster",
 		Long: `Show a node's view of its cluster: the members, what the node thinks of their
-health (STATUS), where they are in their life in the cluster (STATE), and how
+health (STATUS: alive, suspected or dead), where they are in their life in the cluster (STATE), and how
 many partitions they hold. Above them stands what is not as it should be, such
 as keys that the node keeps for others that missed writes.`,
 		Args: arguments(0, 0),
@@ -83,6 +94,9 @@ func (st *status) text(coloured bool) string {
 	fmt.Fprintf(&b, "node %s, cluster %s\n", st.Node, cluster)
 	fmt.Fprintf(&b, "layout %d, %s: %s, %s of each key\n", st.Layout.Version, st.Layout.Phase,
 		plural(st.Layout.Partitions, "partition"), plural(st.Layout.Replicas, "replica"))
+	if line := st.antiEntropy(); line != "" {
+		fmt.Fprintf(&b, "%s\n", line)
+	}
 	for _, note := range st.notes() {
 		fmt.Fprintf(&b, "%s\n", paint(note, yellow, coloured))
 	}
@@ -93,10 +107,31 @@ func (st *status) text(coloured bool) string {
 		if zone == "" {
 			zone = "-"
 		}
-		rows = append(rows, []string{m.ID, m.Address, zone, m.Status, m.State, strconv.Itoa(m.Partitions)})
+		status := m.Status
+		if status == "none" {
+			status = "-"
+		}
+		rows = append(rows, []string{m.ID, m.Address, zone, status, m.State, strconv.Itoa(m.Partitions)})
 	}
 	table(&b, rows, coloured)
 	return b.String()
+}
+
+// antiEntropy says how far the node is with comparing what it holds.
+func (st *status) antiEntropy() string {
+	a := &st.AntiEntropy
+	if a.Pairs == 0 {
+		return ""
+	}
+	line := fmt.Sprintf("anti-entropy: %d of %s compared", a.Compared, plural(a.Pairs, "pair"))
+	if !a.Since.IsZero() {
+		line += ", each since " + a.Since.Format(time.RFC3339)
+	}
+	line += "; " + plural(int(a.KeysRepaired), "key") + " repaired"
+	if a.TreesBuilding > 0 {
+		line += "; " + plural(a.TreesBuilding, "hash tree") + " to build"
+	}
+	return line
 }
 
 // notes says what is not as it should be.
@@ -111,6 +146,9 @@ func (st *status) notes() []string {
 	if st.Transition.Left > 0 {
 		notes = append(notes, fmt.Sprintf("this node copies what the layout gives it: %d of %s left",
 			st.Transition.Left, plural(st.Transition.Pulls, "partition")))
+	}
+	if len(st.Transition.Blocked) > 0 {
+		notes = append(notes, "the change of the layout goes on when these nodes are back: "+strings.Join(st.Transition.Blocked, ", "))
 	}
 	if st.Leftovers > 0 {
 		notes = append(notes, fmt.Sprintf("this node holds keys of %s that it does not own", plural(st.Leftovers, "partition")))

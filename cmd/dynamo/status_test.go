@@ -8,9 +8,11 @@ import (
 
 const statusAnswer = `{"node":"n1","cluster":"0000000000000abc","serving":false,"waits_for":"a seed",
 "members":[{"id":"n1","address":"127.0.0.1:7171","zone":"a","status":"alive","state":"active","partitions":1024},
-{"id":"node-2","address":"10.0.0.1:1","zone":"","status":"dead","state":"joining","partitions":0}],
+{"id":"node-2","address":"10.0.0.1:1","zone":"","status":"dead","state":"joining","partitions":0},
+{"id":"old","address":"10.0.0.2:1","zone":"","status":"none","state":"left","partitions":0}],
 "layout":{"version":2,"partitions":1024,"replicas":3,"phase":"copying"},"under_replicated":true,
-"transition":{"pulls":9,"left":4},"leftovers":1,
+"transition":{"pulls":9,"left":4,"blocked":["node-2"]},"leftovers":1,
+"anti_entropy":{"trees_building":3,"pairs":512,"compared":512,"since":"2026-11-26T13:02:11.5Z","keys_repaired":1},
 "hints":{"records":3,"bytes":70,"max_bytes":100,"pending":[{"target":"n3","keys":1},{"target":"node-2","keys":2}],"refused":5}}`
 
 func parsedStatus(t *testing.T) *status {
@@ -25,9 +27,11 @@ func parsedStatus(t *testing.T) *status {
 func TestStatusText(t *testing.T) {
 	want := `node n1, cluster 0000000000000abc
 layout 2, copying: 1024 partitions, 3 replicas of each key
+anti-entropy: 512 of 512 pairs compared, each since 2026-11-26T13:02:11Z; 1 key repaired; 3 hash trees to build
 this node does not serve yet: it waits for a seed
 under-replicated: fewer than 3 nodes
 this node copies what the layout gives it: 4 of 9 partitions left
+the change of the layout goes on when these nodes are back: node-2
 this node holds keys of 1 partition that it does not own
 this node keeps 1 key for n3 until it can be reached
 this node keeps 2 keys for node-2 until it can be reached
@@ -36,6 +40,7 @@ hints are full, or were: 70 of 100 bytes, 5 refused
 NODE    ADDRESS         ZONE  STATUS  STATE    PARTITIONS
 n1      127.0.0.1:7171  a     alive   active   1024
 node-2  10.0.0.1:1      -     dead    joining  0
+old     10.0.0.2:1      -     -       left     0
 `
 	if got := parsedStatus(t).text(false); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)

@@ -33,12 +33,23 @@ const (
 	// EpochFromMerge: a record that a merge has made goes on with an actor that
 	// its clock shows.
 	EpochFromMerge
+	// NeverSuspect: failure detection holds everybody for alive.
+	NeverSuspect
+	// TreeSkipsApply: a hash tree is not told of what peers' sets change.
+	TreeSkipsApply
+	// TreeOutlivesWrite: a saved hash tree stays on the disk when its
+	// partition is written to.
+	TreeOutlivesWrite
+	// RepairOneWay: an exchange pushes what the peer lacks and does not take
+	// what the peer has.
+	RepairOneWay
 )
 
 // All returns every bug, None excluded.
 func All() []Bug {
 	return []Bug{
-		EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy,
+		EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy, NeverSuspect,
+		TreeSkipsApply, TreeOutlivesWrite, RepairOneWay,
 		StaleHintAck, CountFallbackTwice, HintWithoutAck, HintsExpire, TwoHintRecords, EpochFromMerge,
 	}
 }
@@ -70,6 +81,14 @@ func (b Bug) String() string {
 		return "two-hint-records"
 	case EpochFromMerge:
 		return "epoch-from-merge"
+	case NeverSuspect:
+		return "never-suspect"
+	case TreeSkipsApply:
+		return "tree-skips-apply"
+	case TreeOutlivesWrite:
+		return "tree-outlives-write"
+	case RepairOneWay:
+		return "repair-one-way"
 	}
 	return "unknown bug"
 }

@@ -197,7 +197,7 @@ func (c *Coordinator) ask(now core.Now, s *slot, t *try, out *core.Out) {
 	t.sent = now.Mono
 	t.due = now.Mono + c.config.PeerTimeout
 	e := core.Envelope{
-		From: c.config.Self, To: t.node, Cluster: c.view.Cluster, Req: s.id,
+		From: c.config.Self, To: t.node, Cluster: c.view.Cluster, Req: s.id, Start: c.config.Start,
 		Partition: s.partition, Stamp: c.view.Stamp(), Deadline: s.deadline,
 	}
 	switch s.stage {
@@ -234,19 +234,16 @@ func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out
 	if s.unsure && r.Outcome == core.NotWritten {
 		r.Outcome = core.Unknown
 	}
-	if s.origin == "" {
+	if s.forward == nil {
 		out.Replies = append(out.Replies, core.Reply{Req: s.client, Result: r})
 		return
 	}
-	c.forwards.finish(forwardKey{s.origin, s.options.WriteID}, r)
-	out.Sends = append(out.Sends, c.reply(now, s.origin, s.req, s.partition, &core.Forwarded{Result: r}))
+	c.forwards.finish(forwardKey{s.forward.From, s.options.WriteID}, r)
+	out.Sends = append(out.Sends, c.reply(now, s.forward, &core.Forwarded{Result: r}))
 }
 
-func (c *Coordinator) reply(now core.Now, to id.Node, req core.ReqID, p ring.Partition, m core.Message) core.Envelope {
-	return core.Envelope{
-		From: c.config.Self, To: to, Cluster: c.view.Cluster, Req: req, Reply: true,
-		Partition: p, Stamp: c.view.Stamp(), Deadline: now.Mono + id.MaxMessageAge, Msg: m,
-	}
+func (c *Coordinator) reply(now core.Now, e *core.Envelope, m core.Message) core.Envelope {
+	return c.view.Answer(e, now.Mono+id.MaxMessageAge, m)
 }
 
 // finish ends a request: it is answered, if it has not been, and its slot is

@@ -212,7 +212,7 @@ func (c *Coordinator) readAnew(now core.Now, s *slot, out *core.Out) {
 	if l.Name() == s.layout {
 		return
 	}
-	if s.op == core.OpDelete && !l.Owns(c.config.Self, s.partition) && !s.fallback && s.origin != "" {
+	if s.op == core.OpDelete && !l.Owns(c.config.Self, s.partition) && !s.fallback && s.forward != nil {
 		// Nothing has been written, and a second hop is not taken.
 		c.finish(now, s, core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: c.need(s, l)}, out)
 		return

@@ -190,7 +190,7 @@ func (c *Coordinator) Forward(now core.Now, e *core.Envelope, stale bool, out *c
 	}
 	switch {
 	case entry.finished:
-		out.Sends = append(out.Sends, c.reply(now, e.From, e.Req, e.Partition, &core.Forwarded{Result: entry.result}))
+		out.Sends = append(out.Sends, c.reply(now, e, &core.Forwarded{Result: entry.result}))
 	case entry.executed, m.Attempt <= entry.refused:
 		// Under way, or a copy of a try that was refused.
 	default:
@@ -226,7 +226,7 @@ func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, s
 	if s == nil {
 		return core.RefusedOverloaded
 	}
-	s.origin, s.req = e.From, e.Req
+	s.forward = e
 	s.sloppy, s.fallback = sloppy, fallback
 	s.op, s.key, s.value, s.options, s.context = m.Op, m.Key, m.Value, m.Options, m.Context
 	s.deadline = now.Mono + min(m.Timeout, id.MaxMessageAge)
@@ -235,5 +235,5 @@ func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, s
 }
 
 func (c *Coordinator) refuse(now core.Now, e *core.Envelope, why core.Refusal, out *core.Out) {
-	out.Sends = append(out.Sends, c.reply(now, e.From, e.Req, e.Partition, &core.Refused{Why: why}))
+	out.Sends = append(out.Sends, c.reply(now, e, &core.Refused{Why: why}))
 }

@@ -41,9 +41,8 @@ type slot struct {
 	armed     time.Duration // the earliest timer in the heap for this slot
 
 	// Who waits: a client of this node, or another node that forwarded.
-	client core.ReqID
-	origin id.Node // empty: a client
-	req    core.ReqID
+	client  core.ReqID
+	forward *core.Envelope // nil: a client
 
 	peers []try
 	// spare are the fallbacks that may still be asked, the next one first,

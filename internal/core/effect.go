@@ -13,6 +13,11 @@ import (
 // ErrNotFound is what a Store's Get returns for a key that it does not hold.
 var ErrNotFound = errors.New("key not found")
 
+// ErrOldDisk is why a node stops whose disk is an older copy of its data than
+// other members remember: the data must be set aside, and the node begin anew
+// with an empty disk.
+var ErrOldDisk = errors.New("the data directory holds an old copy of this node's data")
+
 // Store is what a machine may read: the engine, synchronously, through its
 // loop's overlay of batches that are not complete. A returned slice is
 // immutable and stays valid.
@@ -62,8 +67,9 @@ type Out struct {
 	SendsHeld   []Envelope
 	Replies     []Reply
 	RepliesHeld []Reply
-	Reports     []PeerReport  // from a shard, for Control
-	Shards      []ShardReport // from a shard, for Control
+	Reports     []PeerReport   // from a shard, for Control
+	Shards      []ShardReport  // from a shard, for Control
+	Statuses    []StatusChange // from Control, for whoever watches
 	// Failed is set when the store failed or holds what cannot be read: the
 	// node must stop, since what it would go on with is not known.
 	Failed error
@@ -85,7 +91,15 @@ func (o *Out) Reset() {
 	o.Reports = o.Reports[:0]
 	clear(o.Shards)
 	o.Shards = o.Shards[:0]
+	o.Statuses = o.Statuses[:0]
 	o.Failed = nil
+}
+
+// StatusChange is a new opinion of a peer's health. From is NoStatus where the
+// peer has just become known, To where it has left.
+type StatusChange struct {
+	Peer     id.Node
+	From, To Status
 }
 
 // PeerReport tells Control how a peer answered a shard.
@@ -112,6 +126,7 @@ type ShardReport struct {
 	Leftovers int
 	Alarms    Alarms
 	Hints     HintReport
+	Trees     TreeReport
 }
 
 // HintReport tells what a shard, or a node, keeps for owners that missed

@@ -41,7 +41,7 @@ type Status uint8
 
 // The statuses.
 const (
-	_ Status = iota
+	NoStatus Status = iota // of a member that has left, or is not known
 	Alive
 	Suspected
 	Dead
@@ -50,6 +50,8 @@ const (
 // String returns the status as status shows it.
 func (s Status) String() string {
 	switch s {
+	case NoStatus:
+		return "none"
 	case Alive:
 		return "alive"
 	case Suspected:
@@ -71,18 +73,16 @@ type Member struct {
 	Start       uint64 // the start nonce of its process
 	Incarnation uint64 // grows with each start
 	Heartbeat   uint64 // grows with each gossip round and each change below
+	Changed     uint64 // the heartbeat of the latest change of anything but the heartbeat
 	State       State
 	Stamp       Stamp     // what all of its shards have durably adopted
 	Synced      ring.Name // the layout for which it has pulled all that it gained
 }
 
-// Newer says that m replaces o: the higher incarnation, then the higher
-// heartbeat wins.
+// Newer says that m tells more than o: the higher incarnation, then the later
+// change wins. Heartbeats alone are told apart from records.
 func (m Member) Newer(o Member) bool {
-	if c := cmp.Compare(m.Incarnation, o.Incarnation); c != 0 {
-		return c > 0
-	}
-	return m.Heartbeat > o.Heartbeat
+	return cmp.Or(cmp.Compare(m.Incarnation, o.Incarnation), cmp.Compare(m.Changed, o.Changed)) > 0
 }
 
 // LayoutState is the layouts that a node goes by. States are ordered by their
@@ -103,9 +103,45 @@ func (l LayoutState) Stamp() Stamp {
 // GossipState is what a Gossip carries.
 type GossipState struct {
 	Cluster uint64
-	Members []Member // the sender's own record is among them
+	// DiskStamp is the newest one that is durable on the sender's disk, and
+	// Remembers the newest that it knows of the receiver's; 0 for none.
+	DiskStamp, Remembers uint64
+	Members              []Member // records; the sender's own is among them
 	// Layouts is set where the receiver is not known to have it.
 	Layouts LayoutState
+	Digest  Digest
+	// Wants asks for the records of the members whose IDs have these hashes.
+	Wants []uint64
+}
+
+// Digest says in few bytes which records its sender has. The members are
+// divided into buckets by the first bits of their IDs' hashes.
+type Digest struct {
+	Buckets uint32   // how many: a power of two, or 0 where there is no digest
+	Chunk   []Bucket // those of them that the message is about
+	// Versions has every record of the buckets that a reply has found to
+	// differ.
+	Versions []RecordVersion
+}
+
+// Bucket is what a digest says of one of them.
+type Bucket struct {
+	Index uint32
+	Who   uint64 // combines which processes it has: IDs, starts, incarnations
+	// What combines what their records say, but for heartbeats. In a reply it
+	// is 0, or the bucket differs.
+	What uint64
+	// Heartbeats are those of its members in the order of their IDs' hashes. In
+	// a reply it may be empty, and those are 0 that the receiver knows.
+	Heartbeats []uint64
+}
+
+// RecordVersion says which record of a member somebody has.
+type RecordVersion struct {
+	Member      uint64 // hash of its ID
+	Incarnation uint64
+	Changed     uint64
+	Heartbeat   uint64
 }
 
 // View is what the shards know of the cluster: an immutable snapshot that
@@ -161,7 +197,7 @@ func (v *View) Peer(n id.Node) (Peer, bool) {
 }
 
 // ClusterStatus is what Control knows, for people and for health checks: a
-// snapshot that its receiver owns.
+// snapshot that nobody changes.
 type ClusterStatus struct {
 	Self    id.Node
 	Cluster uint64
@@ -178,8 +214,12 @@ type ClusterStatus struct {
 	// Pulls and PullsLeft count this node's partitions of the transition
 	// under way; Leftovers counts partitions with keys that it does not own.
 	Pulls, PullsLeft, Leftovers int
-	Alarms                      Alarms     // of all shards
-	Hints                       HintReport // of all shards
+	Alarms                      Alarms // of all shards
+	// Blocking lists the members that the transition under way waits for and
+	// that are suspected or dead.
+	Blocking []id.Node
+	Trees    TreeReport
+	Hints    HintReport // of all shards
 }
 
 // MemberStatus is a member as this node sees it.

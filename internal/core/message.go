@@ -21,6 +21,11 @@ type Envelope struct {
 	// Req is opaque to the receiver of a request and echoed in its reply.
 	Req   ReqID
 	Reply bool
+	// Start is the start nonce of the process that asks, echoed in the reply:
+	// request IDs begin anew with each process, so a reply to an earlier start
+	// of it must not be taken for an answer. Control's messages carry 0 and
+	// have the nonce in their ReqID.
+	Start uint64
 	// Partition routes a request to its shard.
 	Partition ring.Partition
 	// Stamp says which layouts the sender goes by.
@@ -30,6 +35,14 @@ type Envelope struct {
 	// past it is dropped wherever it is, which bounds every message's age.
 	Deadline time.Duration
 	Msg      Message
+}
+
+// Answer returns the reply to a request, from the node whose view v is.
+func (v *View) Answer(e *Envelope, deadline time.Duration, m Message) Envelope {
+	return Envelope{
+		From: v.Self, To: e.From, Cluster: v.Cluster, Req: e.Req, Reply: true, Start: e.Start,
+		Partition: e.Partition, Stamp: v.Stamp(), Deadline: deadline, Msg: m,
+	}
 }
 
 // Message is what an Envelope carries; the set of messages is sealed. All

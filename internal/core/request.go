@@ -15,6 +15,9 @@ const (
 	OpGet
 	OpPut
 	OpDelete
+	// OpInspect reads this node's own copy, whoever owns the key, and asks
+	// nobody else: for people, and for checks of replicas.
+	OpInspect
 )
 
 // String returns the operation's name, as metrics and traces show it.
@@ -26,6 +29,8 @@ func (o Op) String() string {
 		return "put"
 	case OpDelete:
 		return "delete"
+	case OpInspect:
+		return "inspect"
 	}
 	return "unknown op"
 }

@@ -49,6 +49,7 @@ type Local interface {
 // Config of a Handoff. Every field is needed.
 type Config struct {
 	Self          id.Node
+	Start         uint64 // the nonce of this start of the process
 	Shard, Shards int
 	W             int // as configured; lowered to the owners there are
 	Seed          uint64
@@ -158,7 +159,7 @@ func (h *Handoff) Durable(now core.Now, n uint64, out *core.Out) {
 
 func (h *Handoff) envelope(to id.Node, p ring.Partition, slot, generation uint32, deadline time.Duration, m core.Message) core.Envelope {
 	return core.Envelope{
-		From: h.config.Self, To: to, Cluster: h.view.Cluster,
+		From: h.config.Self, To: to, Cluster: h.view.Cluster, Start: h.config.Start,
 		Req:       core.NewReqID(h.config.Shard, core.MachineHandoff, slot, generation),
 		Partition: p, Stamp: h.view.Stamp(), Deadline: deadline, Msg: m,
 	}

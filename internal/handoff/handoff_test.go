@@ -117,16 +117,16 @@ func setOf(node id.Node, value string) version.Siblings {
 	return set
 }
 
-// gained returns a partition that d gains, and its old owners.
-func gained(t *testing.T, old, next *ring.Layout) (ring.Partition, []id.Node) {
+// gained returns a partition that d gains.
+func gained(t *testing.T, next *ring.Layout) ring.Partition {
 	t.Helper()
 	for p := range ring.Partition(8) {
 		if next.Owns("d", p) {
-			return p, old.Owners(p)
+			return p
 		}
 	}
 	t.Fatal("d gains nothing")
-	return 0, nil
+	return 0
 }
 
 // Scenario read-gap-pull: one old owner may have missed an acknowledged write,
@@ -138,7 +138,7 @@ func TestNewOwnerPullsFromEnoughOldOwners(t *testing.T) {
 	if r := b.last(); r.Pulls == 0 || r.PullsLeft != r.Pulls || !r.Synced.IsZero() {
 		t.Fatalf("before any pull: %+v", r)
 	}
-	p, _ := gained(t, old, next)
+	p := gained(t, next)
 	key := keysIn(old, p, 1)[0]
 	sources := map[ring.Partition][]id.Node{}
 	first := id.Node("")
@@ -164,6 +164,28 @@ func TestNewOwnerPullsFromEnoughOldOwners(t *testing.T) {
 	}
 	if r := b.last(); r.PullsLeft != 0 || r.Synced != next.Name() {
 		t.Errorf("at the end: %+v", r)
+	}
+}
+
+// A chunk with another partition's key is not taken: the key may belong to
+// another shard, which alone writes it.
+func TestPulledKeysAreOfThePartition(t *testing.T) {
+	old, next := layouts(t)
+	b := newBench(t, "d")
+	b.view(core.PhaseCopy, old, next)
+	p := gained(t, next)
+	foreign := keysIn(old, (p+1)%8, 1)[0]
+	b.answerAll(func(e core.Envelope) core.Message {
+		if e.Partition != p {
+			return nil
+		}
+		return &core.PullReply{Items: []core.Item{{Key: foreign, Set: setOf("a", "v")}}, Done: true}
+	})
+	if n := b.store.Len(); n != 0 {
+		t.Errorf("%d keys of another partition were stored", n)
+	}
+	if r := b.last(); r.PullsLeft != r.Pulls {
+		t.Errorf("a strange chunk counts as a pull: %+v", r)
 	}
 }
 

@@ -136,6 +136,10 @@ func (h *Handoff) pulled(now core.Now, partition ring.Partition, e *core.Envelop
 func (h *Handoff) store(now core.Now, p *pull, m *core.PullReply, out *core.Out) {
 	flush := uint64(0)
 	for _, item := range m.Items {
+		if h.view.ReadLayout().Partition(item.Key) != p.partition {
+			p.rotate(now) // another shard's key, which is not ours to write
+			return
+		}
 		f, ok := h.local.Apply(item.Key, item.Set, out)
 		if !ok {
 			p.rotate(now)
@@ -195,10 +199,7 @@ func (h *Handoff) pullFailed(now core.Now, partition ring.Partition, peer id.Nod
 // deadline and stamp.
 func (h *Handoff) Serve(now core.Now, e *core.Envelope, out *core.Out) {
 	m := e.Msg.(*core.Pull)
-	reply := core.Envelope{
-		From: h.config.Self, To: e.From, Cluster: h.view.Cluster, Req: e.Req, Reply: true,
-		Partition: e.Partition, Stamp: h.view.Stamp(), Deadline: now.Mono + chunkTimeout,
-	}
+	reply := h.view.Answer(e, now.Mono+chunkTimeout, nil)
 	if h.view.Stamp().Layout != m.Layout || int(e.Partition) >= h.view.ReadLayout().Partitions() {
 		reply.Msg = &core.Refused{Why: core.RefusedBehind}
 		out.Sends = append(out.Sends, reply)

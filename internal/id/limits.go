@@ -49,3 +49,9 @@ const (
 // dropped. It bounds how late a copy of old state can arrive, which is what
 // makes forgetting safe.
 const MaxMessageAge = 60 * time.Second
+
+// MaxDiskAge is L of DESIGN section 4: a disk whose last stamp is older when
+// its node starts is not served before other members have spoken, since what
+// was deleted and forgotten meanwhile could come back from it. It spans a
+// restart, an update and a reboot.
+const MaxDiskAge = 5 * time.Minute

@@ -63,6 +63,7 @@ func TestDamagedRecordsAreErrors(t *testing.T) {
 	weightless[0].Weight = 0
 	onIdentity := func(b []byte) error { _, err := decodeIdentity(b); return err }
 	onMembers := func(b []byte) error { _, err := decodeMembers(b); return err }
+	onStamps := func(b []byte) error { _, err := decodeStamps(b); return err }
 	onLayouts := func(b []byte) error { _, err := decodeLayouts(b); return err }
 	tests := []struct {
 		name   string
@@ -78,6 +79,8 @@ func TestDamagedRecordsAreErrors(t *testing.T) {
 		{"members in disorder", onMembers, encodeMembers(swapped), "does not belong after"},
 		{"no weight", onMembers, encodeMembers(weightless), "weight"},
 		{"too many members", onMembers, []byte{1, 0xff, 0xff, 1}, "at most 1024"},
+		{"stamps cut", onStamps, []byte{1, 7, 1, 1, 'a'}, "ends within a number"},
+		{"stamps in disorder", onStamps, encodeStamps(diskStamps{peers: []peerStamp{{"b", 1}, {"a", 2}}}), "does not belong after"},
 		{"no layout", onLayouts, []byte{1, byte(core.PhaseDone), 0}, "0 live layouts"},
 		{"a phase that does not fit", onLayouts, encodeLayouts(core.LayoutState{Live: two.Live, Phase: core.PhaseDone}), "2 live layouts in phase stable"},
 		{"layouts in disorder", onLayouts, encodeLayouts(core.LayoutState{Live: []*ring.Layout{two.Live[1], two.Live[0]}, Phase: core.PhaseCopy}), "does not follow"},
@@ -130,6 +133,10 @@ func FuzzDecodeIdentity(f *testing.F) {
 
 func FuzzDecodeMembers(f *testing.F) {
 	fuzzRecord(f, decodeMembers, encodeMembers)
+}
+
+func FuzzDecodeStamps(f *testing.F) {
+	fuzzRecord(f, decodeStamps, encodeStamps)
 }
 
 func FuzzDecodeLayouts(f *testing.F) {

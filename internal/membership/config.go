@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -80,10 +81,17 @@ type Config struct {
 	R int
 
 	GossipInterval time.Duration
+	// SuspectPhi and DeadPhi are the thresholds of failure detection; 0 is the
+	// default.
+	SuspectPhi, DeadPhi float64
 	// LayoutDelay is how long the members must be unchanged before they get a
 	// new layout. LayoutAuto says whether they get it without a command.
 	LayoutDelay time.Duration
 	LayoutAuto  bool
+
+	// ForceServe serves a disk that may be an old copy without hearing what
+	// other members remember of it.
+	ForceServe bool
 
 	// Seeds are addresses. A fresh node with seeds other than its own address
 	// never forms a cluster.
@@ -105,10 +113,15 @@ func (c *Config) check() error {
 	fault(c.N >= 1, "N is %d; at least 1 is needed", c.N)
 	fault(c.R >= 1, "R is %d; at least 1 is needed", c.R)
 	fault(c.GossipInterval > 0, "the gossip interval is %v; it must be positive", c.GossipInterval)
+	fault(c.suspectPhi() > 0 && c.suspectPhi() < c.deadPhi() && c.deadPhi() <= MaxPhi,
+		"the phis are %v and %v; they must be positive, ascending, and at most %d", c.SuspectPhi, c.DeadPhi, MaxPhi)
 	fault(c.LayoutDelay >= 0, "the layout delay is %v; it must not be negative", c.LayoutDelay)
 	fault(len(c.Seeds) <= maxSeeds, "%d seeds; at most %d are allowed", len(c.Seeds), maxSeeds)
 	return errors.Join(faults...)
 }
+
+func (c *Config) suspectPhi() float64 { return cmp.Or(c.SuspectPhi, DefaultSuspectPhi) }
+func (c *Config) deadPhi() float64    { return cmp.Or(c.DeadPhi, DefaultDeadPhi) }
 
 // ownRecord is this node's member record before it has come anywhere.
 func ownRecord(c *Config) core.Member {

@@ -1,6 +1,7 @@
-// Package membership is the machine that knows who is in the cluster and which
-// layout it goes by: gossip, forming and joining, member records, and the
-// agreement on layouts and on the phases of their transitions.
+// Package membership is the machine that knows who is in the cluster, who of
+// them is alive, and which layout it goes by: gossip, failure detection, forming
+// and joining, member records, and the agreement on layouts and on the phases of
+// their transitions.
 //
 // A Machine has no goroutine, no lock and no clock. Each method is one step:
 // it takes the time, changes the machine and appends effects to a core.Out.
@@ -9,10 +10,12 @@
 // # Who writes what
 //
 // A member's record is written by that member alone; everybody else passes it
-// on. The newer record wins: the higher incarnation, then the higher
-// heartbeat. The incarnation is persisted and grows with each start, before
-// the first message; a node that hears of a record of its own that it did not
-// write takes a higher one.
+// on. The newer record wins: the higher incarnation, then the later change, which
+// is named by the heartbeat at which it was made. Heartbeats alone grow with each
+// round and are no change: they are spread without the records, are not
+// persisted, and bring no new view. The incarnation is persisted and grows with
+// each start, before the first message; a node that hears of a record of its own
+// that it did not write takes a higher one.
 //
 // Layouts have no leader and no vote. A core.LayoutState is a register that
 // only grows, ordered by its stamp (number, digest, phase); every node adopts
@@ -35,13 +38,61 @@
 // A dead member blocks both ends of a transition until it is back, since
 // nobody may speak for it: a dead new owner the first, more than R-1 dead old
 // owners of a partition the second. Meanwhile both layouts are live and
-// serve. Failure detection and removal by command come with a later step. R
-// must be configured alike on all nodes, and a read with a smaller r than that
+// serve, and the status names those that the transition waits for. Failure
+// detection changes nothing about it: a death is an opinion, and a layout that
+// went by it would lose what the dead has. Removal by command comes with a later
+// step. R must be configured alike on all nodes, and a read with a smaller r than that
 // may miss a write while a layout retires.
 //
 // N and the number of partitions belong to the cluster, from its forming on. A
 // node whose configuration differs goes by the cluster's: nodes with different
 // N would plan in turns for ever, and R and W would not fit any more.
+//
+// # Gossip
+//
+// In each round, a jittered interval after the one before, a node gossips with
+// three random members and, so that the dead are found again, with one that it
+// does not hold for alive; now and then with a seed. When something lasting has
+// changed a round comes at once. A message has:
+//
+//   - its sender's own record;
+//   - the records that are new to the sender, a few times each: news is known
+//     everywhere after some log(n) rounds;
+//   - a digest, which finds whatever rumours have missed. Members are divided
+//     into buckets by the hashes of their IDs; of a bucket the digest has a hash
+//     of who is in it, one of what their records say, and the heartbeats in the
+//     order of the hashes, a few bytes a member and no name. Where who is equal,
+//     both sides take the newer heartbeats. Where what differs, the reply lists
+//     the versions of the bucket's records, and the asker sends those that it has
+//     newer with the request for those that it has older;
+//   - the layouts, if the receiver is known to have older ones.
+//
+// Digest, versions and records of a message are limited, whatever the size of
+// the cluster. Digests go through the buckets in turns, so that a round has all
+// of them about once in the largest cluster, and in each message of a small one;
+// records that do not fit are chosen from a random one on.
+//
+// # Failure detection
+//
+// A peer is alive, suspected or dead: an opinion of this node, never gossiped.
+// It goes by the phi (package phi) of the silence since the latest sign of life.
+//
+//   - A heartbeat that moves is a sign of life and, if it comes at least half an
+//     interval after the one before, a gap of the rhythm. Gaps count as five
+//     intervals at most.
+//   - An answer to a request of a shard or of gossip is a sign of life but no gap.
+//     So a peer that is asked a thousand times a second has no rhythm of a
+//     millisecond, which would make it dead as soon as clients pause; the time
+//     to the next heartbeat is at most what it is from heartbeat to heartbeat.
+//   - A request that fails or times out adds a fifth of the first threshold to
+//     phi, until an answer takes it back, or ten intervals pass. Five in a row
+//     suspect a peer whose heartbeats still come by way of others: this node
+//     cannot reach it. They hold nobody for dead, but hasten it.
+//   - A new start of a peer is believed at once. Until ten gaps are known, since
+//     this node has just started or the peer has, it is given more time.
+//   - A node whose own round is overdue by more than an interval has stood still
+//     itself. That time is nobody's silence, and what failed meanwhile, and in the
+//     interval after, counts against nobody.
 //
 // # What is durable
 //
@@ -50,6 +101,25 @@
 // shows a stamp when every shard has reported that it goes by it, and what
 // shards go by came from such a View. Until the node's identity (cluster and
 // incarnation) is durable, the machine neither sends nor answers.
+//
+// # The disk's age
+//
+// A node stamps its disk each minute, durably, and tells its own stamp with
+// each message of gossip, beside the newest one that it remembers of the
+// receiver's disk. Both are written down with the next stamp. A disk whose
+// stamp is older than id.MaxDiskAge at a start may be an old copy, from which
+// what was deleted and forgotten since could come back, and which must not
+// acknowledge what would then have to be set aside with the rest (scenarios
+// reap-then-restore and set-aside-too-much). Such a node publishes no View, so
+// that its shards neither serve nor send, until half of the other members have
+// spoken. The first that remembers a newer stamp proves the copy: the machine
+// fails with core.ErrOldDisk, and its shell sets the data aside and begins anew
+// with an empty disk. A cluster of one, and a node that is told to, go on at
+// once.
+//
+// Stamps of an ID only grow, over its instances too: a new one begins above
+// what is remembered of those before it, so that the disk of a node that was
+// replaced is found out as well.
 //
 // # Joining
 //

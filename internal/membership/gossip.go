@@ -31,7 +31,7 @@ func (m *Machine) speak(now core.Now, out *core.Out) {
 	}
 	regular := now.Mono >= m.nextRound
 	if regular || m.news && len(m.peers) > 0 && now.Mono-m.lastBurst >= burstGap {
-		m.round(now, out)
+		m.round(now, regular, out)
 	}
 	if regular {
 		m.nextRound = now.Mono + m.jittered(m.cfg.GossipInterval)
@@ -40,12 +40,17 @@ func (m *Machine) speak(now core.Now, out *core.Out) {
 	}
 }
 
-// round tells a few random members all that this node knows.
-func (m *Machine) round(now core.Now, out *core.Out) {
+// round tells a few random members all that this node knows, and in a regular
+// one a member that is not believed to be alive.
+func (m *Machine) round(now core.Now, regular bool, out *core.Out) {
 	m.self.Heartbeat++
 	m.news, m.lastBurst = false, now.Mono
-	for _, p := range m.pick() {
-		m.tell(now, p, out)
+	picked := m.pick()
+	if p := unwell(m.peers, m.rng); p != nil && regular && !slices.Contains(picked, p) {
+		picked = append(picked, p)
+	}
+	for _, p := range picked {
+		m.tell(now, p, !regular, out)
 	}
 }
 
@@ -53,12 +58,12 @@ func (m *Machine) round(now core.Now, out *core.Out) {
 func (m *Machine) afterRound(now core.Now, out *core.Out) {
 	if len(m.seeds) > 0 && m.rounds%seedRounds == 1 {
 		if i := m.rng.IntN(len(m.seeds)); m.seeds[i].answer != ownAddress {
-			m.send(now, core.Envelope{Addr: m.seeds[i].addr}, uint32(i), m.cluster, out)
+			m.askSeed(now, i, m.cluster, out)
 		}
 	}
 	m.outliveRival(now)
 	for _, p := range m.peers {
-		if p.health.refreshLatency(now.Mono) {
+		if p.health.latencies.refresh(now.Mono) {
 			m.viewDirty = true
 		}
 	}
@@ -91,26 +96,38 @@ func (m *Machine) poke(now core.Now, p *peer, out *core.Out) {
 		return
 	}
 	p.poked = now.Mono
-	m.tell(now, p, out)
+	m.tell(now, p, true, out)
 }
 
-// tell gossips with one member.
-func (m *Machine) tell(now core.Now, p *peer, out *core.Out) {
-	e := core.Envelope{To: p.rec.ID, Addr: p.rec.Addr}
-	m.send(now, e, noSeed, m.cluster, out)
+// tell gossips with one member. An extra message beside the rounds brings a
+// digest only in clusters that are small enough for it to be whole.
+func (m *Machine) tell(now core.Now, p *peer, extra bool, out *core.Out) {
+	state := m.knowledge(m.digest(extra))
+	if stamp := m.published.Stamp(); p.stamp.Older(stamp) && p.told != stamp {
+		p.told = stamp // if it is lost, the peer asks for it
+		state.Layouts = m.published
+	}
+	m.request(now, core.Envelope{To: p.rec.ID, Addr: p.rec.Addr}, noSeed, state, out)
 }
 
-// send completes a request of gossip and sends it. With cluster 0 it asks for
-// a cluster and shows nothing but the own record.
-func (m *Machine) send(now core.Now, e core.Envelope, slot uint32, cluster uint64, out *core.Out) {
+// askSeed asks a seed. With cluster 0 it asks for a cluster, and shows nothing
+// but the own record.
+func (m *Machine) askSeed(now core.Now, seed int, cluster uint64, out *core.Out) {
 	state := core.GossipState{Members: []core.Member{m.askingRecord()}}
 	if cluster != 0 {
-		state = m.knowledge(m.knownStamp(e.To))
+		state = m.knowledge(m.digest(false))
+	}
+	m.request(now, core.Envelope{Addr: m.seeds[seed].addr}, uint32(seed), state, out)
+}
+
+// request completes a request of gossip and sends it.
+func (m *Machine) request(now core.Now, e core.Envelope, slot uint32, state core.GossipState, out *core.Out) {
+	if state.Cluster != 0 {
 		e.Stamp = m.published.Stamp()
 	}
 	e.Req = m.reqID(slot)
 	e.Msg = &core.Gossip{State: state}
-	m.post(now, e, cluster, out)
+	m.post(now, e, state.Cluster, out)
 }
 
 // reqID marks a request of this start; a seed's index is its slot.
@@ -132,17 +149,37 @@ func (m *Machine) reply(now core.Now, e *core.Envelope, addr string, state core.
 
 func (m *Machine) post(now core.Now, e core.Envelope, cluster uint64, out *core.Out) {
 	life := min(max(2*m.cfg.GossipInterval, minMessageLife), id.MaxMessageAge)
+	switch msg := e.Msg.(type) {
+	case *core.Gossip:
+		msg.State.DiskStamp, msg.State.Remembers = m.disk.stamp, m.remembered(e.To)
+	case *core.GossipReply:
+		msg.State.DiskStamp, msg.State.Remembers = m.disk.stamp, m.remembered(e.To)
+	}
 	e.From = m.self.ID
 	e.Cluster = cluster
 	e.Deadline = now.Mono + life
 	out.Sends = append(out.Sends, e)
 }
 
-// knowledge is all that this node may tell, with the layouts where the
-// receiver's stamp is older.
-func (m *Machine) knowledge(known core.Stamp) core.GossipState {
-	state := core.GossipState{Cluster: m.cluster, Members: m.allMembers()}
-	if known.Older(m.published.Stamp()) {
+// knowledge is what this node tells a member without being asked: its own
+// record, what is new to it, and a digest of the rest.
+func (m *Machine) knowledge(d core.Digest) core.GossipState {
+	state := m.bare(m.cluster)
+	state.Members = m.withRumours(state.Members)
+	state.Digest = d
+	return state
+}
+
+// answer is what this node answers to a member: also the layouts if the member
+// has older ones, and the records that it asks for. An earlier start of the
+// member's process, if it is not older, is for the member to deny.
+func (m *Machine) answer(now core.Now, e *core.Envelope, asked *core.GossipState, sender core.Member) core.GossipState {
+	state := m.knowledge(m.compare(now, &asked.Digest))
+	if i, ok := m.find(e.From); ok && m.peers[i].rec.Start != sender.Start {
+		state.Members = append(state.Members, m.peers[i].rec)
+	}
+	state.Members = m.withRecords(state.Members, m.askedFor(asked.Wants))
+	if e.Stamp.Older(m.published.Stamp()) {
 		state.Layouts = m.published
 	}
 	return state
@@ -160,15 +197,9 @@ func (m *Machine) askingRecord() core.Member {
 	return rec
 }
 
-func (m *Machine) knownStamp(n id.Node) core.Stamp {
-	if i, ok := m.find(n); ok {
-		return m.peers[i].stamp
-	}
-	return core.Stamp{}
-}
-
 // Deliver takes a Gossip or GossipReply; no other message is for this machine.
 func (m *Machine) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
+	m.notice(now)
 	switch {
 	case !m.speaks():
 		// The sender tries again: rather a lost round than an answer of a
@@ -212,7 +243,7 @@ func (m *Machine) onGossip(now core.Now, e *core.Envelope, state *core.GossipSta
 	default:
 		m.take(now, e, state, out)
 		if m.speaks() { // else the incarnation has just grown
-			m.reply(now, e, sender.Addr, m.knowledge(e.Stamp), out)
+			m.reply(now, e, sender.Addr, m.answer(now, e, state, sender), out)
 		}
 	}
 }
@@ -234,6 +265,8 @@ func (m *Machine) onReply(now core.Now, e *core.Envelope, state *core.GossipStat
 		}
 	case state.Cluster == m.cluster:
 		m.take(now, e, state, out)
+		m.answered(now, e)
+		m.reconcile(now, e, &state.Digest, out)
 	case s != nil && (m.cluster == 0 || m.leaving):
 		m.considerJoining(now, s, e, state, out)
 	default:
@@ -251,17 +284,27 @@ func (m *Machine) take(now core.Now, e *core.Envelope, state *core.GossipState, 
 		return
 	}
 	p := m.peers[i]
+	m.hearOfDisk(p, state, out)
 	p.stamp = e.Stamp
 	if m.layouts.Stamp().Older(e.Stamp) {
 		m.poke(now, p, out)
 	}
 }
 
+// answered notes that a member has answered this node: the way there and back
+// is open.
+func (m *Machine) answered(now core.Now, e *core.Envelope) {
+	if i, ok := m.find(e.From); ok {
+		m.observe(now, m.peers[i], core.PeerReport{Peer: e.From, OK: 1})
+	}
+}
+
 // SendFailed takes back a message that was certainly not sent. The next round
 // tries again.
 func (m *Machine) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
+	m.notice(now)
 	if i, ok := m.find(e.To); ok {
-		m.peers[i].observe(now.Mono, core.PeerReport{Peer: e.To, Failed: 1})
+		m.observe(now, m.peers[i], core.PeerReport{Peer: e.To, Failed: 1})
 	}
 	m.settle(now, out)
 }

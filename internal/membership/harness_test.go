@@ -3,6 +3,7 @@ package membership_test
 import (
 	"cmp"
 	"container/heap"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -30,7 +31,7 @@ type world struct {
 	disk    func() time.Duration
 	shards  func() time.Duration // from a view to the report on it
 	copying func() time.Duration // from a view to the report that all is copied
-	cut     map[[2]string]bool   // addresses, sorted
+	cut     map[[2]string]bool   // addresses, from and to
 	aliases map[string]string    // more addresses of nodes
 
 	truth    truth
@@ -38,6 +39,8 @@ type world struct {
 	clusters []uint64    // likewise
 	faults   []string    // broken invariants
 	log      func(format string, args ...any)
+	messages bool // are logged
+	sending  func(e *core.Envelope)
 }
 
 // truth is what really happened, whoever knows of it.
@@ -60,6 +63,8 @@ type node struct {
 	shards  []core.ShardReport
 	replies []core.Reply
 	sent    int
+	stalled time.Duration       // until when the process stands still
+	watched bool                // changes of peers' status are logged
 	onDisk  *core.ClusterStatus // what a restart would know; nil: look
 	busy    []time.Duration     // when each shard is through with the views it was given
 
@@ -109,7 +114,8 @@ func newWorld(seed uint64) *world {
 			synced:  map[id.Node]map[ring.Name]bool{},
 			stamps:  map[id.Node]core.Stamp{},
 		},
-		log: func(string, ...any) {},
+		log:     func(string, ...any) {},
+		sending: func(*core.Envelope) {},
 	}
 }
 
@@ -151,7 +157,7 @@ func (w *world) byAddr(addr string) *node {
 
 // setCut cuts or heals the connection of two addresses.
 func (w *world) setCut(a, b string, cut bool) {
-	w.cut[[2]string{min(a, b), max(a, b)}] = cut
+	w.cut[[2]string{a, b}], w.cut[[2]string{b, a}] = cut, cut
 }
 
 // config returns what tests share; a test changes what it is about.
@@ -223,12 +229,26 @@ func (n *node) now() core.Now {
 
 // step drives the machine as a loop does: one input, one flush.
 func (n *node) step(input func(core.Now, *core.Out)) {
+	if left := n.stalled - n.world.now; left > 0 {
+		n.in(left, func() { n.step(input) })
+		return
+	}
 	var out core.Out
 	input(n.now(), &out)
+	if errors.Is(out.Failed, core.ErrOldDisk) {
+		n.world.log("%s stops: %v", n.cfg.Self, out.Failed)
+		n.crash()
+		return
+	}
 	if out.Failed != nil {
 		n.world.fault("%s: %v", n.cfg.Self, out.Failed)
 	}
 	number := n.machine.Flush()
+	for _, c := range out.Statuses {
+		if n.watched {
+			n.world.log("%s: %s is %v, was %v", n.cfg.Self, c.Peer, c.To, c.From)
+		}
+	}
 	n.reply(out.Replies)
 	for _, e := range out.Sends {
 		n.send(e)
@@ -279,7 +299,11 @@ func (n *node) send(e core.Envelope) {
 		w.fault("%s sent a misaddressed envelope to %q at %q", n.cfg.Self, e.To, e.Addr)
 	}
 	n.checkTold(&e)
-	if w.cut[[2]string{min(n.cfg.Addr, e.Addr), max(n.cfg.Addr, e.Addr)}] {
+	w.sending(&e)
+	if w.messages {
+		w.log("%s → %s: %s", n.cfg.Self, cmp.Or(string(e.To), e.Addr), showMessage(&e))
+	}
+	if w.cut[[2]string{n.cfg.Addr, e.Addr}] {
 		return
 	}
 	remaining := e.Deadline - n.now().Mono

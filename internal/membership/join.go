@@ -69,6 +69,7 @@ func (m *Machine) hasForeignSeeds() bool {
 // Join asks to become a member of the seeds' cluster. Its Reply comes once
 // identity, members and layouts are durable, or says why not.
 func (m *Machine) Join(now core.Now, j *core.Join, out *core.Out) {
+	m.notice(now)
 	if code, why := m.admitJoin(j); code != core.CodeOK {
 		out.Replies = append(out.Replies, core.Reply{Req: j.Req, Result: core.Result{Code: code}, Detail: why})
 		m.settle(now, out)
@@ -117,7 +118,7 @@ func (m *Machine) ask(now core.Now, out *core.Out) {
 	for i, s := range m.seeds {
 		wanted := m.cluster == 0 || slices.ContainsFunc(m.joins, func(j join) bool { return slices.Contains(j.seeds, i) })
 		if wanted && s.answer != ownAddress {
-			m.send(now, core.Envelope{Addr: s.addr}, uint32(i), cluster, out)
+			m.askSeed(now, i, cluster, out)
 		}
 	}
 }
@@ -181,9 +182,24 @@ func (m *Machine) answerJoiner(now core.Now, e *core.Envelope, joiner core.Membe
 		m.counters.Full++
 	case len(m.published.Live) > 0:
 		m.offeredTo, m.offeredUntil = joiner.ID, now.Mono+id.MaxMessageAge
-		state = m.knowledge(core.Stamp{})
+		state = m.welcome(joiner.ID)
 	}
 	m.reply(now, e, joiner.Addr, state, out)
+}
+
+// welcome is what a joiner needs to be a member: the layouts, and enough of the
+// others to hear of the rest from.
+func (m *Machine) welcome(joiner id.Node) core.GossipState {
+	state := m.bare(m.cluster)
+	state.Layouts = m.published
+	if i, ok := m.find(joiner); ok { // an instance before this one
+		state.Members = append(state.Members, m.peers[i].rec)
+	}
+	others := slices.DeleteFunc(slices.Clone(m.places), func(p place) bool {
+		return p.peer != nil && p.peer.rec.ID == joiner
+	})
+	state.Members = m.withRecords(state.Members, others)
+	return state
 }
 
 func (m *Machine) knows(n id.Node) bool {
@@ -235,9 +251,12 @@ func (m *Machine) refusalOf(e *core.Envelope, state *core.GossipState) string {
 func (m *Machine) adoptCluster(now core.Now, state *core.GossipState) {
 	m.cluster = state.Cluster
 	m.peers, m.rival, m.leaving = nil, nil, false
+	m.membersStale, m.rumoured = true, nil
+	m.arrange()
 	m.self.State, m.self.Stamp, m.self.Synced = core.Joining, core.Stamp{}, ring.Name{}
 	clear(m.reports)
 	m.maxNumber = 0
+	m.disk.floor = max(m.disk.floor, state.Remembers)
 	m.setLayouts(state.Layouts)
 	for _, rec := range state.Members {
 		if rec.ID == m.self.ID && rec.Start != m.self.Start && rec.Incarnation >= m.self.Incarnation {

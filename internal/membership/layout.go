@@ -179,7 +179,7 @@ func (m *Machine) wantedMembers() []ring.Member {
 // planTime returns when this node plans the next layout, core.Never where it
 // has no reason or no right to.
 func (m *Machine) planTime(now core.Now) time.Duration {
-	if !m.cfg.LayoutAuto || !m.settledLayouts() || m.layouts.Phase != core.PhaseDone || m.maxNumber == math.MaxUint64 {
+	if !m.cfg.LayoutAuto || m.disk.unsure || !m.settledLayouts() || m.layouts.Phase != core.PhaseDone || m.maxNumber == math.MaxUint64 {
 		return core.Never
 	}
 	current := m.layouts.Live[0]
@@ -190,8 +190,10 @@ func (m *Machine) planTime(now core.Now) time.Duration {
 	return m.wantedSince + m.cfg.LayoutDelay*time.Duration(1+rank)
 }
 
-// mayPlan says that this node is in touch: it hears more than half of the
-// layout's members, and none of them has newer layouts. A node that was cut
+// mayPlan says that this node is in touch: it knows every member of the layout
+// and hears more than half of them, and none of them has newer layouts. One that
+// has just joined a large cluster has the layout before all records; its plan
+// would leave out whom it does not know. A node that was cut
 // off, or that comes back with old layouts, must not plan from those: its plan
 // would have the higher number and take everybody back to owners that may have
 // missed writes.
@@ -203,7 +205,10 @@ func (m *Machine) mayPlan(now core.Now, current *ring.Layout) bool {
 			continue
 		}
 		i, ok := m.find(member.ID)
-		if !ok || !m.peers[i].spoke || now.Mono-m.peers[i].heard > m.quiet() {
+		if !ok {
+			return false
+		}
+		if !m.peers[i].spoke || now.Mono-m.peers[i].heard > m.quiet() {
 			continue
 		}
 		if m.layouts.Stamp().Older(m.peers[i].stamp) {

@@ -51,8 +51,24 @@ type Machine struct {
 	// Gossip.
 	nextRound time.Duration
 	rounds    uint64
+	places    []place       // all members in the order of their IDs' hashes
+	cursor    uint32        // the bucket that the next digest begins with
+	rumoured  []*peer       // whose records are told in every message, for a while
 	news      bool          // peers should hear at once
 	lastBurst time.Duration // when a round went out last
+
+	// Failure detection.
+	detector     detector
+	assessAt     time.Duration       // when the status of a peer may change
+	excusedUntil time.Duration       // after a stall of this node: failures before this do not count
+	changes      []core.StatusChange // of this step
+
+	// What Status hands out, until membersStale.
+	members      []core.MemberStatus
+	membersStale bool
+
+	// disk is how old this node's disk may be.
+	disk disk
 
 	// Joining.
 	seeds        []seed
@@ -68,7 +84,7 @@ type Machine struct {
 }
 
 // records says which of the store's records differ from the machine.
-type records struct{ identity, members, layouts bool }
+type records struct{ identity, members, layouts, stamps bool }
 
 // Counters count what was left out, for metrics and tests. They never fall.
 type Counters struct {
@@ -79,6 +95,7 @@ type Counters struct {
 	Full    uint64 // records of members past id.MaxMembers
 	Plans   uint64 // layouts planned here
 	Failed  uint64 // plans that could not be made
+	Stalls  uint64 // times that this node itself had stood still
 }
 
 // New returns the machine of a node with what the store remembers of it. The
@@ -95,10 +112,13 @@ func New(cfg Config, store core.Store) (*Machine, error) {
 		reports:   make([]core.ShardReport, cfg.Shards),
 		planAt:    core.Never,
 		lastBurst: -burstGap,
+		detector:  newDetector(&cfg),
+		assessAt:  core.Never,
 	}
 	for _, addr := range cfg.Seeds {
 		m.addSeed(addr)
 	}
+	m.arrange()
 	if err := m.load(); err != nil {
 		return nil, err
 	}
@@ -133,10 +153,18 @@ func (m *Machine) load() error {
 	m.self.Incarnation = own.incarnation
 	for _, rec := range members {
 		if rec.ID != m.cfg.Self {
-			m.peers = append(m.peers, &peer{rec: rec})
+			p := &peer{rec: rec, health: newHealth(0)}
+			if rec.State == core.Left {
+				p.health.status = core.NoStatus
+			}
+			m.peers = append(m.peers, p)
 		}
 	}
+	if err := m.loadStamps(); err != nil {
+		return err
+	}
 	m.layouts, m.published = layouts, layouts
+	m.arrange()
 	m.viewDirty, m.wantedStale = true, true
 	m.seeStamp(layouts.Stamp())
 	return nil
@@ -172,10 +200,14 @@ func (m *Machine) holdsData() (held bool, err error) {
 func (m *Machine) Begin(now core.Now, out *core.Out) {
 	m.begun = true
 	m.self.Incarnation++
-	m.dirty.identity = true
+	m.self.Heartbeat, m.self.Changed = 1, 1
+	m.dirty.identity, m.membersStale = true, true
 	for _, p := range m.peers {
 		p.heard = now.Mono
+		p.health.sign, p.health.beat = now.Mono, now.Mono
 	}
+	m.questionDisk(now)
+	m.assessAt = now.Mono
 	m.wantedSince = now.Mono
 	m.nextRound = now.Mono + m.jittered(m.cfg.GossipInterval)
 	m.nextAsk = now.Mono
@@ -202,9 +234,13 @@ func (m *Machine) form(out *core.Out) {
 
 // Durable says that this flush and all before it are durable.
 func (m *Machine) Durable(now core.Now, flush uint64, out *core.Out) {
+	m.notice(now)
 	if m.identityAt != 0 && m.identityAt <= flush {
 		m.identityAt = 0
 		m.publishedCluster = m.cluster
+	}
+	if m.disk.at != 0 && m.disk.at <= flush {
+		m.stamped()
 	}
 	if m.layoutsAt != 0 && m.layoutsAt <= flush {
 		m.layoutsAt = 0
@@ -216,7 +252,10 @@ func (m *Machine) Durable(now core.Now, flush uint64, out *core.Out) {
 }
 
 // Tick does what is due.
-func (m *Machine) Tick(now core.Now, out *core.Out) { m.settle(now, out) }
+func (m *Machine) Tick(now core.Now, out *core.Out) {
+	m.notice(now)
+	m.settle(now, out)
+}
 
 // Next returns when Tick is due next; ok is false where only an input can move
 // the machine.
@@ -224,9 +263,12 @@ func (m *Machine) Next() (mono time.Duration, ok bool) {
 	if !m.begun {
 		return 0, false
 	}
-	next := core.Never
+	next := m.assessAt
 	for _, j := range m.joins {
 		next = min(next, j.deadline)
+	}
+	if m.stamps() {
+		next = min(next, m.disk.due)
 	}
 	if m.speaks() {
 		next = min(next, m.nextRound, m.planAt)
@@ -249,13 +291,14 @@ func (m *Machine) Flush() uint64 {
 // Report takes how shards fared with peers: their latencies, the outcomes that
 // failure detection goes by, and whether a peer is ahead.
 func (m *Machine) Report(now core.Now, reports []core.PeerReport, out *core.Out) {
+	m.notice(now)
 	for _, r := range reports {
 		i, found := m.find(r.Peer)
 		if !found {
 			continue
 		}
 		p := m.peers[i]
-		p.observe(now.Mono, r)
+		m.observe(now, p, r)
 		if m.layouts.Stamp().Older(r.Ahead) {
 			m.poke(now, p, out)
 		}
@@ -265,6 +308,7 @@ func (m *Machine) Report(now core.Now, reports []core.PeerReport, out *core.Out)
 
 // Shard takes how far a shard has come.
 func (m *Machine) Shard(now core.Now, r core.ShardReport, out *core.Out) {
+	m.notice(now)
 	if r.Shard >= 0 && r.Shard < len(m.reports) {
 		m.reports[r.Shard] = r
 	}
@@ -277,10 +321,14 @@ func (m *Machine) settle(now core.Now, out *core.Out) {
 	if !m.begun {
 		return
 	}
+	m.assessAll(now)
+	out.Statuses = append(out.Statuses, m.changes...)
+	m.changes = m.changes[:0]
 	m.refreshSelf()
 	m.advance()
 	m.plan(now)
 	m.judgeJoins(now, out)
+	m.stampDisk(now)
 	m.persist(out)
 	m.speak(now, out)
 }
@@ -293,6 +341,10 @@ func (m *Machine) persist(out *core.Out) {
 	if m.dirty.identity {
 		m.identityAt = m.flush + 1
 		write(identityRecord, encodeIdentity(identity{m.cluster, m.self.Incarnation}))
+	}
+	if m.dirty.stamps {
+		m.disk.at = m.flush + 1
+		write(stampsRecord, encodeStamps(m.newStamps()))
 	}
 	if m.dirty.members && m.cluster != 0 {
 		write(membersRecord, encodeMembers(m.allMembers()))
@@ -310,7 +362,8 @@ func (m *Machine) speaks() bool { return m.begun && m.identityAt == 0 && !m.dirt
 // touch makes the own record news.
 func (m *Machine) touch() {
 	m.self.Heartbeat++
-	m.news = true
+	m.self.Changed = m.self.Heartbeat
+	m.news, m.membersStale = true, true
 }
 
 // refute takes an incarnation above one that somebody else has used.

@@ -429,6 +429,34 @@ func TestOldStartIsRefuted(t *testing.T) {
 	}
 }
 
+// TestWhoIsNotKnownIsNotLeftOut checks that a node which has a layout before it
+// has all of its members' records does not plan without them.
+func TestWhoIsNotKnownIsNotLeftOut(t *testing.T) {
+	w, n := formed(t)
+	current := n.machine.Status().Layouts.Live[0]
+	var members []ring.Member
+	for _, name := range []id.Node{"n1", "n2", "n3"} {
+		members = append(members, ring.Member{ID: name, Weight: 1})
+	}
+	next, err := current.Plan(2, members, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n2 := record("n2")
+	for range 20 {
+		n2.Heartbeat++
+		n.deliver(n.gossip(n2, core.LayoutState{Live: []*ring.Layout{next}, Phase: core.PhaseDone}))
+		w.run(100 * time.Millisecond)
+	}
+	if s := n.machine.Status().Layouts.Stamp(); s.Layout != next.Name() {
+		t.Errorf("n1 goes by %v without knowing n3; want %v", s, next.Name())
+	}
+	n.deliver(n.gossip(record("n3"), core.LayoutState{}))
+	if s := n.machine.Status(); len(s.Members) != 3 || s.Layouts.Stamp().Layout != next.Name() {
+		t.Errorf("n1 knows %d members and goes by %v", len(s.Members), s.Layouts.Stamp())
+	}
+}
+
 // TestReportsOfTheLeftClusterDoNotCount checks that reports on the layouts of the
 // cluster that a node has left count for nothing.
 func TestReportsOfTheLeftClusterDoNotCount(t *testing.T) {
@@ -465,31 +493,5 @@ func TestNothingIsDueBeforeTheStart(t *testing.T) {
 	}
 	if s := m.Status(); s.Serving || s.WaitsFor == "" {
 		t.Errorf("status %+v before Begin", s)
-	}
-}
-
-// BenchmarkGossip is what one message costs its receiver in a large cluster.
-func BenchmarkGossip(b *testing.B) {
-	w := newWorld(1)
-	n := w.add(config("n1"))
-	if err := n.begin(); err != nil {
-		b.Fatal(err)
-	}
-	w.run(10 * time.Millisecond)
-	sender := record("m0")
-	members := []core.Member{sender}
-	for i := 1; i < 1000; i++ {
-		members = append(members, record(fmt.Sprintf("m%d", i)))
-	}
-	e := n.gossip(sender, core.LayoutState{})
-	e.Msg.(*core.Gossip).State.Members = members
-	var out core.Out
-	b.ReportAllocs()
-	for b.Loop() {
-		for i := range members {
-			members[i].Heartbeat++
-		}
-		out.Reset()
-		n.machine.Deliver(n.now(), e, &out)
 	}
 }

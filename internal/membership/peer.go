@@ -2,13 +2,11 @@ package membership
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
-	"github.com/dynamo-kv/dynamo/internal/latency"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
@@ -17,62 +15,21 @@ import (
 type peer struct {
 	rec   core.Member
 	stamp core.Stamp // the newest layouts that it is known to have
-	poked time.Duration
+	// diskStamp is the newest that it has told of its disk, in whatever
+	// instance.
+	diskStamp uint64
+	poked     time.Duration
+	told      core.Stamp // the layouts that it was sent last
 
-	// heard is when its heartbeat moved last; a start of this node counts as
-	// if it had. spoke says that it has moved since that start.
+	tell     int  // how often its record is yet to be told
+	isRumour bool // it is in Machine.rumoured
+
+	// heard is when its heartbeat moved, or it answered, last; a start of this
+	// node counts as if it had. spoke says that it has, since that start.
 	heard time.Duration
 	spoke bool
 
 	health health
-}
-
-// health is what shards reported of a peer. It is where the outcomes of
-// requests meet the heartbeats; failure detection decides on both.
-type health struct {
-	answered uint64
-	failed   uint64
-	window   latency.Window
-	p95, p99 time.Duration // as the shards know them
-}
-
-// status is this node's opinion. Without a detector it holds every member for
-// alive: callers find out by their own timeouts.
-func (h *health) status() core.Status { return core.Alive }
-
-// observe takes one shard's outcomes.
-func (p *peer) observe(now time.Duration, r core.PeerReport) {
-	p.health.answered += uint64(r.OK)
-	p.health.failed += uint64(r.Failed)
-	if r.Latency > 0 {
-		p.health.window.Add(now, r.Latency)
-	}
-	if r.OK > 0 {
-		p.hear(now)
-	}
-}
-
-func (p *peer) hear(now time.Duration) {
-	p.heard = now
-	p.spoke = true
-}
-
-// refreshLatency takes the percentiles over if one has moved enough to matter
-// to callers.
-func (h *health) refreshLatency(now time.Duration) (moved bool) {
-	var p95, p99 time.Duration
-	if p, ok := h.window.Percentiles(now, 0.95, 0.99); ok {
-		p95, p99 = p[0], p[1]
-	}
-	if !differs(h.p95, p95) && !differs(h.p99, p99) {
-		return false
-	}
-	h.p95, h.p99 = p95, p99
-	return true
-}
-
-func differs(old, now time.Duration) bool {
-	return math.Abs(float64(now-old)) > latencyMoved*float64(old)
 }
 
 // yields says that a record may take the peer's place although it may come
@@ -109,32 +66,46 @@ func (m *Machine) learn(now core.Now, rec core.Member) {
 			m.counters.Full++
 			return
 		}
-		p := &peer{rec: rec, stamp: rec.Stamp, poked: now.Mono - m.pokeGap(), heard: now.Mono}
+		p := &peer{rec: rec, stamp: rec.Stamp, poked: now.Mono - m.pokeGap(), heard: now.Mono, health: newHealth(now.Mono)}
 		m.peers = slices.Insert(m.peers, i, p)
+		m.settleIn(p)
+		m.rumour(p)
+		m.noteStatus(rec.ID, core.NoStatus, core.Alive)
+		m.assess(now, p)
 		m.dirty.members, m.viewDirty, m.wantedStale, m.review, m.news = true, true, true, true, true
 		return
 	}
 	p := m.peers[i]
 	if !rec.Newer(p.rec) {
+		if rec.Start == p.rec.Start && rec.Incarnation == p.rec.Incarnation && rec.Heartbeat > p.rec.Heartbeat {
+			m.advanceBeat(now, p, rec.Heartbeat)
+		}
 		return
 	}
 	if !p.yields(now.Mono, m.quiet(), rec) {
 		m.counters.Taken++
 		return
 	}
-	m.replace(p, rec)
-	p.hear(now.Mono)
+	m.replace(now, p, rec)
+	m.hear(now, p)
 }
 
 // replace puts a newer record in a peer's place and notes what that changes.
-func (m *Machine) replace(p *peer, rec core.Member) {
+func (m *Machine) replace(now core.Now, p *peer, rec core.Member) {
 	old := p.rec
 	p.rec = rec
+	if rec.Start == old.Start && rec.Incarnation == old.Incarnation {
+		p.rec.Heartbeat = max(rec.Heartbeat, old.Heartbeat)
+	}
+	m.rumour(p)
 	if rec.Instance != old.Instance || p.stamp.Older(rec.Stamp) {
 		p.stamp = rec.Stamp
 	}
+	m.membersStale = true
 	if rec.Start != old.Start {
-		p.health = health{}
+		status := p.health.status
+		p.health = newHealth(now.Mono)
+		p.health.status = status // until it is judged, which tells of the change
 	}
 	if rec.Addr != old.Addr || rec.Start != old.Start || rec.State != old.State {
 		m.viewDirty = true
@@ -152,7 +123,7 @@ func (m *Machine) replace(p *peer, rec core.Member) {
 
 // lasting returns the part of a record that is persisted.
 func lasting(m core.Member) core.Member {
-	m.Heartbeat, m.Stamp, m.Synced = 0, core.Stamp{}, ring.Name{}
+	m.Heartbeat, m.Changed, m.Stamp, m.Synced = 0, 0, core.Stamp{}, ring.Name{}
 	return m
 }
 

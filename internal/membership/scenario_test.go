@@ -2,6 +2,7 @@ package membership_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -16,13 +17,17 @@ import (
 
 // TestScenarios plays the files of testdata. Their commands:
 //
-//	start NAME [addr=] [seeds=(…)] [zone=] [weight=] [instance=] [n=] [delay=] [auto=] [wipe]
+//	start NAME [addr=] [seeds=(…)] [zone=] [weight=] [instance=] [n=] [delay=] [auto=] [force] [wipe]
 //	crash NAME
 //	join NAME seeds=(…) [timeout=]      ask for a Join; run shows its end
-//	run DURATION [quiet]                let time pass; shows views and ends of Joins
-//	cut a=(…) b=(…), heal               network partitions
+//	run DURATION [quiet] [messages]     let time pass; shows views and ends of Joins, and messages
+//	cut a=(…) b=(…) [one-way], heal     network partitions; one-way: from a to b
+//	stall NAME DURATION                 the process stands still
+//	watch NAME…                         show what these nodes think of others when it changes
+//	report NAME PEER [ok=N] [failed=N]  how a shard of the node fares with a peer
 //	alias NAME ADDRESS                  the node listens there, too
 //	put NAME                            store a key
+//	copy NAME, restore NAME             copy what a node's disk has durably, and put it back
 //	status [NAME…]                      what the nodes show
 //	agree                               whether all nodes that run go by the same
 //	forks number=N                      whether the largest of the layouts of that number won
@@ -33,7 +38,7 @@ import (
 // appearance, a cluster as C1, C2, so that the files do not depend on digests.
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata/scenarios", func(t *testing.T, path string) {
-		p := &play{world: newWorld(1), t: t}
+		p := &play{world: newWorld(1), t: t, copies: make(map[string]map[string][]byte)}
 		p.log = func(format string, args ...any) {
 			line := fmt.Sprintf("%6.3f  ", p.now.Seconds()) + fmt.Sprintf(format, args...)
 			p.output.WriteString(strings.TrimRight(line, " ") + "\n")
@@ -54,6 +59,7 @@ type play struct {
 	*world
 	t      *testing.T
 	output strings.Builder
+	copies map[string]map[string][]byte // of disks, by node
 }
 
 func (p *play) command(d *datadriven.TestData) {
@@ -69,24 +75,27 @@ func (p *play) command(d *datadriven.TestData) {
 		if d.HasArg("quiet") {
 			p.log = func(string, ...any) {}
 		}
+		p.messages = d.HasArg("messages")
 		p.run(p.duration(d.CmdArgs[0].Key))
 		p.log = log
 	case "cut":
-		var a, b []string
+		p.cutOff(d)
+	case "stall":
+		p.node(d).stalled = p.now + p.duration(d.CmdArgs[1].Key)
+	case "watch":
 		for _, arg := range d.CmdArgs {
-			if arg.Key == "a" {
-				a = arg.Vals
-			} else {
-				b = arg.Vals
-			}
+			p.named(arg.Key).watched = true
 		}
-		for _, x := range a {
-			for _, y := range b {
-				p.setCut(addresses([]string{x})[0], addresses([]string{y})[0], true)
-			}
-		}
+	case "report":
+		p.report(d)
 	case "heal":
 		clear(p.cut)
+	case "copy":
+		p.copies[d.CmdArgs[0].Key] = maps.Clone(p.node(d).store.saved)
+	case "restore":
+		s := p.node(d).store
+		s.saved = maps.Clone(p.copies[d.CmdArgs[0].Key])
+		s.crash()
 	case "put":
 		p.node(d).store.apply([]core.Write{{Key: core.DataKey([]byte("k")), Value: []byte("v")}})
 	case "status":
@@ -102,6 +111,72 @@ func (p *play) command(d *datadriven.TestData) {
 	default:
 		d.Fatalf(p.t, "no such command: %s", d.Cmd)
 	}
+}
+
+func stateOf(e *core.Envelope) *core.GossipState {
+	switch m := e.Msg.(type) {
+	case *core.Gossip:
+		return &m.State
+	case *core.GossipReply:
+		return &m.State
+	}
+	return &core.GossipState{}
+}
+
+// showMessage writes what a message carries: records as n1#2.7, incarnation 2
+// changed at 7; heartbeats in the order of the hashes; what is listed or asked for.
+func showMessage(e *core.Envelope) string {
+	s, kind := stateOf(e), "asks,"
+	if e.Reply {
+		kind = "answers,"
+	}
+	parts := []string{kind}
+	for _, m := range s.Members {
+		parts = append(parts, fmt.Sprintf("%s#%d.%d", m.ID, m.Incarnation, m.Changed))
+	}
+	for _, b := range s.Digest.Chunk {
+		if len(b.Heartbeats) > 0 {
+			parts = append(parts, fmt.Sprintf("heartbeats %v", b.Heartbeats))
+		}
+	}
+	for _, v := range s.Digest.Versions {
+		parts = append(parts, fmt.Sprintf("has #%d.%d", v.Incarnation, v.Changed))
+	}
+	if len(s.Wants) > 0 {
+		parts = append(parts, fmt.Sprintf("wants %d", len(s.Wants)))
+	}
+	if len(s.Layouts.Live) > 0 {
+		parts = append(parts, "layouts")
+	}
+	return strings.Join(parts, " ")
+}
+
+func (p *play) cutOff(d *datadriven.TestData) {
+	var a, b []string
+	for _, arg := range d.CmdArgs {
+		switch arg.Key {
+		case "a":
+			a = addresses(arg.Vals)
+		case "b":
+			b = addresses(arg.Vals)
+		}
+	}
+	for _, x := range a {
+		for _, y := range b {
+			p.cut[[2]string{x, y}] = true
+			if !d.HasArg("one-way") {
+				p.cut[[2]string{y, x}] = true
+			}
+		}
+	}
+}
+
+func (p *play) report(d *datadriven.TestData) {
+	r := core.PeerReport{Peer: id.Node(d.CmdArgs[1].Key)}
+	d.MaybeScanArgs(p.t, "ok", &r.OK)
+	d.MaybeScanArgs(p.t, "failed", &r.Failed)
+	n := p.node(d)
+	n.step(func(now core.Now, out *core.Out) { n.machine.Report(now, []core.PeerReport{r}, out) })
 }
 
 func (p *play) named(name string) *node {
@@ -178,6 +253,8 @@ func (p *play) configure(d *datadriven.TestData, n *node, arg datadriven.CmdArg)
 		n.cfg.LayoutDelay = p.duration(arg.Vals[0])
 	case "auto":
 		n.cfg.LayoutAuto = arg.Vals[0] == "on"
+	case "force":
+		n.cfg.ForceServe = true
 	case "wipe":
 		n.store = newStore()
 		n.cfg.Instance++

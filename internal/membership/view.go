@@ -2,14 +2,17 @@ package membership
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
 // View returns a new view where it differs from the one returned last, else
 // nil. What it shows is durable; it shares nothing that changes.
 func (m *Machine) View() *core.View {
-	if !m.viewDirty || len(m.published.Live) == 0 || m.publishedCluster != m.cluster {
+	if !m.begun || !m.viewDirty || m.disk.unsure || len(m.published.Live) == 0 || m.publishedCluster != m.cluster {
 		return nil
 	}
 	m.viewDirty = false
@@ -23,16 +26,17 @@ func (m *Machine) View() *core.View {
 			ID:     p.rec.ID,
 			Addr:   p.rec.Addr,
 			Start:  p.rec.Start,
-			Status: p.health.status(),
-			P95:    p.health.p95,
-			P99:    p.health.p99,
+			Status: p.health.status,
+			P95:    p.health.latencies.p95,
+			P99:    p.health.latencies.p99,
 		})
 	}
 	return v
 }
 
-// Status returns what this node knows, for people and health checks. The
-// caller owns it.
+// Status returns what this node knows, for people and health checks. The caller
+// may keep it but not change it: what has not changed is shared with the next
+// one. Heartbeats are those at the latest change of anything else.
 func (m *Machine) Status() core.ClusterStatus {
 	s := core.ClusterStatus{
 		Self:     m.self.ID,
@@ -40,13 +44,8 @@ func (m *Machine) Status() core.ClusterStatus {
 		Layouts:  m.published,
 		Replicas: m.cfg.N,
 	}
-	for _, rec := range m.allMembers() {
-		status := core.MemberStatus{Member: rec, Status: core.Alive}
-		if i, ok := m.find(rec.ID); ok {
-			status.Status = m.peers[i].health.status()
-		}
-		s.Members = append(s.Members, status)
-	}
+	s.Members = m.memberStatuses()
+	s.Blocking = m.blocking()
 	if newest := m.newest(); newest != nil {
 		s.Replicas = newest.Replicas()
 		s.UnderReplicated = newest.OwnerCount() < newest.Replicas()
@@ -57,23 +56,69 @@ func (m *Machine) Status() core.ClusterStatus {
 		s.Leftovers += r.Leftovers
 		s.Alarms = s.Alarms.Plus(r.Alarms)
 		s.Hints = s.Hints.Plus(r.Hints)
+		s.Trees = s.Trees.Plus(r.Trees)
 	}
 	s.WaitsFor = m.missing()
 	s.Serving = s.WaitsFor == ""
 	return s
 }
 
+// memberStatuses returns all members, and what this node thinks of them. It
+// never changes what it has returned.
+func (m *Machine) memberStatuses() []core.MemberStatus {
+	if !m.membersStale && m.members != nil {
+		return m.members
+	}
+	m.membersStale = false
+	all := make([]core.MemberStatus, 0, len(m.peers)+1)
+	for _, p := range m.peers {
+		all = append(all, core.MemberStatus{Member: p.rec, Status: p.health.status})
+	}
+	i, _ := m.find(m.self.ID)
+	m.members = slices.Insert(all, i, core.MemberStatus{Member: m.self, Status: core.Alive})
+	return m.members
+}
+
+// blocking returns the members for which the transition waits, though they are
+// believed to be suspected or dead: it goes on when they are back.
+func (m *Machine) blocking() []id.Node {
+	var waits func(core.Member) bool
+	var members []ring.Member
+	live, stamp := m.published.Live, m.published.Stamp()
+	switch m.published.Phase {
+	case core.PhaseCopy:
+		members, waits = live[1].Members(), func(rec core.Member) bool { return rec.Synced != live[1].Name() }
+	case core.PhaseMoved:
+		members, waits = live[0].Members(), func(rec core.Member) bool { return rec.Stamp.Older(stamp) }
+	case core.PhaseNone, core.PhaseDone:
+		return nil
+	}
+	var blocking []id.Node
+	for _, member := range members {
+		i, ok := m.find(member.ID)
+		if !ok || m.peers[i].health.status == core.Alive {
+			continue
+		}
+		if waits(m.peers[i].rec) {
+			blocking = append(blocking, member.ID)
+		}
+	}
+	return blocking
+}
+
 // missing says in words why this node does not serve, "" if it does.
 func (m *Machine) missing() string {
 	switch {
+	case !m.begun:
+		return "its start"
 	case m.rival != nil:
 		return fmt.Sprintf("node ID %s to be its own: another live node at %s uses it; stop one of them", m.self.ID, m.rival.Addr)
+	case m.disk.unsure:
+		return m.doubt()
 	case m.publishedCluster != 0 && len(m.published.Live) > 0:
 		return ""
 	case m.cluster != 0:
 		return "its cluster to be on disk"
-	case !m.begun:
-		return "its start"
 	}
 	all := make([]int, len(m.seeds))
 	for i := range all {

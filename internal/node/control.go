@@ -30,8 +30,11 @@ func NewControl(o Options, store core.Store) (*Control, error) {
 		N:              o.N,
 		R:              o.R,
 		GossipInterval: o.GossipInterval,
+		SuspectPhi:     o.SuspectPhi,
+		DeadPhi:        o.DeadPhi,
 		LayoutDelay:    o.LayoutDelay,
 		LayoutAuto:     o.LayoutAuto,
+		ForceServe:     o.ForceServe,
 		Seeds:          o.Seeds,
 	}, store)
 	if err != nil {

@@ -32,9 +32,15 @@ type Options struct {
 
 	PeerTimeout    time.Duration
 	GossipInterval time.Duration
+	SuspectPhi     float64       // of failure detection; 0 is the default
+	DeadPhi        float64       // likewise
 	LayoutDelay    time.Duration // how long membership must be unchanged before a plan
 	LayoutAuto     bool
+	ForceServe     bool     // a disk that may be an old copy is served without asking
 	Seeds          []string // addresses; a fresh node with seeds never forms a cluster by itself
+	// AntiEntropyInterval is how long two owners leave each other alone at most;
+	// 0: this node compares with nobody by itself.
+	AntiEntropyInterval time.Duration
 }
 
 // Route returns the loop that an inbound envelope belongs to: a shard's index,

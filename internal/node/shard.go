@@ -3,23 +3,27 @@ package node
 import (
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/antientropy"
 	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/coordinator"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/handoff"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/replica"
+	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
 // Shard owns everything about its partitions: the replica's state, the
 // coordinator's requests for keys there, the transfers. Each method call is
 // one entry of a simulator's trace.
 type Shard struct {
-	self        id.Node
+	start       uint64 // the nonce of this start of the process
 	view        *core.View
 	replica     *replica.Replica
 	coordinator *coordinator.Coordinator
 	handoff     *handoff.Handoff
+	antientropy *antientropy.AntiEntropy
+	told        core.ShardReport // the latest
 }
 
 // NewShard returns the shard of that index over what store holds, without a
@@ -29,33 +33,61 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, MaxHintBytes: o.MaxHintBytes / uint64(o.Shards),
 	}, store)
 	return &Shard{
-		self:    o.Self,
+		start:   o.Start,
 		view:    &core.View{Self: o.Self},
 		replica: r,
 		coordinator: coordinator.New(coordinator.Config{
 			Self: o.Self, Start: o.Start, Shard: index, R: o.R, W: o.W, Strict: o.Strict,
 			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
 		}, r),
-		handoff: handoff.New(handoff.Config{Self: o.Self, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
+		handoff: handoff.New(handoff.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
+		antientropy: antientropy.New(antientropy.Config{
+			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval, Seed: o.Seed,
+		}, r),
 	}
 }
 
 // Submit begins a client's request.
 func (s *Shard) Submit(now core.Now, r *core.Request, out *core.Out) {
+	if r.Op == core.OpInspect {
+		s.inspect(r, out)
+		return
+	}
 	s.coordinator.Submit(now, r, out)
 }
 
+// inspect answers with this node's own copy, once it is durable.
+func (s *Shard) inspect(r *core.Request, out *core.Out) {
+	set, flush := s.replica.Read(r.Key, out)
+	if out.Failed != nil {
+		return
+	}
+	reply := core.Reply{Req: r.Req, Result: core.Result{Code: core.CodeOK, Set: set, Context: set.Clock}}
+	if set.IsEmpty() {
+		reply.Result.Code = core.CodeNotFound
+	}
+	if flush != 0 {
+		out.RepliesHeld = append(out.RepliesHeld, reply)
+	} else {
+		out.Replies = append(out.Replies, reply)
+	}
+}
+
 // Deliver takes a message of a peer. One of another cluster, or past its
-// deadline, is dropped.
+// deadline, is dropped, and so is the answer to an earlier start of this
+// process, whose request IDs were the same.
 func (s *Shard) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	if e.Cluster != s.view.Cluster || e.Cluster == 0 || e.Deadline <= now.Mono {
 		return
 	}
-	if e.Reply {
+	switch {
+	case e.Reply && e.Start != s.start:
+	case e.Reply:
 		s.deliverReply(now, e, out)
-	} else {
+	default:
 		s.deliverRequest(now, e, out)
 	}
+	s.report(now, out)
 }
 
 func (s *Shard) deliverReply(now core.Now, e *core.Envelope, out *core.Out) {
@@ -64,6 +96,8 @@ func (s *Shard) deliverReply(now core.Now, e *core.Envelope, out *core.Out) {
 		s.coordinator.Deliver(now, e, out)
 	case core.MachineHandoff:
 		s.handoff.Deliver(now, e, out)
+	case core.MachineAntiEntropy:
+		s.antientropy.Deliver(now, e, out)
 	case core.MachineMembership:
 	}
 }
@@ -100,6 +134,8 @@ func (s *Shard) deliverRequest(now core.Now, e *core.Envelope, out *core.Out) {
 		s.read(now, e, m, out)
 	case *core.Pull:
 		s.handoff.Serve(now, e, out)
+	case *core.TreeCompare, *core.BucketAsk:
+		s.antientropy.Serve(now, e, out)
 	}
 }
 
@@ -158,10 +194,7 @@ func (s *Shard) apply(now core.Now, e *core.Envelope, m *core.Apply, out *core.O
 
 // reply answers e, once what the answer shows is durable.
 func (s *Shard) reply(now core.Now, e *core.Envelope, m core.Message, flush uint64, out *core.Out) {
-	answer := core.Envelope{
-		From: s.self, To: e.From, Cluster: s.view.Cluster, Req: e.Req, Reply: true,
-		Partition: e.Partition, Stamp: s.view.Stamp(), Deadline: now.Mono + id.MaxMessageAge, Msg: m,
-	}
+	answer := s.view.Answer(e, now.Mono+id.MaxMessageAge, m)
 	if flush != 0 {
 		out.SendsHeld = append(out.SendsHeld, answer)
 	} else {
@@ -176,6 +209,8 @@ func (s *Shard) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 		s.coordinator.SendFailed(now, e, out)
 	case core.MachineHandoff:
 		s.handoff.SendFailed(now, e, out)
+	case core.MachineAntiEntropy:
+		s.antientropy.SendFailed(now, e, out)
 	case core.MachineMembership:
 	}
 }
@@ -185,6 +220,7 @@ func (s *Shard) Durable(now core.Now, n uint64, out *core.Out) {
 	s.replica.Durable(n)
 	s.coordinator.Durable(now, n, out)
 	s.handoff.Durable(now, n, out)
+	s.report(now, out)
 }
 
 // SetView goes on by a newer view. Within a cluster a view's stamp is never
@@ -195,27 +231,72 @@ func (s *Shard) SetView(now core.Now, v *core.View, out *core.Out) {
 	if l := v.ReadLayout(); l != nil {
 		s.replica.OpenHints(l.Partitions(), out)
 	}
+	s.replica.SetView(v)
 	s.handoff.SetView(now, v, out)
 	s.coordinator.SetView(now, v, out)
+	s.antientropy.SetView(now, v, out)
+	s.report(now, out)
 }
 
 // Tick does what is due, and at most one chunk of background work.
 func (s *Shard) Tick(now core.Now, out *core.Out) {
 	s.coordinator.Tick(now, out)
 	s.handoff.Tick(now, out)
+	for p, ok := s.handoff.TakeDirty(); ok; p, ok = s.handoff.TakeDirty() {
+		s.antientropy.MarkDirty(p) // no hint will bring what its owners miss
+	}
+	s.antientropy.Tick(now, out)
+	s.report(now, out)
 }
+
+// report completes what is told to Control by how far the hash trees are, and
+// tells it where only they have moved on.
+func (s *Shard) report(now core.Now, out *core.Out) {
+	trees, news := s.antientropy.Report(now)
+	if n := len(out.Shards); n > 0 {
+		s.told = out.Shards[n-1]
+	}
+	s.told.Trees = trees
+	switch n := len(out.Shards); {
+	case n > 0:
+		out.Shards[n-1] = s.told
+	case news && !s.told.Stamp.IsZero():
+		out.Shards = append(out.Shards, s.told)
+	}
+}
+
+// Stop is the last step of a shard that stops in order: it saves the hash
+// trees, so that the next start need not build them. more says that it is to be
+// called again after a flush. A shard that is not stopped so has lost nothing
+// but time.
+func (s *Shard) Stop(out *core.Out) (more bool) { return s.replica.SaveTrees(out) }
+
+// Root returns the root of a partition's hash tree; ok is false where there is
+// none, for whoever checks a shard from outside.
+func (s *Shard) Root(p ring.Partition) (root core.TreeHash, ok bool) {
+	tree := s.replica.Tree(p)
+	if tree == nil {
+		return core.TreeHash{}, false
+	}
+	return core.TreeHash(tree.Root()), true
+}
+
+// Trees returns how far the hash trees of this shard are.
+func (s *Shard) Trees() core.TreeReport { return s.antientropy.Counters() }
 
 // Next returns when Tick is due.
 func (s *Shard) Next() (time.Duration, bool) {
-	a, okA := s.coordinator.Next()
-	b, okB := s.handoff.Next()
-	switch {
-	case okA && okB:
-		return min(a, b), true
-	case okA:
-		return a, true
+	at := core.Never
+	if due, ok := s.coordinator.Next(); ok {
+		at = min(at, due)
 	}
-	return b, okB
+	if due, ok := s.handoff.Next(); ok {
+		at = min(at, due)
+	}
+	if due, ok := s.antientropy.Next(); ok {
+		at = min(at, due)
+	}
+	return at, at != core.Never
 }
 
 // Flush ends a drain and returns the number of the flush that takes its

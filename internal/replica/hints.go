@@ -417,7 +417,7 @@ func (r *Replica) writeHint(w core.LocalWrite, out *core.Out) core.LocalResult {
 		return core.LocalResult{Code: core.CodeStopped}
 	}
 	if v, ok := before.set.Find(w.Write.ID); ok {
-		return core.LocalResult{Code: core.CodeOK, Set: before.set, Context: repeated(w, v.Dot), Flush: flush}
+		return core.LocalResult{Code: core.CodeOK, Set: before.set, Context: repeated(w, before.set, v.Dot), Flush: flush}
 	}
 	after, seen, code := r.minted(before, w)
 	if code != core.CodeOK {

@@ -1,7 +1,10 @@
 package replica
 
 import (
+	"fmt"
+
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/merkle"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -24,4 +27,16 @@ func StoredHint(value []byte) ([]core.HintOwner, version.Siblings, error) {
 func StoredTally(value []byte) (records, bytes uint64, err error) {
 	t, err := decodeTally(value)
 	return t.records, t.bytes, err
+}
+
+// SavedRoot returns the root of a stored hash tree, likewise.
+func SavedRoot(value []byte) (merkle.Hash, error) {
+	if len(value) < 2 {
+		return merkle.Hash{}, fmt.Errorf("a saved hash tree of %d bytes", len(value))
+	}
+	tree, err := decodeSavedTree(value, value[1])
+	if err != nil {
+		return merkle.Hash{}, err
+	}
+	return tree.Root(), nil
 }

@@ -108,30 +108,27 @@ func (o *overlay) scan(from, to []byte, limit core.Limit) (found []entry, next [
 		end = next
 	}
 	size := 0
-	for _, key := range o.merged(stored, from, end) {
-		if len(found) > 0 && (len(found) >= limit.Keys || size >= limit.Bytes) {
-			return found, []byte(key), flush, nil
-		}
-		r, ok, f, err := o.get([]byte(key))
+	for w := (scanWalk{overlay: o, stored: stored, pending: o.changed(from, end)}); w.more(); {
+		e, ok, f, err := w.next()
 		if err != nil {
 			return nil, nil, 0, err
 		}
+		if len(found) > 0 && (len(found) >= limit.Keys || size >= limit.Bytes) {
+			return found, e.key, flush, nil
+		}
 		flush = max(flush, f)
 		if ok {
-			found = append(found, entry{key: []byte(key), record: r})
-			size += len(key) + r.set.Size()
+			found = append(found, e)
+			size += len(e.key) + e.record.set.Size()
 		}
 	}
 	return found, next, flush, nil
 }
 
-// merged returns the data keys of stored and of what is pending in
-// [from, to), in order, each once.
-func (o *overlay) merged(stored []core.Write, from, to []byte) []string {
-	keys := make([]string, 0, len(stored))
-	for _, w := range stored {
-		keys = append(keys, string(w.Key))
-	}
+// changed returns the data keys in [from, to) of what is pending, in order,
+// each once.
+func (o *overlay) changed(from, to []byte) []string {
+	var keys []string
 	for _, c := range o.order {
 		if c.key >= string(from) && (to == nil || c.key < string(to)) {
 			keys = append(keys, c.key)
@@ -139,4 +136,32 @@ func (o *overlay) merged(stored []core.Write, from, to []byte) []string {
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys)
+}
+
+// scanWalk visits what is stored and what is pending in the order of their
+// keys. Where both have a key, what is pending counts.
+type scanWalk struct {
+	overlay *overlay
+	stored  []core.Write
+	pending []string
+}
+
+func (w *scanWalk) more() bool { return len(w.stored) > 0 || len(w.pending) > 0 }
+
+// next returns the next key with its record; ok is false for a key that is
+// deleted, and flush is what this state waits for.
+func (w *scanWalk) next() (e entry, ok bool, flush uint64, err error) {
+	if len(w.pending) > 0 && (len(w.stored) == 0 || w.pending[0] <= string(w.stored[0].Key)) {
+		key := w.pending[0]
+		w.pending = w.pending[1:]
+		if len(w.stored) > 0 && string(w.stored[0].Key) == key {
+			w.stored = w.stored[1:]
+		}
+		p := w.overlay.pending[key]
+		return entry{key: []byte(key), record: p.record}, !p.deleted, p.flush, nil
+	}
+	s := w.stored[0]
+	w.stored = w.stored[1:]
+	r, err := decodeRecord(s.Value)
+	return entry{key: s.Key, record: r}, err == nil, 0, err
 }

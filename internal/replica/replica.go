@@ -29,11 +29,12 @@ type Replica struct {
 	hints  hints
 	epochs uint64 // taken so far
 	alarms core.Alarms
+	trees  trees
 }
 
 // New returns the replica over what base holds.
 func New(c Config, base core.Store) *Replica {
-	return &Replica{config: c, store: newOverlay(base)}
+	return &Replica{config: c, store: newOverlay(base), trees: trees{shard: c.Shard, shards: c.Shards}}
 }
 
 // Alarms returns the counts since the start.
@@ -91,8 +92,12 @@ func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush 
 	if bug.On(bug.EpochFromMerge) && rec.epoch.IsZero() {
 		rec.epoch = r.shownBy(merged.Clock)
 	}
+	before := rec.set
 	rec.set = merged
 	r.store.put(dataKey, rec, out)
+	if !bug.On(bug.TreeSkipsApply) {
+		r.changeTree(dataKey, before, merged, out)
+	}
 	return r.promised(), true
 }
 
@@ -129,14 +134,15 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 		return core.LocalResult{Code: core.CodeStopped}
 	}
 	if v, ok := rec.set.Find(w.Write.ID); ok {
-		return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: repeated(w, v.Dot), Flush: flush}
+		return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: repeated(w, rec.set, v.Dot), Flush: flush}
 	}
-	rec, seen, code := r.minted(rec, w)
+	after, seen, code := r.minted(rec, w)
 	if code != core.CodeOK {
 		return core.LocalResult{Code: code}
 	}
-	r.store.put(dataKey, rec, out)
-	return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: seen, Flush: r.promised()}
+	r.store.put(dataKey, after, out)
+	r.changeTree(dataKey, rec.set, after.set, out)
+	return core.LocalResult{Code: core.CodeOK, Set: after.set, Context: seen, Flush: r.promised()}
 }
 
 // minted returns a record as a write leaves it, and what the writer has seen
@@ -162,15 +168,21 @@ func (r *Replica) minted(rec record, w core.LocalWrite) (record, version.Clock, 
 	return rec, seen, core.CodeOK
 }
 
-// repeated returns the context of a write that was minted before. What is
-// stored now, or what a quorum shows now, is not what an Overwrite has
-// replaced then, and its client has not seen it: a later write with a context
-// that covered it would drop it.
-func repeated(w core.LocalWrite, minted version.Dot) version.Clock {
-	if w.Overwrite {
-		return version.DotClock(minted)
+// repeated returns the context of a write that was minted before and is in
+// set. What a quorum shows now is not what an Overwrite has replaced then, and
+// neither is all that is covered now, where other versions stand beside it:
+// its client has not seen what those have replaced, and a later write with a
+// context that covered it would drop it. Where the version stands alone,
+// everything that is covered was replaced by it, directly or through others,
+// and the context covers it all (scenario overwrite-context).
+func repeated(w core.LocalWrite, set version.Siblings, minted version.Dot) version.Clock {
+	switch {
+	case !w.Overwrite:
+		return w.Context.With(minted)
+	case len(set.Versions) == 1:
+		return set.Clock
 	}
-	return w.Context.With(minted)
+	return version.DotClock(minted)
 }
 
 func (r *Replica) mint(set version.Siblings, context version.Clock, a version.Actor, w version.Write) (version.Siblings, version.Dot) {
@@ -243,8 +255,10 @@ func (r *Replica) Prune(key []byte, a version.Actor, out *core.Out) bool {
 	if a.Node == r.config.Self && a.Epoch == rec.epoch {
 		rec.epoch = version.Epoch{}
 	}
+	before := rec.set
 	rec.set.Clock = rec.set.Clock.Without(a)
 	r.store.put(dataKey, rec, out)
+	r.changeTree(dataKey, before, rec.set, out)
 	return true
 }
 
@@ -265,6 +279,7 @@ func (r *Replica) Remove(key []byte, set version.Siblings, out *core.Out) bool {
 		return false
 	}
 	r.store.remove(dataKey, out)
+	r.changeTree(dataKey, rec.set, version.Siblings{}, out)
 	return true
 }
 

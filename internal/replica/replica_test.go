@@ -235,12 +235,16 @@ func TestContextsAreExact(t *testing.T) {
 	if blind.Context.Dominates(unseen.Context) {
 		t.Error("a blind put's context covers a sibling that its writer has not read")
 	}
-	over := h.Write(core.LocalWrite{Key: []byte("k"), Overwrite: true, Write: version.Write{ID: version.WriteID{77}, Data: []byte("3")}}, &h.out)
+	overwrite := core.LocalWrite{Key: []byte("k"), Overwrite: true, Write: version.Write{ID: version.WriteID{77}, Data: []byte("3")}}
+	over := h.Write(overwrite, &h.out)
 	if !over.Context.Dominates(unseen.Context) || !over.Context.Dominates(blind.Context) {
 		t.Error("an Overwrite's context does not cover the stored clock that it used")
 	}
 	if len(over.Set.Versions) != 1 {
 		t.Errorf("an Overwrite left %d versions", len(over.Set.Versions))
+	}
+	if again := h.Write(overwrite, &h.out); !again.Context.Equal(over.Context) {
+		t.Errorf("the same Overwrite again answers the context %v; it was %v", again.Context, over.Context)
 	}
 }
 

@@ -21,16 +21,18 @@ type machine interface {
 
 // loop drives one machine. Its goroutine owns all fields but queue.
 type loop struct {
-	runtime *Runtime
-	machine machine
-	begin   func(now core.Now, out *core.Out)                    // before the first drain
-	step    func(l *loop, now core.Now, in input, out *core.Out) // what only one kind of machine takes
-	after   func()                                               // at the end of each drain
-	queue   *queue
-	waiters waiters
-	out     core.Out
-	inputs  []input // taken and not yet stepped
-	spare   []input
+	runtime    *Runtime
+	machine    machine
+	durability core.Durability                                      // of its batches
+	begin      func(now core.Now, out *core.Out)                    // before the first drain
+	step       func(l *loop, now core.Now, in input, out *core.Out) // what only one kind of machine takes
+	after      func()                                               // at the end of each drain
+	queue      *queue
+	waiters    waiters
+	out        core.Out
+	inputs     []input // taken and not yet stepped
+	spare      []input
+	finish     func(out *core.Out) (more bool) // the last steps before a stop in order
 
 	flushed   uint64 // the flush up to which Durable has been stepped
 	committed uint64 // the latest flush that had a batch
@@ -58,6 +60,22 @@ func (l *loop) run() {
 	}
 	if err != nil {
 		l.runtime.fail(err)
+		return
+	}
+	l.commitLast()
+}
+
+// commitLast commits what the machine leaves for the next start. Nobody waits
+// for it: closing the engine makes durable what was committed, and where that
+// fails the next start does without.
+func (l *loop) commitLast() {
+	for more := true; more; {
+		l.out.Reset()
+		more = l.finish(&l.out)
+		n := l.machine.Flush()
+		if len(l.out.Writes) > 0 {
+			l.runtime.engine.Commit(l.out.Writes, l.durability, func(err error) { l.queue.durable(n, err) })
+		}
 	}
 }
 
@@ -154,7 +172,7 @@ func (l *loop) flush(out *core.Out) error {
 	}
 	if len(out.Writes) > 0 {
 		l.committed = n
-		l.runtime.engine.Commit(out.Writes, l.runtime.durability, func(err error) { l.queue.durable(n, err) })
+		l.runtime.engine.Commit(out.Writes, l.durability, func(err error) { l.queue.durable(n, err) })
 	}
 	for i := range out.Sends {
 		l.send(&out.Sends[i])
@@ -171,6 +189,7 @@ func (l *loop) flush(out *core.Out) error {
 	l.release()
 	l.runtime.report(out)
 	l.after()
+	l.runtime.tell(out.Statuses)
 	return nil
 }
 

@@ -51,31 +51,31 @@ type Options struct {
 // Runtime drives one node's machines. Its methods may be called from any
 // goroutine.
 type Runtime struct {
-	self       id.Node
-	engine     Engine
-	durability core.Durability
-	transport  Transport
-	logger     *slog.Logger
-	began      time.Time
-	shards     []*loop
-	control    *loop
-	machine    *node.Control // the control loop's alone
-	view       atomic.Pointer[core.View]
-	status     atomic.Pointer[core.ClusterStatus]
-	stop       chan struct{} // closed when the loops must end
-	stopOnce   sync.Once
-	loops      sync.WaitGroup
+	self      id.Node
+	engine    Engine
+	transport Transport
+	logger    *slog.Logger
+	began     time.Time
+	shards    []*loop
+	control   *loop
+	machine   *node.Control // the control loop's alone
+	view      atomic.Pointer[core.View]
+	status    atomic.Pointer[core.ClusterStatus]
+	stop      chan struct{} // closed when the loops must end
+	stopOnce  sync.Once
+	loops     sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	err     error      // what stopped the node
 	changed chan struct{}
+	watches []*Watch // in the order of their beginning
 }
 
 // New returns a node that runs: its loops have started, and it forms, goes on
 // with or looks for its cluster. An error leaves nothing running.
 func New(o Options) (*Runtime, error) {
 	r := &Runtime{
-		self: o.Node.Self, engine: o.Engine, durability: o.Durability, logger: o.Logger,
+		self: o.Node.Self, engine: o.Engine, logger: o.Logger,
 		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}),
 	}
 	control, err := node.NewControl(o.Node, o.Engine)
@@ -101,9 +101,9 @@ func New(o Options) (*Runtime, error) {
 func (r *Runtime) newShard(o Options, i int) *loop {
 	shard := node.NewShard(o.Node, i, o.Engine)
 	return &loop{
-		runtime: r, machine: shard, queue: newQueue(), waiters: waiters{loop: i},
+		runtime: r, machine: shard, durability: o.Durability, queue: newQueue(), waiters: waiters{loop: i},
 		begin: func(core.Now, *core.Out) {},
-		after: func() {},
+		after: func() {}, finish: shard.Stop,
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
 			case *core.Request:
@@ -119,9 +119,10 @@ func (r *Runtime) newShard(o Options, i int) *loop {
 func (r *Runtime) newControl(o Options) *loop {
 	control := r.machine
 	return &loop{
-		runtime: r, machine: control, queue: newQueue(), waiters: waiters{loop: o.Node.Shards},
+		// What Control remembers is little, and must not be older than the data.
+		runtime: r, machine: control, durability: core.Sync, queue: newQueue(), waiters: waiters{loop: o.Node.Shards},
 		begin: control.Begin,
-		after: r.publish,
+		after: r.publish, finish: func(*core.Out) bool { return false },
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
 			case *core.Join:
@@ -258,15 +259,13 @@ func (r *Runtime) Deliver(e *core.Envelope) {
 // and only the coordinator can promise that. Gossip comes again by itself.
 func (r *Runtime) refuse(e *core.Envelope) {
 	switch e.Msg.(type) {
-	case *core.Apply, *core.Hint, *core.Read, *core.Pull:
+	case *core.Apply, *core.Hint, *core.Read, *core.Pull, *core.TreeCompare, *core.BucketAsk:
 	default:
 		return
 	}
 	v := r.view.Load()
-	r.send(&core.Envelope{
-		From: r.self, To: e.From, Cluster: v.Cluster, Req: e.Req, Reply: true, Partition: e.Partition,
-		Stamp: v.Stamp(), Deadline: r.mono() + id.MaxMessageAge, Msg: &core.Refused{Why: core.RefusedOverloaded},
-	})
+	answer := v.Answer(e, r.mono()+id.MaxMessageAge, &core.Refused{Why: core.RefusedOverloaded})
+	r.send(&answer)
 }
 
 // SendFailed takes back a request that was provably never sent.
@@ -311,7 +310,7 @@ func (r *Runtime) fail(err error) {
 	r.err = errors.Join(r.err, err)
 	r.mu.Unlock()
 	if first {
-		r.logger.Error("the node stops: its storage has failed", "error", err)
+		r.logger.Error("the node's machines stop", "error", err)
 	}
 	r.stopOnce.Do(func() { close(r.stop) })
 }

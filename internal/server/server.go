@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +30,9 @@ const (
 type Options struct {
 	Backend Backend
 	Limits  Limits
-	Logger  *slog.Logger
+	// Others answer further paths, each exactly as it stands.
+	Others map[string]http.Handler
+	Logger *slog.Logger
 }
 
 // Server answers HTTP requests. It is an http.Handler, safe for concurrent
@@ -36,6 +40,8 @@ type Options struct {
 type Server struct {
 	backend Backend
 	limits  Limits
+	others  map[string]http.Handler
+	paths   string // that are served, for people
 	logger  *slog.Logger
 	bodies  budget
 	http    *http.Server
@@ -43,7 +49,8 @@ type Server struct {
 
 // New returns a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{backend: o.Backend, limits: o.Limits, logger: o.Logger, bodies: newBudget()}
+	s := &Server{backend: o.Backend, limits: o.Limits, others: o.Others, logger: o.Logger, bodies: newBudget()}
+	s.paths = strings.Join(append(slices.Sorted(maps.Keys(o.Others)), "/v1/status and /health"), ", ")
 	s.http = &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerTimeout,
@@ -77,6 +84,10 @@ func (s *Server) Stop(ctx context.Context) error {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
+	if other, ok := s.others[path]; ok {
+		other.ServeHTTP(w, r)
+		return
+	}
 	switch {
 	case strings.HasPrefix(path, keyPrefix):
 		s.kv(w, r)
@@ -86,10 +97,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.health(w, r)
 	default:
 		s.fail(w, r, failure{
-			status: http.StatusNotFound,
-			Code:   codeNoSuchPath,
-			Message: "there is no such path; PUT, GET and DELETE /v1/kv/{key}, with the key percent-encoded, " +
-				"GET /v1/status and GET /health are served",
+			status:  http.StatusNotFound,
+			Code:    codeNoSuchPath,
+			Message: "there is no such path; PUT, GET and DELETE /v1/kv/{key}, with the key percent-encoded, " + s.paths + " are served",
 		})
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -20,6 +21,7 @@ type statusJSON struct {
 	UnderReplicated bool           `json:"under_replicated"`
 	Transition      transitionJSON `json:"transition"`
 	Leftovers       int            `json:"leftovers"` // partitions with keys here that this node does not own
+	AntiEntropy     treesJSON      `json:"anti_entropy"`
 	Hints           hintsJSON      `json:"hints"`
 }
 
@@ -45,7 +47,7 @@ type memberJSON struct {
 	ID         string `json:"id"`
 	Address    string `json:"address"`
 	Zone       string `json:"zone"`
-	Status     string `json:"status"` // this node's opinion: alive, suspected, dead
+	Status     string `json:"status"` // this node's opinion: alive, suspected, dead; none of one that has left
 	State      string `json:"state"`  // joining, active, leaving, left
 	Partitions int    `json:"partitions"`
 }
@@ -63,6 +65,27 @@ type layoutJSON struct {
 type transitionJSON struct {
 	Pulls int `json:"pulls"`
 	Left  int `json:"left"`
+	// Blocked lists the members that it waits for though they are suspected or
+	// dead.
+	Blocked []id.Node `json:"blocked,omitempty"`
+}
+
+// treesJSON is how far this node has come with comparing what it holds to what
+// the other owners hold.
+type treesJSON struct {
+	Building int       `json:"trees_building"` // partitions without a hash tree yet
+	Pairs    int       `json:"pairs"`          // partitions to compare, once for each peer
+	Compared int       `json:"compared"`       // those of them that have been since the start or a new layout
+	Since    time.Time `json:"since,omitzero"` // every pair has been compared after this; absent before
+	Repaired uint64    `json:"keys_repaired"`  // since the start, here or at a peer
+}
+
+func treesOf(r core.TreeReport) treesJSON {
+	out := treesJSON{Building: r.Building, Pairs: r.Pairs, Compared: r.Compared, Repaired: r.Repaired}
+	if r.Since > 0 {
+		out.Since = time.Unix(0, int64(r.Since)).UTC()
+	}
+	return out
 }
 
 // healthJSON is the body of /health.
@@ -105,9 +128,10 @@ func statusOf(st core.ClusterStatus) statusJSON {
 		Members:         make([]memberJSON, len(st.Members)),
 		Layout:          layoutJSON{Replicas: st.Replicas, Phase: st.Layouts.Phase.String()},
 		UnderReplicated: st.UnderReplicated,
-		Transition:      transitionJSON{Pulls: st.Pulls, Left: st.PullsLeft},
+		Transition:      transitionJSON{Pulls: st.Pulls, Left: st.PullsLeft, Blocked: st.Blocking},
 		Leftovers:       st.Leftovers,
 		Hints:           hintsOf(st.Hints),
+		AntiEntropy:     treesOf(st.Trees),
 	}
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)

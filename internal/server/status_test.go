@@ -3,9 +3,12 @@ package server
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
@@ -16,6 +19,7 @@ func TestStatusBeforeThereIsACluster(t *testing.T) {
 	want := `{"node":"n1","cluster":"","serving":false,"waits_for":"a seed to answer","members":[],` +
 		`"layout":{"version":0,"name":"","partitions":0,"replicas":3,"phase":"none"},"under_replicated":true,` +
 		`"transition":{"pulls":0,"left":0},"leftovers":0,` +
+		`"anti_entropy":{"trees_building":0,"pairs":0,"compared":0,"keys_repaired":0},` +
 		`"hints":{"records":0,"bytes":0,"max_bytes":0,"pending":[],"stored":0,"delivered":0,"refused":0,"expired":0}}` + "\n"
 	if got := w.Body.String(); got != want {
 		t.Errorf("got  %swant %s", got, want)
@@ -32,7 +36,8 @@ func TestStatusBeforeThereIsACluster(t *testing.T) {
 
 func TestStatusOfACluster(t *testing.T) {
 	f := &fake{status: core.ClusterStatus{
-		Self: "n1", Cluster: 0xabc, Replicas: 3, Serving: true, Pulls: 5, PullsLeft: 2, Leftovers: 1,
+		Self: "n1", Cluster: 0xabc, Replicas: 3, Serving: true, Pulls: 5, PullsLeft: 2, Leftovers: 1, Blocking: []id.Node{"n2"},
+		Trees: core.TreeReport{Building: 2, Pairs: 10, Compared: 10, Since: 1_700_000_000 * time.Second, Repaired: 7},
 		Members: []core.MemberStatus{
 			{Member: core.Member{ID: "n1", Addr: "127.0.0.1:1", Zone: "a", State: core.Active}, Status: core.Alive},
 			{Member: core.Member{ID: "n2", Addr: "127.0.0.1:2", Zone: "b", State: core.Joining}, Status: core.Suspected},
@@ -56,12 +61,16 @@ func TestStatusOfACluster(t *testing.T) {
 	if l.Version != 2 || l.Partitions != 8 || l.Replicas != 1 || l.Phase != "copying" {
 		t.Errorf("layout %+v", l)
 	}
-	if got.Transition != (transitionJSON{Pulls: 5, Left: 2}) || got.Leftovers != 1 {
+	if got.Transition.Pulls != 5 || got.Transition.Left != 2 || !slices.Equal(got.Transition.Blocked, []id.Node{"n2"}) || got.Leftovers != 1 {
 		t.Errorf("transition %+v, leftovers %d", got.Transition, got.Leftovers)
 	}
 	if h := got.Hints; h.Bytes != 70 || h.MaxBytes != 100 || h.Records != 3 || len(h.Pending) != 1 || h.Pending[0] != (pendingJSON{"n2", 3}) ||
 		h.Stored != 9 || h.Delivered != 6 || h.Refused != 1 || h.Expired != 2 {
 		t.Errorf("hints %+v", h)
+	}
+	trees := treesJSON{Building: 2, Pairs: 10, Compared: 10, Since: time.Unix(1_700_000_000, 0).UTC(), Repaired: 7}
+	if got.AntiEntropy != trees {
+		t.Errorf("anti-entropy %+v, want %+v", got.AntiEntropy, trees)
 	}
 	want := memberJSON{ID: "n2", Address: "127.0.0.1:2", Zone: "b", Status: "suspected", State: "joining", Partitions: 4}
 	if got.Members[1] != want {

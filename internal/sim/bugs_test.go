@@ -34,6 +34,10 @@ func TestSeededBugs(t *testing.T) {
 		{bug.HintWithoutAck, 20, []string{"hints", "lost write", "convergence"}},
 		{bug.HintsExpire, 20, []string{"hints", "lost write"}},
 		{bug.TwoHintRecords, 20, []string{"equal dots"}},
+		{bug.NeverSuspect, 5, []string{"failure detection"}},
+		{bug.TreeSkipsApply, 5, []string{"trees"}},
+		{bug.TreeOutlivesWrite, 5, []string{"trees"}},
+		{bug.RepairOneWay, 20, []string{"convergence"}},
 	}
 	// A bug that needs a rarer chain of events than a budget can wait for has a
 	// named scenario instead: this one in internal/replica.

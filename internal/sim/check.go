@@ -122,6 +122,11 @@ func (w *world) checkEnd() {
 	for _, k := range w.history.keys {
 		w.checkKey(l, k, stored[k.index])
 	}
+	for _, p := range w.nodes {
+		if p.up {
+			w.checkTrees(p)
+		}
+	}
 }
 
 // checkLayouts returns the one layout that everybody goes by, nil where they
@@ -173,6 +178,9 @@ func (w *world) unrest() string {
 		for _, peer := range p.view.Peers {
 			if q := w.nodes[peerIndex(peer.ID)]; peer.Addr != q.addr || peer.Start != q.start {
 				return fmt.Sprintf("%v knows %v at %s in an earlier start; it is at %s", p.id, peer.ID, peer.Addr, q.addr)
+			}
+			if peer.Status != core.Alive {
+				return fmt.Sprintf("%v holds %v for %v", p.id, peer.ID, peer.Status)
 			}
 		}
 	}

@@ -313,10 +313,13 @@ func (k *keyHistory) coveredBy(c version.Clock) (covered bitset, strange uint64)
 }
 
 // replacedBy returns what an Overwrite has replaced, from the set that it
-// left: all that the clock covers and that is not beside it. This is what
-// only the machine can tell.
+// left: all that the clock covers and that is not beside it, and what that has
+// replaced in turn, which the node need not have heard of. This is what only
+// the machine can tell.
 func (k *keyHistory) replacedBy(set *version.Siblings) bitset {
-	past, _ := k.coveredBy(set.Clock)
+	covered, _ := k.coveredBy(set.Clock)
+	past := covered.clone()
+	covered.each(func(i int) { past.add(k.mints[i].past) })
 	for i := range set.Versions {
 		if at, ok := k.byDot[set.Versions[i].Dot]; ok && past.has(at) {
 			past[at>>6] &^= 1 << (at & 63)

@@ -149,6 +149,11 @@ func (w *world) healFault(i int) {
 		return // everything has healed meanwhile
 	}
 	w.active = append(w.active[:at], w.active[at+1:]...)
+	for _, p := range w.nodes {
+		if !p.up && p.exists && p.downBy == i {
+			w.checkSilence(p)
+		}
+	}
 	w.trouble(f)
 	w.trace.printf(w.now, "fault heals: %v", f)
 	w.setNetwork()

@@ -85,12 +85,13 @@ type flight struct {
 
 // lengths are those of an Out's slices before a step.
 type lengths struct {
-	writes, sends, sendsHeld, replies, repliesHeld int
+	writes, sends, sendsHeld, replies, repliesHeld, statuses int
 }
 
 func (b *lengths) of(out *core.Out) {
 	b.writes, b.sends, b.sendsHeld = len(out.Writes), len(out.Sends), len(out.SendsHeld)
 	b.replies, b.repliesHeld = len(out.Replies), len(out.RepliesHeld)
+	b.statuses = len(out.Statuses)
 }
 
 // input queues in for a loop of p and makes sure that the loop drains.
@@ -224,7 +225,7 @@ func (w *world) inspect(p *process, l *loop, now core.Now, before *lengths) {
 	}
 	for _, wr := range out.Writes[before.writes:] {
 		switch {
-		case !core.IsDataKey(wr.Key) && !core.IsHintKey(wr.Key):
+		case !core.IsData(wr.Key) && !core.IsHintKey(wr.Key):
 		case wr.Delete:
 			w.history.removed(p, l, wr.Key)
 		default:

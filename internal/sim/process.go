@@ -49,6 +49,7 @@ type process struct {
 	joinedAt     time.Duration
 	stamp        core.Stamp // the newest that it has gone by, over all of its starts
 	downBy       int        // the fault that ended the process
+	downSince    time.Duration
 }
 
 func (p *process) loop(index int) *loop {
@@ -61,6 +62,7 @@ func (p *process) loop(index int) *loop {
 // viewed notes a view that Control has published: the first node's cluster is
 // the one, and every other node has joined when it shows that one.
 func (w *world) viewed(p *process, v *core.View) {
+	w.checkHealth(p, v)
 	p.view = v
 	if p.index == 0 && w.cluster == 0 {
 		w.cluster = v.Cluster
@@ -110,6 +112,7 @@ func (w *world) wall(p *process) time.Duration { return epoch + w.now + p.skew }
 func (w *world) start(p *process) {
 	p.disk.Recover()
 	w.noteRecovered(p)
+	w.checkSaved(p)
 	p.up, p.exists, p.syncing = true, true, false
 	p.gen++
 	p.starts++
@@ -144,6 +147,7 @@ func (w *world) options(p *process) node.Options {
 		Strict: w.plan.Strict, MaxHintBytes: w.plan.HintBytes,
 		PeerTimeout: w.plan.Peer, GossipInterval: w.plan.Gossip,
 		LayoutDelay: w.plan.Layout, LayoutAuto: true,
+		AntiEntropyInterval: w.plan.AntiEntropy,
 	}
 	if p.index > 0 && w.plan.Seeds[p.index] == joinSeeds {
 		o.Seeds = w.seedsOf(p)
@@ -172,6 +176,8 @@ func (w *world) crash(p *process) {
 // stop ends the process cleanly: what it has committed is durable.
 func (w *world) stop(p *process) {
 	w.trace.printf(w.now, "%v stops", p.id)
+	w.checkTrees(p)
+	w.saveTrees(p)
 	p.disk.Sync(p.disk.Last())
 	p.noteSynced()
 	w.end(p)
@@ -179,7 +185,8 @@ func (w *world) stop(p *process) {
 
 // end forgets the process; its clients notice, at once or never.
 func (w *world) end(p *process) {
-	p.up = false
+	w.tallyTrees(p)
+	p.up, p.downSince = false, w.now
 	p.gen++
 	p.view = nil
 	p.ctl, p.shards = nil, p.shards[:0]

@@ -79,9 +79,17 @@ type Stats struct {
 	Joined             uint64
 	Rest               time.Duration // the longest that a healed cluster took to come to rest
 
+	// Opinions of peers, as views show them.
+	Suspected   uint64
+	RightlyDead uint64 // the process was down
+	FalselyDead uint64 // it was up: cut off, or it stood still
+	Revived     uint64
+	Noticed     uint64 // times that a node was seen to have noticed that another was down
+
 	Hints   HintStats
 	Network NetworkStats
 	Disk    DiskStats
+	Trees   TreeStats
 }
 
 func (s *Stats) operation(o *operation) {
@@ -173,8 +181,14 @@ func (s *Stats) Add(o *Stats) {
 	s.Joined += o.Joined
 	s.Rest = max(s.Rest, o.Rest)
 	s.Hints.add(&o.Hints)
+	s.Suspected += o.Suspected
+	s.RightlyDead += o.RightlyDead
+	s.FalselyDead += o.FalselyDead
+	s.Revived += o.Revived
+	s.Noticed += o.Noticed
 	s.Network.add(&o.Network)
 	s.Disk.add(&o.Disk)
+	s.Trees.add(&o.Trees)
 }
 
 func (n *NetworkStats) add(o *NetworkStats) {
@@ -219,8 +233,12 @@ func (s *Stats) String() string {
 		s.Joined, s.Transitions, s.GrowthUnderFault, s.FaultsInTransition, s.Restarts, s.Moves, s.Rest.Round(time.Second))
 	line("hints", "%d taken, %d markers, %d settled, %d markers expired, %d refused for want of room, %d versions minted into hints; %d writes and %d reads counted fallbacks; %d keys made equal by hints alone",
 		s.Hints.Taken, s.Hints.Marked, s.Hints.Settled, s.Hints.Expired, s.Hints.Refused, s.Hints.Minted, s.Hints.Writes, s.Hints.Reads, s.Hints.Equal)
+	line("health", "%d times suspected, %d dead that were down, %d that were not, %d alive again; %d times noticed for certain",
+		s.Suspected, s.RightlyDead, s.FalselyDead, s.Revived, s.Noticed)
 	line("disks", "%d batches, %d fsyncs, %d crashes, %d unsynced batches dropped, %d kept, %d torn tails",
 		s.Disk.Batches, s.Disk.Fsyncs, s.Disk.Crashes, s.Disk.Dropped, s.Disk.Survived, s.Disk.Torn)
+	line("trees", "%d exchanges, %d partitions differed, %d keys repaired; %d trees built, %d saved, %d loaded; %d clusters not equal at rest, %v until they were, at most",
+		s.Trees.Exchanges, s.Trees.Differing, s.Trees.Repaired, s.Trees.Built, s.Trees.Saved, s.Trees.Loaded, s.Trees.Diverged, s.Trees.Converged.Round(time.Second))
 	line("messages", "%d sent, %d delivered, %d lost, %d cut, %d duplicated, %d delayed, %d refused, %d expired, %d to the dead",
 		s.Network.Sent, s.Network.Delivered, s.Network.Lost, s.Network.Cut, s.Network.Duplicated, s.Network.Delayed,
 		s.Network.Refused, s.Network.Expired, s.Network.ToTheDead)

@@ -89,9 +89,11 @@ func address(p *process) string { return fmt.Sprintf("%s:%d", p.id, 7171+p.port)
 
 // shardOf returns the shard that a client's request belongs to.
 func (w *world) shardOf(p *process, key []byte) int {
-	shift := 64 - (bits.Len(uint(w.plan.Partitions)) - 1)
-	return int(ring.Hash(key)>>shift) % len(p.shards)
+	return int(w.partitionOf(ring.Hash(key))) % len(p.shards)
 }
+
+// partitionBits returns how many bits of a position are its partition.
+func partitionBits(partitions int) int { return bits.Len(uint(partitions)) - 1 }
 
 // run lets everything happen. A panic of a machine is a violation like any
 // other.
@@ -121,6 +123,7 @@ func (w *world) run() {
 	if w.halted {
 		return
 	}
+	w.converge()
 	w.readAll()
 	w.checkEnd()
 }
@@ -226,6 +229,7 @@ func (w *world) rest() {
 		rested = w.unrest() == "" && w.idle()
 	}
 	w.report.Stats.Rest = w.now - w.healedAt
+	w.converge()
 	w.until(w.healedAt + w.lateBound())
 }
 
@@ -258,6 +262,7 @@ func (w *world) tally() {
 	s.Network = w.net.stats
 	for _, p := range w.nodes {
 		s.Disk.add(&p.disk.stats)
+		w.tallyTrees(p)
 		if p.joined {
 			s.Joined++
 		}

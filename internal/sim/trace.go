@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -107,7 +108,7 @@ func (t *tracer) envelope(e *core.Envelope) {
 	if e.Reply {
 		flag = 1
 	}
-	t.num(uint64(e.Req), flag, uint64(e.Partition), e.Stamp.Layout.Number, uint64(e.Stamp.Phase), uint64(e.Deadline), uint64(kind), payload)
+	t.num(uint64(e.Req), flag, e.Start, uint64(e.Partition), e.Stamp.Layout.Number, uint64(e.Stamp.Phase), uint64(e.Deadline), uint64(kind), payload)
 }
 
 // effects adds what a step has appended to out since before.
@@ -127,6 +128,10 @@ func (t *tracer) effects(out *core.Out, before *lengths) {
 	}
 	for i := before.repliesHeld; i < len(out.RepliesHeld); i++ {
 		t.reply(&out.RepliesHeld[i])
+	}
+	for _, c := range out.Statuses[before.statuses:] {
+		t.str(string(c.Peer))
+		t.num(uint64(c.From), uint64(c.To))
 	}
 }
 
@@ -152,11 +157,18 @@ const (
 	msgGossipReply
 	msgHint
 	msgHinted
+	msgTreeCompare
+	msgTreeDiffer
+	msgBucketAsk
+	msgBucketReply
 )
 
 // String returns the message's name.
 func (k messageKind) String() string {
-	names := [...]string{"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply", "hint", "hinted"}
+	names := [...]string{
+		"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply",
+		"hint", "hinted", "tree-compare", "tree-differ", "bucket-ask", "bucket-reply",
+	}
 	if int(k) < len(names) {
 		return names[k]
 	}
@@ -193,11 +205,56 @@ func describe(m core.Message) (messageKind, uint64) {
 	case *core.Refused:
 		return msgRefused, uint64(m.Why)
 	case *core.Gossip:
-		return msgGossip, uint64(len(m.State.Members))<<32 + m.State.Layouts.Stamp().Layout.Number
+		return msgGossip, gossiped(&m.State)
 	case *core.GossipReply:
-		return msgGossipReply, uint64(len(m.State.Members))<<32 + m.State.Layouts.Stamp().Layout.Number
+		return msgGossipReply, gossiped(&m.State)
+	case *core.TreeCompare:
+		return msgTreeCompare, uint64(m.Level)<<32 + uint64(len(m.Nodes)) + m.Hashes[0][0]
+	case *core.TreeDiffer:
+		return msgTreeDiffer, uint64(len(m.Differ))<<32 + uint64(len(m.Unknown))<<16 + uint64(len(m.Elsewhere))
+	case *core.BucketAsk:
+		return msgBucketAsk, uint64(len(m.Leaves))<<32 + xxhash.Sum64(m.After)
+	case *core.BucketReply:
+		return msgBucketReply, uint64(len(m.Keys))
 	}
 	return 0, 0
+}
+
+// gossiped returns a number that depends on what is gossiped.
+func gossiped(s *core.GossipState) uint64 {
+	sum := uint64(len(s.Members))<<32 + s.Layouts.Stamp().Layout.Number
+	for i := range s.Members {
+		sum = sum*31 + s.Members[i].Incarnation<<32 + s.Members[i].Heartbeat
+	}
+	for i := range s.Digest.Chunk {
+		b := &s.Digest.Chunk[i]
+		sum = sum*31 + b.Who + b.What
+		for _, beat := range b.Heartbeats {
+			sum = sum*31 + beat
+		}
+	}
+	for _, v := range s.Digest.Versions {
+		sum = sum*31 + v.Member + v.Changed<<32 + v.Heartbeat
+	}
+	for _, hash := range s.Wants {
+		sum = sum*31 + hash
+	}
+	return sum
+}
+
+func explainGossip(s *core.GossipState) string {
+	var b strings.Builder
+	for i := range s.Members {
+		m := &s.Members[i]
+		fmt.Fprintf(&b, " %s#%d.%d", m.ID, m.Incarnation, m.Heartbeat)
+	}
+	for i := range s.Digest.Chunk {
+		fmt.Fprintf(&b, " %v", s.Digest.Chunk[i].Heartbeats)
+	}
+	if len(s.Digest.Versions)+len(s.Wants) > 0 {
+		fmt.Fprintf(&b, " %d versions, %d wanted", len(s.Digest.Versions), len(s.Wants))
+	}
+	return b.String()
 }
 
 // explain returns an envelope as text.
@@ -223,6 +280,18 @@ func explain(e *core.Envelope) string {
 		detail = fmt.Sprintf(" %d items, done %v", len(m.Items), m.Done)
 	case *core.Refused:
 		detail = " " + m.Why.String()
+	case *core.Gossip:
+		detail = explainGossip(&m.State)
+	case *core.GossipReply:
+		detail = explainGossip(&m.State)
+	case *core.TreeCompare:
+		detail = fmt.Sprintf(" level %d, %d nodes", m.Level, len(m.Nodes))
+	case *core.TreeDiffer:
+		detail = fmt.Sprintf(" %d differ, %d unknown, %d elsewhere", len(m.Differ), len(m.Unknown), len(m.Elsewhere))
+	case *core.BucketAsk:
+		detail = fmt.Sprintf(" leaves %v after %s", m.Leaves, m.After)
+	case *core.BucketReply:
+		detail = fmt.Sprintf(" %d keys, more %v", len(m.Keys), m.More)
 	}
 	to := e.To
 	if to == "" {

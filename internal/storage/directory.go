@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 )
@@ -35,6 +36,8 @@ type contents struct {
 	complete bool
 	identity Identity
 	folder   map[string]bool // which engines have a folder
+	// half is of data that was being set aside, nil where none was.
+	half *Identity
 }
 
 func (d directory) join(name string) string { return d.fs.PathJoin(d.path, name) }
@@ -81,7 +84,7 @@ func (d directory) inspect(drivers []Driver) (contents, error) {
 	}
 	found := contents{folder: make(map[string]bool)}
 	var unfinished bool
-	var other []string
+	var other, aside []string
 	for _, name := range names {
 		switch {
 		case name == identityName:
@@ -89,6 +92,8 @@ func (d directory) inspect(drivers []Driver) (contents, error) {
 		case name == unfinishedName:
 			unfinished = true
 		case name == lockName, name == lostName:
+		case strings.HasPrefix(name, asidePrefix):
+			aside = append(aside, name)
 		case known(name, drivers):
 			found.folder[name] = true
 		default:
@@ -96,13 +101,14 @@ func (d directory) inspect(drivers []Driver) (contents, error) {
 		}
 	}
 	if found.complete {
-		found.identity, err = d.read()
+		found.identity, err = d.read(identityName)
 		return found, err
 	}
 	if len(other) > 0 {
 		return contents{}, fmt.Errorf("%w: it has no %s and is not empty: it holds %q", ErrForeign, identityName, other[0])
 	}
-	if len(found.folder) > 0 && !unfinished {
+	found.half = d.half(aside, found.folder)
+	if len(found.folder) > 0 && !unfinished && found.half == nil {
 		return contents{}, fmt.Errorf("%w: it holds an engine's folder, but no %s", ErrDamaged, identityName)
 	}
 	return found, nil
@@ -127,9 +133,9 @@ func (d directory) lock() (io.Closer, error) {
 	return nil, fmt.Errorf("%w by another process or node: %w", ErrInUse, err)
 }
 
-// read reads the identity.
-func (d directory) read() (Identity, error) {
-	f, err := d.fs.Open(d.join(identityName))
+// read reads the identity in the file of that name.
+func (d directory) read(name string) (Identity, error) {
+	f, err := d.fs.Open(d.join(name))
 	if err != nil {
 		return Identity{}, fmt.Errorf("identity of the data directory: %w", err)
 	}

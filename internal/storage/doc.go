@@ -21,6 +21,14 @@
 //	identity.json   who wrote it: format, engine, node, instance
 //	pebble/         the engine's own files
 //
+// Data that turned out to be an old copy is set aside under other names
+//
+//	aside-INSTANCE.json     its identity
+//	aside-INSTANCE-ENGINE/  the engine's files
+//
+// and nobody reads it any more. An operator may remove both, or move them to a
+// directory of their own, under their old names, and look into that.
+//
 // The identity is written last, when the engine's folder is complete, and
 // atomically. Until then a file identity.json.tmp says that the directory is
 // being made, so that a start after a crash in the middle of it begins anew;

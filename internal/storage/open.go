@@ -78,6 +78,11 @@ func (d directory) open(driver Driver, drivers []Driver, o Options) (engine Engi
 		}
 	}()
 	found, err := d.inspect(drivers)
+	if err == nil && found.half != nil {
+		if err = d.follow(*found.half); err == nil {
+			found, err = d.inspect(drivers)
+		}
+	}
 	if err != nil {
 		return nil, Identity{}, err
 	}

@@ -20,13 +20,12 @@ import (
 	"time"
 )
 
+// programs is the folder of the programs that the tests build.
+var programs string
+
 // binary is the dynamo program, built once for all tests of the package.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "dynamo-test")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "dynamo")
+	path := filepath.Join(programs, "dynamo")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/dynamo-kv/dynamo/cmd/dynamo").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building dynamo: %w\n%s", err, out)
@@ -35,10 +34,20 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if os.Getenv(nodeEnv) != "" {
+		if err := benchNode(os.Stdin, os.Stdout, os.Args[1], os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
+	var err error
+	if programs, err = os.MkdirTemp("", "dynamo-test"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(programs)
 	os.Exit(code)
 }
 
@@ -223,13 +232,13 @@ func each(t *testing.T, n int, f func(i int) error) {
 	}
 }
 
-func trio(t *testing.T, args ...string) (a, b, c *process) {
+func trio(t *testing.T) (a, b, c *process) {
 	t.Helper()
 	dir := t.TempDir()
 	free := "127.0.0.1:0"
-	a = serve(t, "n1", free, filepath.Join(dir, "n1"), args...)
-	b = serve(t, "n2", free, filepath.Join(dir, "n2"), append(args, "--join", a.addr)...)
-	c = serve(t, "n3", free, filepath.Join(dir, "n3"), append(args, "--join", a.addr)...)
+	a = serve(t, "n1", free, filepath.Join(dir, "n1"))
+	b = serve(t, "n2", free, filepath.Join(dir, "n2"), "--join", a.addr)
+	c = serve(t, "n3", free, filepath.Join(dir, "n3"), "--join", a.addr)
 	for _, p := range []*process{a, b, c} {
 		p.awaitMembers(3)
 	}

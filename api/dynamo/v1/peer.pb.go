@@ -530,6 +530,9 @@ type Envelope struct {
 	// Remaining is the time in nanoseconds, from when the envelope left, after
 	// which it is to be dropped.
 	Remaining uint64 `protobuf:"varint,6,opt,name=remaining,proto3" json:"remaining,omitempty"`
+	// Start is the start nonce of the process that asks, echoed in the reply,
+	// since request numbers begin anew with each process.
+	Start uint64 `protobuf:"fixed64,18,opt,name=start,proto3" json:"start,omitempty"`
 	// Types that are valid to be assigned to Message:
 	//
 	//	*Envelope_Apply
@@ -545,6 +548,10 @@ type Envelope struct {
 	//	*Envelope_PullReply
 	//	*Envelope_Hint
 	//	*Envelope_Hinted
+	//	*Envelope_TreeCompare
+	//	*Envelope_TreeDiffer
+	//	*Envelope_BucketAsk
+	//	*Envelope_BucketReply
 	Message       isEnvelope_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -618,6 +625,13 @@ func (x *Envelope) GetPhase() Phase {
 func (x *Envelope) GetRemaining() uint64 {
 	if x != nil {
 		return x.Remaining
+	}
+	return 0
+}
+
+func (x *Envelope) GetStart() uint64 {
+	if x != nil {
+		return x.Start
 	}
 	return 0
 }
@@ -746,6 +760,42 @@ func (x *Envelope) GetHinted() *Hinted {
 	return nil
 }
 
+func (x *Envelope) GetTreeCompare() *TreeCompare {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_TreeCompare); ok {
+			return x.TreeCompare
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetTreeDiffer() *TreeDiffer {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_TreeDiffer); ok {
+			return x.TreeDiffer
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetBucketAsk() *BucketAsk {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_BucketAsk); ok {
+			return x.BucketAsk
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetBucketReply() *BucketReply {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_BucketReply); ok {
+			return x.BucketReply
+		}
+	}
+	return nil
+}
+
 type isEnvelope_Message interface {
 	isEnvelope_Message()
 }
@@ -802,6 +852,22 @@ type Envelope_Hinted struct {
 	Hinted *Hinted `protobuf:"bytes,21,opt,name=hinted,proto3,oneof"`
 }
 
+type Envelope_TreeCompare struct {
+	TreeCompare *TreeCompare `protobuf:"bytes,25,opt,name=tree_compare,json=treeCompare,proto3,oneof"`
+}
+
+type Envelope_TreeDiffer struct {
+	TreeDiffer *TreeDiffer `protobuf:"bytes,26,opt,name=tree_differ,json=treeDiffer,proto3,oneof"`
+}
+
+type Envelope_BucketAsk struct {
+	BucketAsk *BucketAsk `protobuf:"bytes,27,opt,name=bucket_ask,json=bucketAsk,proto3,oneof"`
+}
+
+type Envelope_BucketReply struct {
+	BucketReply *BucketReply `protobuf:"bytes,28,opt,name=bucket_reply,json=bucketReply,proto3,oneof"`
+}
+
 func (*Envelope_Apply) isEnvelope_Message() {}
 
 func (*Envelope_Applied) isEnvelope_Message() {}
@@ -828,6 +894,313 @@ func (*Envelope_Hint) isEnvelope_Message() {}
 
 func (*Envelope_Hinted) isEnvelope_Message() {}
 
+func (*Envelope_TreeCompare) isEnvelope_Message() {}
+
+func (*Envelope_TreeDiffer) isEnvelope_Message() {}
+
+func (*Envelope_BucketAsk) isEnvelope_Message() {}
+
+func (*Envelope_BucketReply) isEnvelope_Message() {}
+
+// TreeCompare asks which of the sender's hashes the receiver does not have.
+type TreeCompare struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Format of the trees' shape and hashes. Owners of different formats cannot
+	// compare.
+	Format uint32 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
+	// Level 0 has the roots of partitions, which are the nodes; 1 the branches
+	// and 2 the leaves of the envelope's partition.
+	Level uint32   `protobuf:"varint,2,opt,name=level,proto3" json:"level,omitempty"`
+	Nodes []uint32 `protobuf:"varint,3,rep,packed,name=nodes,proto3" json:"nodes,omitempty"`
+	// Hashes has 16 bytes for each node, the lower half first, little-endian.
+	Hashes        []byte `protobuf:"bytes,4,opt,name=hashes,proto3" json:"hashes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TreeCompare) Reset() {
+	*x = TreeCompare{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TreeCompare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TreeCompare) ProtoMessage() {}
+
+func (x *TreeCompare) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TreeCompare.ProtoReflect.Descriptor instead.
+func (*TreeCompare) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TreeCompare) GetFormat() uint32 {
+	if x != nil {
+		return x.Format
+	}
+	return 0
+}
+
+func (x *TreeCompare) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *TreeCompare) GetNodes() []uint32 {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *TreeCompare) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+// TreeDiffer answers a TreeCompare; all else that was asked about is equal.
+type TreeDiffer struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Differ []uint32               `protobuf:"varint,1,rep,packed,name=differ,proto3" json:"differ,omitempty"`
+	// Unknown are of partitions of which the receiver has no tree now.
+	Unknown []uint32 `protobuf:"varint,2,rep,packed,name=unknown,proto3" json:"unknown,omitempty"`
+	// Elsewhere are the partitions of the receiver's other event loops: they are
+	// to be asked about again.
+	Elsewhere     []uint32 `protobuf:"varint,3,rep,packed,name=elsewhere,proto3" json:"elsewhere,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TreeDiffer) Reset() {
+	*x = TreeDiffer{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TreeDiffer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TreeDiffer) ProtoMessage() {}
+
+func (x *TreeDiffer) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TreeDiffer.ProtoReflect.Descriptor instead.
+func (*TreeDiffer) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TreeDiffer) GetDiffer() []uint32 {
+	if x != nil {
+		return x.Differ
+	}
+	return nil
+}
+
+func (x *TreeDiffer) GetUnknown() []uint32 {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
+func (x *TreeDiffer) GetElsewhere() []uint32 {
+	if x != nil {
+		return x.Elsewhere
+	}
+	return nil
+}
+
+// BucketAsk asks for the keys in leaves of the partition's tree.
+type BucketAsk struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Leaves []uint32               `protobuf:"varint,1,rep,packed,name=leaves,proto3" json:"leaves,omitempty"`
+	// After is the key to resume after; empty from the start.
+	After         []byte `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BucketAsk) Reset() {
+	*x = BucketAsk{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BucketAsk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BucketAsk) ProtoMessage() {}
+
+func (x *BucketAsk) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BucketAsk.ProtoReflect.Descriptor instead.
+func (*BucketAsk) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *BucketAsk) GetLeaves() []uint32 {
+	if x != nil {
+		return x.Leaves
+	}
+	return nil
+}
+
+func (x *BucketAsk) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// BucketReply has them in the store's order, as far as a message takes.
+type BucketReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Keys  []*KeyHash             `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	// More says that there are further ones after the last of these.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BucketReply) Reset() {
+	*x = BucketReply{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BucketReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BucketReply) ProtoMessage() {}
+
+func (x *BucketReply) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BucketReply.ProtoReflect.Descriptor instead.
+func (*BucketReply) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BucketReply) GetKeys() []*KeyHash {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *BucketReply) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// KeyHash is a key with the 16 bytes of its state's hash.
+type KeyHash struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyHash) Reset() {
+	*x = KeyHash{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyHash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyHash) ProtoMessage() {}
+
+func (x *KeyHash) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyHash.ProtoReflect.Descriptor instead.
+func (*KeyHash) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *KeyHash) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *KeyHash) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
 // Apply asks a replica to merge a sibling set into its own.
 type Apply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -839,7 +1212,7 @@ type Apply struct {
 
 func (x *Apply) Reset() {
 	*x = Apply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[2]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +1224,7 @@ func (x *Apply) String() string {
 func (*Apply) ProtoMessage() {}
 
 func (x *Apply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[2]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -864,7 +1237,7 @@ func (x *Apply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Apply.ProtoReflect.Descriptor instead.
 func (*Apply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{2}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Apply) GetKey() []byte {
@@ -890,7 +1263,7 @@ type Applied struct {
 
 func (x *Applied) Reset() {
 	*x = Applied{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[3]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1275,7 @@ func (x *Applied) String() string {
 func (*Applied) ProtoMessage() {}
 
 func (x *Applied) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[3]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1288,7 @@ func (x *Applied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Applied.ProtoReflect.Descriptor instead.
 func (*Applied) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{3}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{8}
 }
 
 // Hint asks a fallback to keep a sibling set for an owner that its sender
@@ -931,7 +1304,7 @@ type Hint struct {
 
 func (x *Hint) Reset() {
 	*x = Hint{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[4]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1316,7 @@ func (x *Hint) String() string {
 func (*Hint) ProtoMessage() {}
 
 func (x *Hint) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[4]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1329,7 @@ func (x *Hint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hint.ProtoReflect.Descriptor instead.
 func (*Hint) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{4}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Hint) GetKey() []byte {
@@ -989,7 +1362,7 @@ type Hinted struct {
 
 func (x *Hinted) Reset() {
 	*x = Hinted{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[5]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +1374,7 @@ func (x *Hinted) String() string {
 func (*Hinted) ProtoMessage() {}
 
 func (x *Hinted) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[5]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1014,7 +1387,7 @@ func (x *Hinted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hinted.ProtoReflect.Descriptor instead.
 func (*Hinted) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{5}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{10}
 }
 
 // Read asks a replica for its own sibling set of a key.
@@ -1029,7 +1402,7 @@ type Read struct {
 
 func (x *Read) Reset() {
 	*x = Read{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[6]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1414,7 @@ func (x *Read) String() string {
 func (*Read) ProtoMessage() {}
 
 func (x *Read) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[6]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1427,7 @@ func (x *Read) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Read.ProtoReflect.Descriptor instead.
 func (*Read) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{6}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Read) GetKey() []byte {
@@ -1081,7 +1454,7 @@ type ReadReply struct {
 
 func (x *ReadReply) Reset() {
 	*x = ReadReply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[7]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1466,7 @@ func (x *ReadReply) String() string {
 func (*ReadReply) ProtoMessage() {}
 
 func (x *ReadReply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[7]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1479,7 @@ func (x *ReadReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadReply.ProtoReflect.Descriptor instead.
 func (*ReadReply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{7}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReadReply) GetSet() []byte {
@@ -1143,7 +1516,7 @@ type Forward struct {
 
 func (x *Forward) Reset() {
 	*x = Forward{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[8]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1528,7 @@ func (x *Forward) String() string {
 func (*Forward) ProtoMessage() {}
 
 func (x *Forward) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[8]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1541,7 @@ func (x *Forward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forward.ProtoReflect.Descriptor instead.
 func (*Forward) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{8}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Forward) GetStart() uint64 {
@@ -1253,7 +1626,7 @@ type Forwarded struct {
 
 func (x *Forwarded) Reset() {
 	*x = Forwarded{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[9]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1638,7 @@ func (x *Forwarded) String() string {
 func (*Forwarded) ProtoMessage() {}
 
 func (x *Forwarded) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[9]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1651,7 @@ func (x *Forwarded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forwarded.ProtoReflect.Descriptor instead.
 func (*Forwarded) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{9}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Forwarded) GetResult() *Result {
@@ -1308,7 +1681,7 @@ type Pull struct {
 
 func (x *Pull) Reset() {
 	*x = Pull{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[10]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1693,7 @@ func (x *Pull) String() string {
 func (*Pull) ProtoMessage() {}
 
 func (x *Pull) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[10]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1706,7 @@ func (x *Pull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pull.ProtoReflect.Descriptor instead.
 func (*Pull) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{10}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Pull) GetLayoutNumber() uint64 {
@@ -1369,7 +1742,7 @@ type PullReply struct {
 
 func (x *PullReply) Reset() {
 	*x = PullReply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1754,7 @@ func (x *PullReply) String() string {
 func (*PullReply) ProtoMessage() {}
 
 func (x *PullReply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1767,7 @@ func (x *PullReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullReply.ProtoReflect.Descriptor instead.
 func (*PullReply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PullReply) GetItems() []*Item {
@@ -1422,7 +1795,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +1807,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +1820,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Item) GetKey() []byte {
@@ -1474,7 +1847,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1859,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1872,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Refused) GetWhy() Refusal {
@@ -1519,7 +1892,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1904,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1917,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Gossip) GetState() *GossipState {
@@ -1564,7 +1937,7 @@ type GossipReply struct {
 
 func (x *GossipReply) Reset() {
 	*x = GossipReply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1949,7 @@ func (x *GossipReply) String() string {
 func (*GossipReply) ProtoMessage() {}
 
 func (x *GossipReply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1962,7 @@ func (x *GossipReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GossipReply.ProtoReflect.Descriptor instead.
 func (*GossipReply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GossipReply) GetState() *GossipState {
@@ -1606,15 +1979,28 @@ type GossipState struct {
 	Members []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
 	// Layouts that are live, the oldest first; none where the receiver is known
 	// to have them.
-	Layouts       [][]byte `protobuf:"bytes,3,rep,name=layouts,proto3" json:"layouts,omitempty"`
-	Phase         Phase    `protobuf:"varint,4,opt,name=phase,proto3,enum=dynamo.v1.Phase" json:"phase,omitempty"`
+	Layouts [][]byte `protobuf:"bytes,3,rep,name=layouts,proto3" json:"layouts,omitempty"`
+	Phase   Phase    `protobuf:"varint,4,opt,name=phase,proto3,enum=dynamo.v1.Phase" json:"phase,omitempty"`
+	// Disk_stamp is the newest one that is durable on the sender's disk, and
+	// remembers the newest that it knows of the receiver's; 0 for none. Unix
+	// nanoseconds, as far as the wall clocks let them grow.
+	DiskStamp uint64 `protobuf:"varint,14,opt,name=disk_stamp,json=diskStamp,proto3" json:"disk_stamp,omitempty"`
+	Remembers uint64 `protobuf:"varint,15,opt,name=remembers,proto3" json:"remembers,omitempty"`
+	// Buckets, chunk and versions are the digest: of how many buckets it speaks,
+	// the buckets of this message, and in a reply the records of those that differ.
+	Buckets  uint32           `protobuf:"varint,5,opt,name=buckets,proto3" json:"buckets,omitempty"`
+	Chunk    []*Bucket        `protobuf:"bytes,6,rep,name=chunk,proto3" json:"chunk,omitempty"`
+	Versions []*RecordVersion `protobuf:"bytes,7,rep,name=versions,proto3" json:"versions,omitempty"`
+	// Wants are the hashes of the IDs of the members whose records the sender
+	// asks for.
+	Wants         []uint64 `protobuf:"fixed64,8,rep,packed,name=wants,proto3" json:"wants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GossipState) Reset() {
 	*x = GossipState{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +2012,7 @@ func (x *GossipState) String() string {
 func (*GossipState) ProtoMessage() {}
 
 func (x *GossipState) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +2025,7 @@ func (x *GossipState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GossipState.ProtoReflect.Descriptor instead.
 func (*GossipState) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GossipState) GetCluster() uint64 {
@@ -1670,6 +2056,191 @@ func (x *GossipState) GetPhase() Phase {
 	return Phase_PHASE_UNSPECIFIED
 }
 
+func (x *GossipState) GetDiskStamp() uint64 {
+	if x != nil {
+		return x.DiskStamp
+	}
+	return 0
+}
+
+func (x *GossipState) GetRemembers() uint64 {
+	if x != nil {
+		return x.Remembers
+	}
+	return 0
+}
+
+func (x *GossipState) GetBuckets() uint32 {
+	if x != nil {
+		return x.Buckets
+	}
+	return 0
+}
+
+func (x *GossipState) GetChunk() []*Bucket {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
+func (x *GossipState) GetVersions() []*RecordVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *GossipState) GetWants() []uint64 {
+	if x != nil {
+		return x.Wants
+	}
+	return nil
+}
+
+// Bucket is what a digest says of the members whose IDs' hashes begin with the
+// same bits.
+type Bucket struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Index uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// Who combines which processes it has, what their records but for heartbeats.
+	Who  uint64 `protobuf:"fixed64,2,opt,name=who,proto3" json:"who,omitempty"`
+	What uint64 `protobuf:"fixed64,3,opt,name=what,proto3" json:"what,omitempty"`
+	// Heartbeats has an unsigned varint for each member, in the order of the
+	// hashes; 0 where the receiver knows it.
+	Heartbeats    []byte `protobuf:"bytes,4,opt,name=heartbeats,proto3" json:"heartbeats,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bucket) Reset() {
+	*x = Bucket{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bucket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bucket) ProtoMessage() {}
+
+func (x *Bucket) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
+func (*Bucket) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Bucket) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Bucket) GetWho() uint64 {
+	if x != nil {
+		return x.Who
+	}
+	return 0
+}
+
+func (x *Bucket) GetWhat() uint64 {
+	if x != nil {
+		return x.What
+	}
+	return 0
+}
+
+func (x *Bucket) GetHeartbeats() []byte {
+	if x != nil {
+		return x.Heartbeats
+	}
+	return nil
+}
+
+// RecordVersion says which record of a member the sender has.
+type RecordVersion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Member is the hash of its ID.
+	Member        uint64 `protobuf:"fixed64,1,opt,name=member,proto3" json:"member,omitempty"`
+	Incarnation   uint64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Changed       uint64 `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	Heartbeat     uint64 `protobuf:"varint,4,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordVersion) Reset() {
+	*x = RecordVersion{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordVersion) ProtoMessage() {}
+
+func (x *RecordVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordVersion.ProtoReflect.Descriptor instead.
+func (*RecordVersion) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RecordVersion) GetMember() uint64 {
+	if x != nil {
+		return x.Member
+	}
+	return 0
+}
+
+func (x *RecordVersion) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *RecordVersion) GetChanged() uint64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *RecordVersion) GetHeartbeat() uint64 {
+	if x != nil {
+		return x.Heartbeat
+	}
+	return 0
+}
+
 // Member is a member's record, which that member alone writes.
 type Member struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -1688,15 +2259,17 @@ type Member struct {
 	LayoutDigest uint64 `protobuf:"fixed64,12,opt,name=layout_digest,json=layoutDigest,proto3" json:"layout_digest,omitempty"`
 	Phase        Phase  `protobuf:"varint,13,opt,name=phase,proto3,enum=dynamo.v1.Phase" json:"phase,omitempty"`
 	// The layout for which it has pulled all that it gained.
-	SyncedNumber  uint64 `protobuf:"varint,14,opt,name=synced_number,json=syncedNumber,proto3" json:"synced_number,omitempty"`
-	SyncedDigest  uint64 `protobuf:"fixed64,15,opt,name=synced_digest,json=syncedDigest,proto3" json:"synced_digest,omitempty"`
+	SyncedNumber uint64 `protobuf:"varint,14,opt,name=synced_number,json=syncedNumber,proto3" json:"synced_number,omitempty"`
+	SyncedDigest uint64 `protobuf:"fixed64,15,opt,name=synced_digest,json=syncedDigest,proto3" json:"synced_digest,omitempty"`
+	// The heartbeat of the latest change of anything but the heartbeat.
+	Changed       uint64 `protobuf:"varint,16,opt,name=changed,proto3" json:"changed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +2281,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +2294,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Member) GetId() string {
@@ -1829,6 +2402,13 @@ func (x *Member) GetSyncedDigest() uint64 {
 	return 0
 }
 
+func (x *Member) GetChanged() uint64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
 // Options of a request; zero values mean: as configured.
 type Options struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1844,7 +2424,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1856,7 +2436,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1869,7 +2449,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{18}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Options) GetR() uint32 {
@@ -1923,7 +2503,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2515,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2528,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{19}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Result) GetCode() Code {
@@ -2002,14 +2582,15 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x18\n" +
 	"\acluster\x18\x03 \x01(\x06R\acluster\x121\n" +
-	"\tenvelopes\x18\x04 \x03(\v2\x13.dynamo.v1.EnvelopeR\tenvelopes\"\xbf\x06\n" +
+	"\tenvelopes\x18\x04 \x03(\v2\x13.dynamo.v1.EnvelopeR\tenvelopes\"\xc0\b\n" +
 	"\bEnvelope\x12\x10\n" +
 	"\x03req\x18\x01 \x01(\x06R\x03req\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\rR\tpartition\x12#\n" +
 	"\rlayout_number\x18\x03 \x01(\x04R\flayoutNumber\x12#\n" +
 	"\rlayout_digest\x18\x04 \x01(\x06R\flayoutDigest\x12&\n" +
 	"\x05phase\x18\x05 \x01(\x0e2\x10.dynamo.v1.PhaseR\x05phase\x12\x1c\n" +
-	"\tremaining\x18\x06 \x01(\x04R\tremaining\x12(\n" +
+	"\tremaining\x18\x06 \x01(\x04R\tremaining\x12\x14\n" +
+	"\x05start\x18\x12 \x01(\x06R\x05start\x12(\n" +
 	"\x05apply\x18\a \x01(\v2\x10.dynamo.v1.ApplyH\x00R\x05apply\x12.\n" +
 	"\aapplied\x18\b \x01(\v2\x12.dynamo.v1.AppliedH\x00R\aapplied\x12%\n" +
 	"\x04read\x18\t \x01(\v2\x0f.dynamo.v1.ReadH\x00R\x04read\x125\n" +
@@ -2025,8 +2606,33 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\n" +
 	"pull_reply\x18\x11 \x01(\v2\x14.dynamo.v1.PullReplyH\x00R\tpullReply\x12%\n" +
 	"\x04hint\x18\x14 \x01(\v2\x0f.dynamo.v1.HintH\x00R\x04hint\x12+\n" +
-	"\x06hinted\x18\x15 \x01(\v2\x11.dynamo.v1.HintedH\x00R\x06hintedB\t\n" +
-	"\amessage\"+\n" +
+	"\x06hinted\x18\x15 \x01(\v2\x11.dynamo.v1.HintedH\x00R\x06hinted\x12;\n" +
+	"\ftree_compare\x18\x19 \x01(\v2\x16.dynamo.v1.TreeCompareH\x00R\vtreeCompare\x128\n" +
+	"\vtree_differ\x18\x1a \x01(\v2\x15.dynamo.v1.TreeDifferH\x00R\n" +
+	"treeDiffer\x125\n" +
+	"\n" +
+	"bucket_ask\x18\x1b \x01(\v2\x14.dynamo.v1.BucketAskH\x00R\tbucketAsk\x12;\n" +
+	"\fbucket_reply\x18\x1c \x01(\v2\x16.dynamo.v1.BucketReplyH\x00R\vbucketReplyB\t\n" +
+	"\amessage\"i\n" +
+	"\vTreeCompare\x12\x16\n" +
+	"\x06format\x18\x01 \x01(\rR\x06format\x12\x14\n" +
+	"\x05level\x18\x02 \x01(\rR\x05level\x12\x14\n" +
+	"\x05nodes\x18\x03 \x03(\rR\x05nodes\x12\x16\n" +
+	"\x06hashes\x18\x04 \x01(\fR\x06hashes\"\\\n" +
+	"\n" +
+	"TreeDiffer\x12\x16\n" +
+	"\x06differ\x18\x01 \x03(\rR\x06differ\x12\x18\n" +
+	"\aunknown\x18\x02 \x03(\rR\aunknown\x12\x1c\n" +
+	"\telsewhere\x18\x03 \x03(\rR\telsewhere\"9\n" +
+	"\tBucketAsk\x12\x16\n" +
+	"\x06leaves\x18\x01 \x03(\rR\x06leaves\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\fR\x05after\"I\n" +
+	"\vBucketReply\x12&\n" +
+	"\x04keys\x18\x01 \x03(\v2\x12.dynamo.v1.KeyHashR\x04keys\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"/\n" +
+	"\aKeyHash\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\"+\n" +
 	"\x05Apply\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x10\n" +
 	"\x03set\x18\x02 \x01(\fR\x03set\"\t\n" +
@@ -2073,12 +2679,31 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x06Gossip\x12,\n" +
 	"\x05state\x18\x01 \x01(\v2\x16.dynamo.v1.GossipStateR\x05state\";\n" +
 	"\vGossipReply\x12,\n" +
-	"\x05state\x18\x01 \x01(\v2\x16.dynamo.v1.GossipStateR\x05state\"\x96\x01\n" +
+	"\x05state\x18\x01 \x01(\v2\x16.dynamo.v1.GossipStateR\x05state\"\xe2\x02\n" +
 	"\vGossipState\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\x06R\acluster\x12+\n" +
 	"\amembers\x18\x02 \x03(\v2\x11.dynamo.v1.MemberR\amembers\x12\x18\n" +
 	"\alayouts\x18\x03 \x03(\fR\alayouts\x12&\n" +
-	"\x05phase\x18\x04 \x01(\x0e2\x10.dynamo.v1.PhaseR\x05phase\"\xce\x03\n" +
+	"\x05phase\x18\x04 \x01(\x0e2\x10.dynamo.v1.PhaseR\x05phase\x12\x1d\n" +
+	"\n" +
+	"disk_stamp\x18\x0e \x01(\x04R\tdiskStamp\x12\x1c\n" +
+	"\tremembers\x18\x0f \x01(\x04R\tremembers\x12\x18\n" +
+	"\abuckets\x18\x05 \x01(\rR\abuckets\x12'\n" +
+	"\x05chunk\x18\x06 \x03(\v2\x11.dynamo.v1.BucketR\x05chunk\x124\n" +
+	"\bversions\x18\a \x03(\v2\x18.dynamo.v1.RecordVersionR\bversions\x12\x14\n" +
+	"\x05wants\x18\b \x03(\x06R\x05wants\"d\n" +
+	"\x06Bucket\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x10\n" +
+	"\x03who\x18\x02 \x01(\x06R\x03who\x12\x12\n" +
+	"\x04what\x18\x03 \x01(\x06R\x04what\x12\x1e\n" +
+	"\n" +
+	"heartbeats\x18\x04 \x01(\fR\n" +
+	"heartbeats\"\x81\x01\n" +
+	"\rRecordVersion\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\x06R\x06member\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\x04R\achanged\x12\x1c\n" +
+	"\theartbeat\x18\x04 \x01(\x04R\theartbeat\"\xe8\x03\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x12\n" +
@@ -2097,7 +2722,8 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\rlayout_digest\x18\f \x01(\x06R\flayoutDigest\x12&\n" +
 	"\x05phase\x18\r \x01(\x0e2\x10.dynamo.v1.PhaseR\x05phase\x12#\n" +
 	"\rsynced_number\x18\x0e \x01(\x04R\fsyncedNumber\x12#\n" +
-	"\rsynced_digest\x18\x0f \x01(\x06R\fsyncedDigest\"\x89\x01\n" +
+	"\rsynced_digest\x18\x0f \x01(\x06R\fsyncedDigest\x12\x18\n" +
+	"\achanged\x18\x10 \x01(\x04R\achanged\"\x89\x01\n" +
 	"\aOptions\x12\f\n" +
 	"\x01r\x18\x01 \x01(\rR\x01r\x12\f\n" +
 	"\x01w\x18\x02 \x01(\rR\x01w\x12)\n" +
@@ -2181,73 +2807,87 @@ func file_dynamo_v1_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_dynamo_v1_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_dynamo_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_dynamo_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_dynamo_v1_peer_proto_goTypes = []any{
-	(Phase)(0),          // 0: dynamo.v1.Phase
-	(State)(0),          // 1: dynamo.v1.State
-	(Op)(0),             // 2: dynamo.v1.Op
-	(Quorum)(0),         // 3: dynamo.v1.Quorum
-	(Code)(0),           // 4: dynamo.v1.Code
-	(Outcome)(0),        // 5: dynamo.v1.Outcome
-	(Refusal)(0),        // 6: dynamo.v1.Refusal
-	(*Batch)(nil),       // 7: dynamo.v1.Batch
-	(*Envelope)(nil),    // 8: dynamo.v1.Envelope
-	(*Apply)(nil),       // 9: dynamo.v1.Apply
-	(*Applied)(nil),     // 10: dynamo.v1.Applied
-	(*Hint)(nil),        // 11: dynamo.v1.Hint
-	(*Hinted)(nil),      // 12: dynamo.v1.Hinted
-	(*Read)(nil),        // 13: dynamo.v1.Read
-	(*ReadReply)(nil),   // 14: dynamo.v1.ReadReply
-	(*Forward)(nil),     // 15: dynamo.v1.Forward
-	(*Forwarded)(nil),   // 16: dynamo.v1.Forwarded
-	(*Pull)(nil),        // 17: dynamo.v1.Pull
-	(*PullReply)(nil),   // 18: dynamo.v1.PullReply
-	(*Item)(nil),        // 19: dynamo.v1.Item
-	(*Refused)(nil),     // 20: dynamo.v1.Refused
-	(*Gossip)(nil),      // 21: dynamo.v1.Gossip
-	(*GossipReply)(nil), // 22: dynamo.v1.GossipReply
-	(*GossipState)(nil), // 23: dynamo.v1.GossipState
-	(*Member)(nil),      // 24: dynamo.v1.Member
-	(*Options)(nil),     // 25: dynamo.v1.Options
-	(*Result)(nil),      // 26: dynamo.v1.Result
+	(Phase)(0),            // 0: dynamo.v1.Phase
+	(State)(0),            // 1: dynamo.v1.State
+	(Op)(0),               // 2: dynamo.v1.Op
+	(Quorum)(0),           // 3: dynamo.v1.Quorum
+	(Code)(0),             // 4: dynamo.v1.Code
+	(Outcome)(0),          // 5: dynamo.v1.Outcome
+	(Refusal)(0),          // 6: dynamo.v1.Refusal
+	(*Batch)(nil),         // 7: dynamo.v1.Batch
+	(*Envelope)(nil),      // 8: dynamo.v1.Envelope
+	(*TreeCompare)(nil),   // 9: dynamo.v1.TreeCompare
+	(*TreeDiffer)(nil),    // 10: dynamo.v1.TreeDiffer
+	(*BucketAsk)(nil),     // 11: dynamo.v1.BucketAsk
+	(*BucketReply)(nil),   // 12: dynamo.v1.BucketReply
+	(*KeyHash)(nil),       // 13: dynamo.v1.KeyHash
+	(*Apply)(nil),         // 14: dynamo.v1.Apply
+	(*Applied)(nil),       // 15: dynamo.v1.Applied
+	(*Hint)(nil),          // 16: dynamo.v1.Hint
+	(*Hinted)(nil),        // 17: dynamo.v1.Hinted
+	(*Read)(nil),          // 18: dynamo.v1.Read
+	(*ReadReply)(nil),     // 19: dynamo.v1.ReadReply
+	(*Forward)(nil),       // 20: dynamo.v1.Forward
+	(*Forwarded)(nil),     // 21: dynamo.v1.Forwarded
+	(*Pull)(nil),          // 22: dynamo.v1.Pull
+	(*PullReply)(nil),     // 23: dynamo.v1.PullReply
+	(*Item)(nil),          // 24: dynamo.v1.Item
+	(*Refused)(nil),       // 25: dynamo.v1.Refused
+	(*Gossip)(nil),        // 26: dynamo.v1.Gossip
+	(*GossipReply)(nil),   // 27: dynamo.v1.GossipReply
+	(*GossipState)(nil),   // 28: dynamo.v1.GossipState
+	(*Bucket)(nil),        // 29: dynamo.v1.Bucket
+	(*RecordVersion)(nil), // 30: dynamo.v1.RecordVersion
+	(*Member)(nil),        // 31: dynamo.v1.Member
+	(*Options)(nil),       // 32: dynamo.v1.Options
+	(*Result)(nil),        // 33: dynamo.v1.Result
 }
 var file_dynamo_v1_peer_proto_depIdxs = []int32{
 	8,  // 0: dynamo.v1.Batch.envelopes:type_name -> dynamo.v1.Envelope
 	0,  // 1: dynamo.v1.Envelope.phase:type_name -> dynamo.v1.Phase
-	9,  // 2: dynamo.v1.Envelope.apply:type_name -> dynamo.v1.Apply
-	10, // 3: dynamo.v1.Envelope.applied:type_name -> dynamo.v1.Applied
-	13, // 4: dynamo.v1.Envelope.read:type_name -> dynamo.v1.Read
-	14, // 5: dynamo.v1.Envelope.read_reply:type_name -> dynamo.v1.ReadReply
-	20, // 6: dynamo.v1.Envelope.refused:type_name -> dynamo.v1.Refused
-	15, // 7: dynamo.v1.Envelope.forward:type_name -> dynamo.v1.Forward
-	16, // 8: dynamo.v1.Envelope.forwarded:type_name -> dynamo.v1.Forwarded
-	21, // 9: dynamo.v1.Envelope.gossip:type_name -> dynamo.v1.Gossip
-	22, // 10: dynamo.v1.Envelope.gossip_reply:type_name -> dynamo.v1.GossipReply
-	17, // 11: dynamo.v1.Envelope.pull:type_name -> dynamo.v1.Pull
-	18, // 12: dynamo.v1.Envelope.pull_reply:type_name -> dynamo.v1.PullReply
-	11, // 13: dynamo.v1.Envelope.hint:type_name -> dynamo.v1.Hint
-	12, // 14: dynamo.v1.Envelope.hinted:type_name -> dynamo.v1.Hinted
-	2,  // 15: dynamo.v1.Forward.op:type_name -> dynamo.v1.Op
-	25, // 16: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
-	26, // 17: dynamo.v1.Forwarded.result:type_name -> dynamo.v1.Result
-	19, // 18: dynamo.v1.PullReply.items:type_name -> dynamo.v1.Item
-	6,  // 19: dynamo.v1.Refused.why:type_name -> dynamo.v1.Refusal
-	23, // 20: dynamo.v1.Gossip.state:type_name -> dynamo.v1.GossipState
-	23, // 21: dynamo.v1.GossipReply.state:type_name -> dynamo.v1.GossipState
-	24, // 22: dynamo.v1.GossipState.members:type_name -> dynamo.v1.Member
-	0,  // 23: dynamo.v1.GossipState.phase:type_name -> dynamo.v1.Phase
-	1,  // 24: dynamo.v1.Member.state:type_name -> dynamo.v1.State
-	0,  // 25: dynamo.v1.Member.phase:type_name -> dynamo.v1.Phase
-	3,  // 26: dynamo.v1.Options.quorum:type_name -> dynamo.v1.Quorum
-	4,  // 27: dynamo.v1.Result.code:type_name -> dynamo.v1.Code
-	5,  // 28: dynamo.v1.Result.outcome:type_name -> dynamo.v1.Outcome
-	7,  // 29: dynamo.v1.Peer.Stream:input_type -> dynamo.v1.Batch
-	7,  // 30: dynamo.v1.Peer.Stream:output_type -> dynamo.v1.Batch
-	30, // [30:31] is the sub-list for method output_type
-	29, // [29:30] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	14, // 2: dynamo.v1.Envelope.apply:type_name -> dynamo.v1.Apply
+	15, // 3: dynamo.v1.Envelope.applied:type_name -> dynamo.v1.Applied
+	18, // 4: dynamo.v1.Envelope.read:type_name -> dynamo.v1.Read
+	19, // 5: dynamo.v1.Envelope.read_reply:type_name -> dynamo.v1.ReadReply
+	25, // 6: dynamo.v1.Envelope.refused:type_name -> dynamo.v1.Refused
+	20, // 7: dynamo.v1.Envelope.forward:type_name -> dynamo.v1.Forward
+	21, // 8: dynamo.v1.Envelope.forwarded:type_name -> dynamo.v1.Forwarded
+	26, // 9: dynamo.v1.Envelope.gossip:type_name -> dynamo.v1.Gossip
+	27, // 10: dynamo.v1.Envelope.gossip_reply:type_name -> dynamo.v1.GossipReply
+	22, // 11: dynamo.v1.Envelope.pull:type_name -> dynamo.v1.Pull
+	23, // 12: dynamo.v1.Envelope.pull_reply:type_name -> dynamo.v1.PullReply
+	16, // 13: dynamo.v1.Envelope.hint:type_name -> dynamo.v1.Hint
+	17, // 14: dynamo.v1.Envelope.hinted:type_name -> dynamo.v1.Hinted
+	9,  // 15: dynamo.v1.Envelope.tree_compare:type_name -> dynamo.v1.TreeCompare
+	10, // 16: dynamo.v1.Envelope.tree_differ:type_name -> dynamo.v1.TreeDiffer
+	11, // 17: dynamo.v1.Envelope.bucket_ask:type_name -> dynamo.v1.BucketAsk
+	12, // 18: dynamo.v1.Envelope.bucket_reply:type_name -> dynamo.v1.BucketReply
+	13, // 19: dynamo.v1.BucketReply.keys:type_name -> dynamo.v1.KeyHash
+	2,  // 20: dynamo.v1.Forward.op:type_name -> dynamo.v1.Op
+	32, // 21: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
+	33, // 22: dynamo.v1.Forwarded.result:type_name -> dynamo.v1.Result
+	24, // 23: dynamo.v1.PullReply.items:type_name -> dynamo.v1.Item
+	6,  // 24: dynamo.v1.Refused.why:type_name -> dynamo.v1.Refusal
+	28, // 25: dynamo.v1.Gossip.state:type_name -> dynamo.v1.GossipState
+	28, // 26: dynamo.v1.GossipReply.state:type_name -> dynamo.v1.GossipState
+	31, // 27: dynamo.v1.GossipState.members:type_name -> dynamo.v1.Member
+	0,  // 28: dynamo.v1.GossipState.phase:type_name -> dynamo.v1.Phase
+	29, // 29: dynamo.v1.GossipState.chunk:type_name -> dynamo.v1.Bucket
+	30, // 30: dynamo.v1.GossipState.versions:type_name -> dynamo.v1.RecordVersion
+	1,  // 31: dynamo.v1.Member.state:type_name -> dynamo.v1.State
+	0,  // 32: dynamo.v1.Member.phase:type_name -> dynamo.v1.Phase
+	3,  // 33: dynamo.v1.Options.quorum:type_name -> dynamo.v1.Quorum
+	4,  // 34: dynamo.v1.Result.code:type_name -> dynamo.v1.Code
+	5,  // 35: dynamo.v1.Result.outcome:type_name -> dynamo.v1.Outcome
+	7,  // 36: dynamo.v1.Peer.Stream:input_type -> dynamo.v1.Batch
+	7,  // 37: dynamo.v1.Peer.Stream:output_type -> dynamo.v1.Batch
+	37, // [37:38] is the sub-list for method output_type
+	36, // [36:37] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_dynamo_v1_peer_proto_init() }
@@ -2269,15 +2909,19 @@ func file_dynamo_v1_peer_proto_init() {
 		(*Envelope_PullReply)(nil),
 		(*Envelope_Hint)(nil),
 		(*Envelope_Hinted)(nil),
+		(*Envelope_TreeCompare)(nil),
+		(*Envelope_TreeDiffer)(nil),
+		(*Envelope_BucketAsk)(nil),
+		(*Envelope_BucketReply)(nil),
 	}
-	file_dynamo_v1_peer_proto_msgTypes[8].OneofWrappers = []any{}
+	file_dynamo_v1_peer_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dynamo_v1_peer_proto_rawDesc), len(file_dynamo_v1_peer_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   20,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

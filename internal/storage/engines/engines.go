@@ -11,6 +11,11 @@ func Drivers() []storage.Driver {
 	return []storage.Driver{pebble.Driver(), memory.Driver()}
 }
 
+// SetAside is storage.SetAside with every engine.
+func SetAside(o storage.Options) (folder string, err error) {
+	return storage.SetAside(o, Drivers()...)
+}
+
 // Open opens the engine that the options name. The errors are those of
 // storage.Open.
 func Open(o storage.Options) (storage.Engine, storage.Identity, error) {

@@ -111,6 +111,7 @@ func envelope(now time.Duration, in *dynamov1.Envelope) (*core.Envelope, error) 
 	return &core.Envelope{
 		Req:       core.ReqID(in.Req),
 		Reply:     reply,
+		Start:     in.Start,
 		Partition: ring.Partition(in.Partition),
 		Stamp:     stamp,
 		Deadline:  now + time.Duration(in.Remaining),
@@ -152,6 +153,16 @@ func message(in *dynamov1.Envelope) (m core.Message, reply bool, err error) {
 	case *dynamov1.Envelope_PullReply:
 		reply = true
 		m, err = pullReply(in.PullReply)
+	case *dynamov1.Envelope_TreeCompare:
+		m, err = treeCompare(in.TreeCompare)
+	case *dynamov1.Envelope_TreeDiffer:
+		reply = true
+		m, err = treeDiffer(in.TreeDiffer)
+	case *dynamov1.Envelope_BucketAsk:
+		m, err = bucketAsk(in.BucketAsk)
+	case *dynamov1.Envelope_BucketReply:
+		reply = true
+		m, err = bucketReply(in.BucketReply)
 	default:
 		err = errUnknown
 	}
@@ -368,7 +379,7 @@ func gossipReply(in *dynamov1.GossipState) (core.Message, error) {
 }
 
 func state(in *dynamov1.GossipState) (core.GossipState, error) {
-	out := core.GossipState{Cluster: in.GetCluster()}
+	out := core.GossipState{Cluster: in.GetCluster(), DiskStamp: in.GetDiskStamp(), Remembers: in.GetRemembers()}
 	if n := len(in.GetMembers()); n > 0 {
 		out.Members = make([]core.Member, n)
 	}
@@ -379,7 +390,13 @@ func state(in *dynamov1.GossipState) (core.GossipState, error) {
 		}
 	}
 	var err error
-	out.Layouts, err = layouts(in)
+	if out.Layouts, err = layouts(in); err != nil {
+		return core.GossipState{}, err
+	}
+	if out.Digest, err = digestOf(in); err != nil {
+		return core.GossipState{}, err
+	}
+	out.Wants, err = wants(in)
 	return out, err
 }
 
@@ -432,6 +449,7 @@ func memberOf(in *dynamov1.Member) (core.Member, error) {
 		Start:       in.Start,
 		Incarnation: in.Incarnation,
 		Heartbeat:   in.Heartbeat,
+		Changed:     in.Changed,
 		State:       st,
 		Stamp:       adopted,
 		Synced:      ring.Name{Number: in.SyncedNumber, Digest: in.SyncedDigest},

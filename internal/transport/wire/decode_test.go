@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -226,6 +227,30 @@ func breakGossip() map[string]breaks {
 			_, m := only[gossipOf](t, b)
 			m.Gossip.State.Members[0].Weight = 0
 		},
+		"1025 buckets, 1 of them here": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[gossipOf](t, b)
+			m.Gossip.State.Buckets = 1025
+		},
+		"and 1025 versions": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[gossipOf](t, b)
+			m.Gossip.State.Versions = make([]*dynamov1.RecordVersion, id.MaxMembers+1)
+		},
+		"more than 1024 heartbeats of a bucket": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[gossipOf](t, b)
+			m.Gossip.State.Chunk[0].Heartbeats = make([]byte, id.MaxMembers+1)
+		},
+		"more than 1024 heartbeats in a digest": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[gossipOf](t, b)
+			m.Gossip.State.Chunk = slices.Repeat(m.Gossip.State.Chunk, id.MaxMembers/3+1)
+		},
+		"end within a number": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[gossipOf](t, b)
+			m.Gossip.State.Chunk[0].Heartbeats = []byte{1, 0x80}
+		},
+		"1025 records are asked for": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[gossipOf](t, b)
+			m.Gossip.State.Wants = make([]uint64, id.MaxMembers+1)
+		},
 		"State is not set": func(t *testing.T, b *dynamov1.Batch) {
 			_, m := only[gossipOf](t, b)
 			m.Gossip.State.Members[0].State = 0
@@ -234,7 +259,7 @@ func breakGossip() map[string]breaks {
 }
 
 func TestMalformedIsRefused(t *testing.T) {
-	for _, group := range []map[string]breaks{breakEnvelopes(), breakData(), breakForwards(), breakGossip()} {
+	for _, group := range []map[string]breaks{breakEnvelopes(), breakData(), breakForwards(), breakGossip(), breakTrees()} {
 		for want, breaks := range group {
 			t.Run(want, func(t *testing.T) {
 				b := good(t)
@@ -259,7 +284,7 @@ func TestMalformedEndsTheMessage(t *testing.T) {
 	if len(got) != 2 || r.Delivered != 2 || !errors.Is(err, ErrInvalid) {
 		t.Errorf("%d envelopes, %+v and the error %v; want the two before the malformed one", len(got), r, err)
 	}
-	if want := fmt.Sprintf("envelope 3 of %d from n1", len(b.Envelopes)); !strings.Contains(err.Error(), want) {
+	if !strings.Contains(err.Error(), fmt.Sprintf("envelope 3 of %d from n1", len(b.Envelopes))) {
 		t.Errorf("the error does not say which envelope is wrong: %v", err)
 	}
 }
@@ -285,8 +310,7 @@ func TestUnknownIsSkipped(t *testing.T) {
 			b := good(t)
 			changes(t, b)
 			got, r, err := decode(0, marshal(t, b))
-			known := len(b.Envelopes) - 1
-			if want := (Result{Delivered: known, Unknown: 1}); r != want || err != nil || len(got) != known {
+			if want := (Result{Delivered: len(b.Envelopes) - 1, Unknown: 1}); r != want || err != nil || len(got) != r.Delivered {
 				t.Errorf("%d envelopes, %+v, %v; want %+v", len(got), r, err, want)
 			}
 		})
@@ -312,11 +336,14 @@ func TestRepetitionIsBounded(t *testing.T) {
 		envelopes []*dynamov1.Envelope
 		want      string
 	}{
-		"envelopes":         {many, "more than 1024 envelopes"},
-		"items":             {[]*dynamov1.Envelope{items(maxElements + 1)}, "more than 32768 items"},
-		"items in all":      {[]*dynamov1.Envelope{items(maxElements), items(1)}, "more than 32768 items"},
-		"members":           {[]*dynamov1.Envelope{gossip(maxElements+1, 0)}, "more than 32768 items"},
-		"members in all":    {[]*dynamov1.Envelope{items(maxElements), gossip(1, 0)}, "more than 32768 items"},
+		"envelopes":      {many, "more than 1024 envelopes"},
+		"items":          {[]*dynamov1.Envelope{items(maxElements + 1)}, "more than 32768 items"},
+		"items in all":   {[]*dynamov1.Envelope{items(maxElements), items(1)}, "more than 32768 items"},
+		"members":        {[]*dynamov1.Envelope{gossip(maxElements+1, 0)}, "more than 32768 items"},
+		"members in all": {[]*dynamov1.Envelope{items(maxElements), gossip(1, 0)}, "more than 32768 items"},
+		"versions": {[]*dynamov1.Envelope{{Message: &dynamov1.Envelope_Gossip{Gossip: &dynamov1.Gossip{State: &dynamov1.GossipState{
+			Chunk: make([]*dynamov1.Bucket, 1000), Versions: make([]*dynamov1.RecordVersion, maxElements-999),
+		}}}}}, "more than 32768 items"},
 		"layouts":           {[]*dynamov1.Envelope{gossip(0, maxElements+1)}, "more than 32768 items"},
 		"as many as may be": {many[:MaxBatchEnvelopes], "0 ns remain"},
 	} {

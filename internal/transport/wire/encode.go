@@ -93,7 +93,7 @@ func (c *Encoder) release(n int) {
 
 func (c *Encoder) envelope(s *slot, now time.Duration, e *core.Envelope) {
 	out := &s.envelope
-	out.Req = uint64(e.Req)
+	out.Req, out.Start = uint64(e.Req), e.Start
 	out.Partition = uint32(e.Partition)
 	out.LayoutNumber, out.LayoutDigest = e.Stamp.Layout.Number, e.Stamp.Layout.Digest
 	out.Phase = dynamov1.Phase(e.Stamp.Phase)
@@ -130,6 +130,14 @@ func (c *Encoder) envelope(s *slot, now time.Duration, e *core.Envelope) {
 		}}
 	case *core.PullReply:
 		out.Message = &dynamov1.Envelope_PullReply{PullReply: c.pullReply(m)}
+	case *core.TreeCompare:
+		out.Message = encodeTreeCompare(m)
+	case *core.TreeDiffer:
+		out.Message = encodeTreeDiffer(m)
+	case *core.BucketAsk:
+		out.Message = encodeBucketAsk(m)
+	case *core.BucketReply:
+		out.Message = encodeBucketReply(m)
 	default:
 		panic(fmt.Sprintf("wire: no encoding for %T", e.Msg))
 	}
@@ -201,6 +209,7 @@ func (c *Encoder) pullReply(m *core.PullReply) *dynamov1.PullReply {
 
 func gossipState(s *core.GossipState) *dynamov1.GossipState {
 	out := &dynamov1.GossipState{
+		DiskStamp: s.DiskStamp, Remembers: s.Remembers,
 		Cluster: s.Cluster,
 		Members: make([]*dynamov1.Member, len(s.Members)),
 		Phase:   dynamov1.Phase(s.Layouts.Phase),
@@ -211,6 +220,8 @@ func gossipState(s *core.GossipState) *dynamov1.GossipState {
 	for _, l := range s.Layouts.Live {
 		out.Layouts = append(out.Layouts, l.AppendBinary(nil))
 	}
+	digest(out, &s.Digest)
+	out.Wants = s.Wants
 	return out
 }
 
@@ -231,5 +242,6 @@ func member(m *core.Member) *dynamov1.Member {
 		Phase:        dynamov1.Phase(m.Stamp.Phase),
 		SyncedNumber: m.Synced.Number,
 		SyncedDigest: m.Synced.Digest,
+		Changed:      m.Changed,
 	}
 }

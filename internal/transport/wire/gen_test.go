@@ -159,6 +159,7 @@ func genMember(t *rapid.T) core.Member {
 		Start:       rapid.Uint64().Draw(t, "start"),
 		Incarnation: rapid.Uint64().Draw(t, "incarnation"),
 		Heartbeat:   rapid.Uint64().Draw(t, "heartbeat"),
+		Changed:     rapid.Uint64().Draw(t, "changed"),
 		State:       core.State(rapid.IntRange(int(core.Joining), int(core.Left)).Draw(t, "state")),
 		Stamp:       genStamp(t),
 		Synced:      genName(t),
@@ -166,13 +167,41 @@ func genMember(t *rapid.T) core.Member {
 }
 
 func genState(t *rapid.T) core.GossipState {
-	s := core.GossipState{Cluster: rapid.Uint64().Draw(t, "cluster")}
+	s := core.GossipState{
+		Cluster:   rapid.Uint64().Draw(t, "cluster"),
+		DiskStamp: rapid.Uint64().Draw(t, "disk stamp"),
+		Remembers: rapid.Uint64().Draw(t, "remembers"),
+	}
 	for range rapid.IntRange(0, 4).Draw(t, "members") {
 		s.Members = append(s.Members, genMember(t))
 	}
 	s.Layouts.Live = liveLayouts(t, rapid.IntRange(0, 2).Draw(t, "live"), rapid.IntRange(1, 5).Draw(t, "layout members"))
 	s.Layouts.Phase = genStamp(t).Phase
+	s.Digest = genDigest(t)
+	if rapid.Bool().Draw(t, "asks for records") {
+		s.Wants = rapid.SliceOfN(rapid.Uint64(), 1, 5).Draw(t, "wants")
+	}
 	return s
+}
+
+func genDigest(t *rapid.T) core.Digest {
+	d := core.Digest{Buckets: 1 << rapid.IntRange(0, 10).Draw(t, "log of buckets")}
+	for range rapid.IntRange(0, 3).Draw(t, "chunk") {
+		b := core.Bucket{
+			Index: rapid.Uint32().Draw(t, "index"), Who: rapid.Uint64().Draw(t, "who"), What: rapid.Uint64().Draw(t, "what"),
+		}
+		if rapid.Bool().Draw(t, "has heartbeats") {
+			b.Heartbeats = rapid.SliceOfN(rapid.Uint64(), 1, 40).Draw(t, "heartbeats")
+		}
+		d.Chunk = append(d.Chunk, b)
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "versions") {
+		d.Versions = append(d.Versions, core.RecordVersion{
+			Member: rapid.Uint64().Draw(t, "hash"), Incarnation: rapid.Uint64().Draw(t, "incarnation"),
+			Changed: rapid.Uint64().Draw(t, "changed"), Heartbeat: rapid.Uint64().Draw(t, "heartbeat"),
+		})
+	}
+	return d
 }
 
 // liveLayouts returns so many layouts, each the parent of the next.
@@ -200,7 +229,7 @@ func liveLayouts(t rapid.TB, live, members int) []*ring.Layout {
 }
 
 func genMessage(t *rapid.T) core.Message {
-	switch rapid.IntRange(0, 12).Draw(t, "kind") {
+	switch rapid.IntRange(0, 16).Draw(t, "kind") {
 	case 0:
 		return &core.Apply{Key: genKey(t), Set: genSet(t)}
 	case 1:
@@ -226,8 +255,40 @@ func genMessage(t *rapid.T) core.Message {
 		return &core.Hint{Key: genKey(t), Set: genSet(t), Owner: genNode(t)}
 	case 11:
 		return &core.Hinted{}
+	case 12:
+		nodes := genNumbers(t, 1, 40)
+		m := &core.TreeCompare{Level: uint8(rapid.IntRange(0, 2).Draw(t, "level")), Nodes: nodes}
+		for range nodes {
+			m.Hashes = append(m.Hashes, genHash(t))
+		}
+		return m
+	case 13:
+		return &core.TreeDiffer{Differ: genNumbers(t, 0, 10), Unknown: genNumbers(t, 0, 10), Elsewhere: genNumbers(t, 0, 10)}
+	case 14:
+		return &core.BucketAsk{Leaves: genNumbers(t, 1, core.MaxBucketLeaves), After: genBytes(t, "after")}
+	case 15:
+		m := &core.BucketReply{More: rapid.Bool().Draw(t, "more")}
+		for range rapid.IntRange(0, 3).Draw(t, "keys") {
+			m.Keys = append(m.Keys, core.KeyHash{Key: genKey(t), Hash: genHash(t)})
+		}
+		return m
 	}
 	return &core.GossipReply{State: genState(t)}
+}
+
+// genNumbers draws ascending numbers, nil for none.
+func genNumbers(t *rapid.T, least, most int) []uint32 {
+	var out []uint32
+	next := uint32(0)
+	for range rapid.IntRange(least, most).Draw(t, "numbers") {
+		next += rapid.Uint32Range(1, 1000).Draw(t, "step")
+		out = append(out, next)
+	}
+	return out
+}
+
+func genHash(t *rapid.T) core.TreeHash {
+	return core.TreeHash{rapid.Uint64().Draw(t, "low"), rapid.Uint64().Draw(t, "high")}
 }
 
 // genBatch draws envelopes that share From, To and Cluster. Their deadlines
@@ -243,6 +304,7 @@ func genBatch(t *rapid.T, now time.Duration) []core.Envelope {
 		e.Msg = genMessage(t)
 		e.Reply = isReply(t, e.Msg)
 		e.Req = core.ReqID(rapid.Uint64().Draw(t, "req"))
+		e.Start = rapid.Uint64().Draw(t, "start")
 		e.Partition = ring.Partition(rapid.Uint32Max(id.MaxPartitions-1).Draw(t, "partition"))
 		e.Stamp = genStamp(t)
 		e.Deadline = now + time.Duration(rapid.Int64Range(1, int64(id.MaxMessageAge)).Draw(t, "remaining"))
@@ -254,9 +316,10 @@ func genBatch(t *rapid.T, now time.Duration) []core.Envelope {
 func isReply(t rapid.TB, m core.Message) bool {
 	t.Helper()
 	switch m.(type) {
-	case *core.Apply, *core.Hint, *core.Read, *core.Forward, *core.Pull, *core.Gossip:
+	case *core.Apply, *core.Hint, *core.Read, *core.Forward, *core.Pull, *core.Gossip, *core.TreeCompare, *core.BucketAsk:
 		return false
-	case *core.Applied, *core.Hinted, *core.ReadReply, *core.Forwarded, *core.PullReply, *core.Refused, *core.GossipReply:
+	case *core.Applied, *core.Hinted, *core.ReadReply, *core.Forwarded, *core.PullReply, *core.Refused, *core.GossipReply,
+		*core.TreeDiffer, *core.BucketReply:
 		return true
 	}
 	t.Fatalf("is %T a reply?", m)
@@ -271,13 +334,19 @@ func samples(tb testing.TB) []core.Message {
 	set, dot := version.Siblings{}.Put(version.Clock{}, actor, w)
 	name := ring.Name{Number: 3, Digest: 4}
 	state := core.GossipState{
-		Cluster: 9,
+		Cluster: 9, DiskStamp: 10, Remembers: 11,
 		Members: []core.Member{{
 			ID: "n1", Addr: "127.0.0.1:7171", Zone: "z", Datacentre: "d", Weight: 1, Instance: 2, Start: 3,
-			Incarnation: 4, Heartbeat: 5, State: core.Active,
+			Incarnation: 4, Heartbeat: 5, Changed: 3, State: core.Active,
 			Stamp: core.Stamp{Layout: name, Phase: core.PhaseDone}, Synced: name,
 		}},
 		Layouts: core.LayoutState{Live: liveLayouts(tb, 2, 3), Phase: core.PhaseCopy},
+		Digest: core.Digest{
+			Buckets:  4,
+			Chunk:    []core.Bucket{{Index: 3, Who: 11, What: 12, Heartbeats: []uint64{5, 0, 1 << 40}}},
+			Versions: []core.RecordVersion{{Member: 13, Incarnation: 2, Changed: 6, Heartbeat: 7}},
+		},
+		Wants: []uint64{14, 15},
 	}
 	return []core.Message{
 		&core.Apply{Key: []byte("key"), Set: set},
@@ -299,6 +368,10 @@ func samples(tb testing.TB) []core.Message {
 		&core.Hinted{},
 		&core.Gossip{State: state},
 		&core.GossipReply{State: state},
+		&core.TreeCompare{Level: 2, Nodes: []uint32{3, 1000}, Hashes: []core.TreeHash{{1, 2}, {3, 4}}},
+		&core.TreeDiffer{Differ: []uint32{1, 2}, Unknown: []uint32{3}, Elsewhere: []uint32{4, 5}},
+		&core.BucketAsk{Leaves: []uint32{1, 1023}, After: []byte("key")},
+		&core.BucketReply{Keys: []core.KeyHash{{Key: []byte("key"), Hash: core.TreeHash{5, 6}}}, More: true},
 	}
 }
 
@@ -308,7 +381,7 @@ func sampleEnvelope(tb testing.TB, m core.Message) core.Envelope {
 	tb.Helper()
 	return core.Envelope{
 		From: "n1", To: "n2", Cluster: 5, Req: core.NewReqID(1, core.MachineHandoff, 2, 3),
-		Reply: isReply(tb, m), Partition: 4,
+		Start: 8, Reply: isReply(tb, m), Partition: 4,
 		Stamp:    core.Stamp{Layout: ring.Name{Number: 6, Digest: 7}, Phase: core.PhaseMoved},
 		Deadline: time.Second, Msg: m,
 	}

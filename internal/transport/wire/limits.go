@@ -43,7 +43,7 @@ const (
 	fixedBytes    = 2 + 8
 	headerBytes   = 2*(fieldBytes+id.MaxNodeBytes) + fixedBytes
 	envelopeBytes = fieldBytes + fixedBytes + 4*varintBytes + fixedBytes + fieldBytes
-	memberBytes   = fieldBytes + 4*fieldBytes + 5*fixedBytes + 6*varintBytes + varintBytes
+	memberBytes   = fieldBytes + 4*fieldBytes + 5*fixedBytes + 7*varintBytes + varintBytes
 	resultBytes   = fieldBytes + 5*varintBytes + 2*fieldBytes
 	forwardBytes  = 2*fixedBytes + 4*varintBytes + 3*fieldBytes + fieldBytes + 4*varintBytes + fieldBytes + len(version.WriteID{})
 
@@ -87,7 +87,7 @@ func messageSize(m core.Message) int {
 	case *core.Refused:
 		return varintBytes
 	}
-	return 0
+	return treeSize(m)
 }
 
 func clockSize(c version.Clock) int { return clockBytes + c.Len()*clockEntryBytes }
@@ -109,7 +109,7 @@ func stateSize(s core.GossipState) int {
 	for _, l := range s.Layouts.Live {
 		size += layoutSize(l)
 	}
-	return size
+	return size + digestSize(&s.Digest) + fieldBytes + len(s.Wants)*wantBytes
 }
 
 func layoutSize(l *ring.Layout) int {

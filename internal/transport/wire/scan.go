@@ -15,8 +15,13 @@ const (
 	envelopePullReply   = 17
 	gossipStateField    = 1
 	stateMembers        = 2
-	stateLayouts        = 3
+	stateVersions       = 7 // with the layouts and the buckets in between
 	pullReplyItems      = 1
+	envelopeTreeCompare = 25
+	envelopeTreeDiffer  = 26
+	envelopeBucketAsk   = 27
+	envelopeBucketReply = 28
+	bucketReplyKeys     = 1
 )
 
 // scan counts what a message repeats before anything is allocated for it: an
@@ -46,6 +51,12 @@ func (s *scan) envelope(b []byte) error {
 		if num == envelopeGossip || num == envelopeGossipReply {
 			return s.gossip(v)
 		}
+		if num == envelopeBucketReply {
+			return s.count(v, bucketReplyKeys, bucketReplyKeys)
+		}
+		if num >= envelopeTreeCompare && num <= envelopeBucketAsk && len(v) > maxTreeMessage {
+			return fmt.Errorf("%d bytes of a hash tree; at most %d are allowed", len(v), maxTreeMessage)
+		}
 		return nil
 	})
 }
@@ -55,7 +66,7 @@ func (s *scan) gossip(b []byte) error {
 		if num != gossipStateField {
 			return nil
 		}
-		return s.count(v, stateMembers, stateLayouts)
+		return s.count(v, stateMembers, stateVersions)
 	})
 }
 
@@ -66,7 +77,7 @@ func (s *scan) count(b []byte, first, last protowire.Number) error {
 			return nil
 		}
 		if s.elements++; s.elements > maxElements {
-			return fmt.Errorf("more than %d items and members", maxElements)
+			return fmt.Errorf("more than %d items, keys, members and versions", maxElements)
 		}
 		return nil
 	})
