@@ -154,8 +154,6 @@ func DefaultConfig() *Config {
 		N:                   3,
 		R:                   2,
 		W:                   2,
-		Quorum:              QuorumSloppy,
-		MaxHintBytes:        1 << 30,
 		Partitions:          1024,
 		StorageEngine:       "pebble",
 		CacheBytes:          storage.DefaultCacheBytes,
@@ -170,6 +168,8 @@ func DefaultConfig() *Config {
 		LayoutAuto:          true,
 		LayoutDelay:         time.Second,
 		AntiEntropyInterval: time.Minute,
+		Quorum:              QuorumSloppy,
+		MaxHintBytes:        1 << 30,
 	}
 }
 

@@ -49,8 +49,6 @@ func usages() map[string]string {
 		"N":                   "nodes that hold each key, 1 to 16",
 		"R":                   "replicas that must answer a read, 1 to n",
 		"W":                   "replicas that must have stored a write, 1 to n",
-		"Quorum":              "who counts: sloppy (others may stand in for owners that cannot be reached) or strict (owners only)",
-		"MaxHintBytes":        "most that is kept for other nodes that cannot be reached, in bytes, at least 1048576",
 		"Partitions":          "slices that the keys are divided into, a power of two; fixed when a cluster is formed",
 		"StorageEngine":       "storage engine: pebble, or memory, which forgets all at the end",
 		"StoragePath":         "data directory; empty is dynamo-data/ID in the working directory",
@@ -71,6 +69,8 @@ func usages() map[string]string {
 		"ForceServe":          "serve data that may be an old copy without asking other members; for once, where they are lost",
 		"LayoutDelay":         "time without a change of members before partitions move, up to 1h",
 		"AntiEntropyInterval": "time within which two nodes compare what both hold, 10ms to 24h; 0 is off",
+		"Quorum":              "who counts: sloppy (others may stand in for owners that cannot be reached) or strict (owners only)",
+		"MaxHintBytes":        "most that is kept for other nodes that cannot be reached, in bytes, at least 1048576",
 	}
 }
 

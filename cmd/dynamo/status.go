@@ -59,9 +59,9 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show a node's view of its cluster",
 		Long: `Show a node's view of its cluster: the members, what the node thinks of their
-health (STATUS: alive, suspected or dead), where they are in their life in the cluster (STATE), and how
-many partitions they hold. Above them stands what is not as it should be, such
-as keys that the node keeps for others that missed writes.`,
+health (STATUS: alive, suspected or dead), where they are in their life in the
+cluster (STATE), and how many partitions they hold. Above them stands what is not
+as it should be, such as keys that the node keeps for others that missed writes.`,
 		Args: arguments(0, 0),
 	}
 	q.registerAddr(cmd, "print what the node sends, as JSON")

@@ -12,8 +12,8 @@ const statusAnswer = `{"node":"n1","cluster":"0000000000000abc","serving":false,
 {"id":"old","address":"10.0.0.2:1","zone":"","status":"none","state":"left","partitions":0}],
 "layout":{"version":2,"partitions":1024,"replicas":3,"phase":"copying"},"under_replicated":true,
 "transition":{"pulls":9,"left":4,"blocked":["node-2"]},"leftovers":1,
-"anti_entropy":{"trees_building":3,"pairs":512,"compared":512,"since":"2026-11-26T13:02:11.5Z","keys_repaired":1},
-"hints":{"records":3,"bytes":70,"max_bytes":100,"pending":[{"target":"n3","keys":1},{"target":"node-2","keys":2}],"refused":5}}`
+"hints":{"records":3,"bytes":70,"max_bytes":100,"pending":[{"target":"n3","keys":1},{"target":"node-2","keys":2}],"refused":5},
+"anti_entropy":{"trees_building":3,"pairs":512,"compared":512,"since":"2026-11-26T13:02:11.5Z","keys_repaired":1}}`
 
 func parsedStatus(t *testing.T) *status {
 	t.Helper()

@@ -18,6 +18,16 @@ const (
 	ContextCoversUnseen
 	// GrowWithoutCopy: a new owner reports that it is synced without pulling.
 	GrowWithoutCopy
+	// NeverSuspect: failure detection holds everybody for alive.
+	NeverSuspect
+	// TreeSkipsApply: a hash tree is not told of what peers' sets change.
+	TreeSkipsApply
+	// TreeOutlivesWrite: a saved hash tree stays on the disk when its
+	// partition is written to.
+	TreeOutlivesWrite
+	// RepairOneWay: an exchange pushes what the peer lacks and does not take
+	// what the peer has.
+	RepairOneWay
 	// StaleHintAck: an owner's acknowledgement of an older set removes a hint
 	// that has changed since.
 	StaleHintAck
@@ -33,16 +43,6 @@ const (
 	// EpochFromMerge: a record that a merge has made goes on with an actor that
 	// its clock shows.
 	EpochFromMerge
-	// NeverSuspect: failure detection holds everybody for alive.
-	NeverSuspect
-	// TreeSkipsApply: a hash tree is not told of what peers' sets change.
-	TreeSkipsApply
-	// TreeOutlivesWrite: a saved hash tree stays on the disk when its
-	// partition is written to.
-	TreeOutlivesWrite
-	// RepairOneWay: an exchange pushes what the peer lacks and does not take
-	// what the peer has.
-	RepairOneWay
 )
 
 // All returns every bug, None excluded.
@@ -69,6 +69,14 @@ func (b Bug) String() string {
 		return "context-covers-unseen"
 	case GrowWithoutCopy:
 		return "grow-without-copy"
+	case NeverSuspect:
+		return "never-suspect"
+	case TreeSkipsApply:
+		return "tree-skips-apply"
+	case TreeOutlivesWrite:
+		return "tree-outlives-write"
+	case RepairOneWay:
+		return "repair-one-way"
 	case StaleHintAck:
 		return "stale-hint-ack"
 	case CountFallbackTwice:
@@ -81,14 +89,6 @@ func (b Bug) String() string {
 		return "two-hint-records"
 	case EpochFromMerge:
 		return "epoch-from-merge"
-	case NeverSuspect:
-		return "never-suspect"
-	case TreeSkipsApply:
-		return "tree-skips-apply"
-	case TreeOutlivesWrite:
-		return "tree-outlives-write"
-	case RepairOneWay:
-		return "repair-one-way"
 	}
 	return "unknown bug"
 }

@@ -125,8 +125,8 @@ type ShardReport struct {
 	// Leftovers counts partitions with keys here that this node does not own.
 	Leftovers int
 	Alarms    Alarms
-	Hints     HintReport
 	Trees     TreeReport
+	Hints     HintReport
 }
 
 // HintReport tells what a shard, or a node, keeps for owners that missed

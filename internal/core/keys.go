@@ -10,10 +10,10 @@ import (
 // are part of the on-disk format.
 const (
 	prefixData      = 'd' // one sibling set with its local fields, a key each
-	prefixHint      = 'h' // one hint record, a key each
-	prefixHintTally = 'i' // how much a partition's hints are, a partition each
 	prefixControl   = 'm' // Control's own records
 	prefixTree      = 't' // saved hash trees, a partition each
+	prefixHint      = 'h' // one hint record, a key each
+	prefixHintTally = 'n' // how much a partition's hints are, a partition each
 )
 
 // dataHeader is the length of what stands before the client's key: the prefix
@@ -51,6 +51,9 @@ func HintKey(key []byte) []byte {
 
 // IsHintKey says whether a store's key is that of a hint record.
 func IsHintKey(storeKey []byte) bool { return len(storeKey) > 0 && storeKey[0] == prefixHint }
+
+// IsDataKey says whether a store's key is that of a sibling set.
+func IsDataKey(storeKey []byte) bool { return len(storeKey) > 0 && storeKey[0] == prefixData }
 
 // HintRange returns the range [from, to) of the hint keys at the positions
 // first to last, both included.

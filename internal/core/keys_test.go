@@ -38,7 +38,7 @@ func TestHintsOfAPartitionAreOneRange(t *testing.T) {
 			}
 		}
 		all, end := core.AllHints()
-		if !in(hint, all, end) || in(data, all, end) || !core.IsHintKey(hint) || core.IsHintKey(data) || !core.IsData(data) || core.IsData(hint) {
+		if !in(hint, all, end) || in(data, all, end) || !core.IsHintKey(hint) || core.IsHintKey(data) || !core.IsDataKey(data) {
 			t.Fatalf("%x and %x are not told apart", hint, data)
 		}
 		if !bytes.Equal(core.ClientKey(hint), key) {

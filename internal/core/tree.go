@@ -85,9 +85,6 @@ func TreePartition(key []byte) (p ring.Partition, ok bool) {
 	return ring.Partition(binary.BigEndian.Uint32(key[1:])), true
 }
 
-// IsData says whether a key of the store holds a sibling set.
-func IsData(key []byte) bool { return len(key) >= dataHeader && key[0] == prefixData }
-
 // DataPosition returns the ring position of a data key.
 func DataPosition(dataKey []byte) ring.Position {
 	return ring.Position(binary.BigEndian.Uint64(dataKey[1:]))

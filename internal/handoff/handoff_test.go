@@ -313,3 +313,20 @@ func TestLeftoverThatChangesIsPushedAgain(t *testing.T) {
 		t.Errorf("%d keys stay, pushed sets of %v versions", b.store.Len(), pushed)
 	}
 }
+
+// TestGenerationsWrap: a request ID has fewer bits for the generation than its
+// counter has, and after the last of them the next one is current as well.
+func TestGenerationsWrap(t *testing.T) {
+	b := newBench(t, "d")
+	for _, slot := range []uint32{0, pushSlots, hintSlots} {
+		for _, generation := range []uint32{7, 1<<28 - 1, 1 << 28, 1<<32 - 1} {
+			b.generation, b.pushes.generation, b.hints.generation = generation, generation, generation
+			if !b.isCurrent(b.reqID(slot, generation)) {
+				t.Errorf("slot %d: a request of generation %d is not current", slot, generation)
+			}
+			if b.isCurrent(b.reqID(slot, generation-1)) {
+				t.Errorf("slot %d: a request of the generation before %d is current", slot, generation)
+			}
+		}
+	}
+}

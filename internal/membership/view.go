@@ -55,8 +55,8 @@ func (m *Machine) Status() core.ClusterStatus {
 		s.PullsLeft += r.PullsLeft
 		s.Leftovers += r.Leftovers
 		s.Alarms = s.Alarms.Plus(r.Alarms)
-		s.Hints = s.Hints.Plus(r.Hints)
 		s.Trees = s.Trees.Plus(r.Trees)
+		s.Hints = s.Hints.Plus(r.Hints)
 	}
 	s.WaitsFor = m.missing()
 	s.Serving = s.WaitsFor == ""

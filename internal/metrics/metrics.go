@@ -26,43 +26,86 @@ func Handler(source Source) http.Handler {
 // collector reads a status when it is asked for figures: nothing is counted
 // twice, and a node that nobody watches pays nothing.
 type collector struct {
-	source  Source
-	members *prometheus.Desc
-	// Of hints: by target, and over all of them.
-	hintsPending                              *prometheus.Desc
-	hintBytes                                 *prometheus.Desc
-	hintsStored, hintsDelivered, hintsRefused *prometheus.Desc
+	source           Source
+	members, pending *prometheus.Desc
+	figures          []figure
+}
+
+// figure is a metric without labels.
+type figure struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(*core.ClusterStatus) float64
 }
 
 func newCollector(source Source) *collector {
 	return &collector{
 		source: source,
-		members: prometheus.NewDesc("dynamo_cluster_members",
-			"Members of the cluster that have not left, by this node's opinion of their health; itself included.",
-			[]string{"status"}, nil),
-		hintsPending: prometheus.NewDesc("dynamo_hints_pending",
-			"Keys that this node keeps for a node that missed writes of them.", []string{"target"}, nil),
-		hintBytes: prometheus.NewDesc("dynamo_hints_bytes",
-			"Bytes that the hints of this node need.", nil, nil),
-		hintsStored: prometheus.NewDesc("dynamo_hints_stored_total",
-			"Hints that this node has taken since it started.", nil, nil),
-		hintsDelivered: prometheus.NewDesc("dynamo_hints_delivered_total",
-			"Hints that were settled with their targets since the node started.", nil, nil),
-		hintsRefused: prometheus.NewDesc("dynamo_hints_refused_total",
-			"Hints that found no room since the node started.", nil, nil),
+		members: desc("cluster_members",
+			"Members of the cluster that have not left, by this node's opinion of their health; itself included.", "status"),
+		pending: desc("hints_pending", "Keys that this node keeps for another one, which missed a write of them.", "target"),
+		figures: figures(),
+	}
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("dynamo_"+name, help, labels, nil)
+}
+
+// figures lists every metric without labels.
+func figures() []figure {
+	gauge := func(name, help string, value func(*core.ClusterStatus) float64) figure {
+		return figure{desc(name, help), prometheus.GaugeValue, value}
+	}
+	count := func(name, help string, value func(*core.ClusterStatus) float64) figure {
+		return figure{desc(name, help), prometheus.CounterValue, value}
+	}
+	return []figure{
+		gauge("hints_bytes", "Bytes of the hints that this node keeps.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Hints.Bytes) }),
+		gauge("hints_limit_bytes", "Bytes of hints from which on new ones are refused.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Hints.Limit) }),
+		count("hints_stored_total", "Keys that were kept for another node.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Hints.Stored) }),
+		count("hints_delivered_total", "Keys that another node has durably taken over.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Hints.Delivered) }),
+		count("hints_refused_total", "Hints that were refused for want of room.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Hints.Refused) }),
+		count("hints_expired_total", "Markers, which hold no data, that grew too old; anti-entropy brings what they stood for.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Hints.Expired) }),
+		gauge("hash_trees_building", "Hash trees of partitions that are being built.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Trees.Building) }),
+		count("anti_entropy_keys_repaired_total", "Keys that anti-entropy found to differ and has repaired.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Trees.Repaired) }),
+		gauge("leftover_partitions", "Partitions with keys here that this node does not own.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Leftovers) }),
+		gauge("transfer_partitions_pending", "Partitions that the layout gives this node and that are not yet copied.",
+			func(st *core.ClusterStatus) float64 { return float64(st.PullsLeft) }),
+		count("lost_data_total", "Sets that show that this node's disk has lost what it had acknowledged.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Alarms.LostData) }),
+		count("conflicts_total", "Sets that were refused since equal dots had different bytes in them.",
+			func(st *core.ClusterStatus) float64 { return float64(st.Alarms.Conflicts) }),
 	}
 }
 
 // Describe names every metric.
-func (c *collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.members, c.hintsPending, c.hintBytes, c.hintsStored, c.hintsDelivered, c.hintsRefused} {
-		to <- d
-	}
-}
+func (c *collector) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, to) }
 
 // Collect reads every metric.
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	st := c.source.Status()
+	c.collectMembers(&st, to)
+	// Of every target that something is kept for, and of no other: a label that
+	// nothing is kept under would stay for ever.
+	for _, p := range st.Hints.Pending {
+		to <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(p.Keys), string(p.Target))
+	}
+	for _, f := range c.figures {
+		to <- prometheus.MustNewConstMetric(f.desc, f.kind, f.value(&st))
+	}
+}
+
+func (c *collector) collectMembers(st *core.ClusterStatus, to chan<- prometheus.Metric) {
 	count := make(map[core.Status]int)
 	for _, m := range st.Members {
 		if m.State != core.Left {
@@ -72,11 +115,4 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	for _, s := range []core.Status{core.Alive, core.Suspected, core.Dead} {
 		to <- prometheus.MustNewConstMetric(c.members, prometheus.GaugeValue, float64(count[s]), s.String())
 	}
-	for _, p := range st.Hints.Pending {
-		to <- prometheus.MustNewConstMetric(c.hintsPending, prometheus.GaugeValue, float64(p.Keys), string(p.Target))
-	}
-	to <- prometheus.MustNewConstMetric(c.hintBytes, prometheus.GaugeValue, float64(st.Hints.Bytes))
-	to <- prometheus.MustNewConstMetric(c.hintsStored, prometheus.CounterValue, float64(st.Hints.Stored))
-	to <- prometheus.MustNewConstMetric(c.hintsDelivered, prometheus.CounterValue, float64(st.Hints.Delivered))
-	to <- prometheus.MustNewConstMetric(c.hintsRefused, prometheus.CounterValue, float64(st.Hints.Refused))
 }

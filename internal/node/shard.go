@@ -228,10 +228,10 @@ func (s *Shard) Durable(now core.Now, n uint64, out *core.Out) {
 // another begins anew.
 func (s *Shard) SetView(now core.Now, v *core.View, out *core.Out) {
 	s.view = v
+	s.replica.SetView(v)
 	if l := v.ReadLayout(); l != nil {
 		s.replica.OpenHints(l.Partitions(), out)
 	}
-	s.replica.SetView(v)
 	s.handoff.SetView(now, v, out)
 	s.coordinator.SetView(now, v, out)
 	s.antientropy.SetView(now, v, out)
@@ -243,7 +243,7 @@ func (s *Shard) Tick(now core.Now, out *core.Out) {
 	s.coordinator.Tick(now, out)
 	s.handoff.Tick(now, out)
 	for p, ok := s.handoff.TakeDirty(); ok; p, ok = s.handoff.TakeDirty() {
-		s.antientropy.MarkDirty(p) // no hint will bring what its owners miss
+		s.antientropy.MarkDirty(p)
 	}
 	s.antientropy.Tick(now, out)
 	s.report(now, out)

@@ -15,6 +15,18 @@ func StoredSet(value []byte) (version.Siblings, error) {
 	return r.set, err
 }
 
+// SavedRoot returns the root of a stored hash tree, likewise.
+func SavedRoot(value []byte) (merkle.Hash, error) {
+	if len(value) < 2 {
+		return merkle.Hash{}, fmt.Errorf("a saved hash tree of %d bytes", len(value))
+	}
+	tree, err := decodeSavedTree(value, value[1])
+	if err != nil {
+		return merkle.Hash{}, err
+	}
+	return tree.Root(), nil
+}
+
 // StoredHint returns for whom a stored hint record is, and what it holds for
 // those that it does not only mark. They share value's memory.
 func StoredHint(value []byte) ([]core.HintOwner, version.Siblings, error) {
@@ -27,16 +39,4 @@ func StoredHint(value []byte) ([]core.HintOwner, version.Siblings, error) {
 func StoredTally(value []byte) (records, bytes uint64, err error) {
 	t, err := decodeTally(value)
 	return t.records, t.bytes, err
-}
-
-// SavedRoot returns the root of a stored hash tree, likewise.
-func SavedRoot(value []byte) (merkle.Hash, error) {
-	if len(value) < 2 {
-		return merkle.Hash{}, fmt.Errorf("a saved hash tree of %d bytes", len(value))
-	}
-	tree, err := decodeSavedTree(value, value[1])
-	if err != nil {
-		return merkle.Hash{}, err
-	}
-	return tree.Root(), nil
 }

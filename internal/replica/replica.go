@@ -89,10 +89,10 @@ func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush 
 	if lost {
 		rec.epoch = version.Epoch{}
 	}
+	before := rec.set
 	if bug.On(bug.EpochFromMerge) && rec.epoch.IsZero() {
 		rec.epoch = r.shownBy(merged.Clock)
 	}
-	before := rec.set
 	rec.set = merged
 	r.store.put(dataKey, rec, out)
 	if !bug.On(bug.TreeSkipsApply) {
@@ -136,13 +136,14 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 	if v, ok := rec.set.Find(w.Write.ID); ok {
 		return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: repeated(w, rec.set, v.Dot), Flush: flush}
 	}
-	after, seen, code := r.minted(rec, w)
+	before := rec.set
+	rec, seen, code := r.minted(rec, w)
 	if code != core.CodeOK {
 		return core.LocalResult{Code: code}
 	}
-	r.store.put(dataKey, after, out)
-	r.changeTree(dataKey, rec.set, after.set, out)
-	return core.LocalResult{Code: core.CodeOK, Set: after.set, Context: seen, Flush: r.promised()}
+	r.store.put(dataKey, rec, out)
+	r.changeTree(dataKey, before, rec.set, out)
+	return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: seen, Flush: r.promised()}
 }
 
 // minted returns a record as a write leaves it, and what the writer has seen

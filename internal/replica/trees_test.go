@@ -178,7 +178,7 @@ func requireSavedRight(tb rapid.TB, l *log, layout *ring.Layout) (saved int) {
 		}
 		var want merkle.Hash
 		for k, v := range l.pairs {
-			if !core.IsData([]byte(k)) || layout.At(core.DataPosition([]byte(k))) != p {
+			if !core.IsDataKey([]byte(k)) || layout.At(core.DataPosition([]byte(k))) != p {
 				continue
 			}
 			set, err := StoredSet(v)

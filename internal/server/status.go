@@ -130,8 +130,8 @@ func statusOf(st core.ClusterStatus) statusJSON {
 		UnderReplicated: st.UnderReplicated,
 		Transition:      transitionJSON{Pulls: st.Pulls, Left: st.PullsLeft, Blocked: st.Blocking},
 		Leftovers:       st.Leftovers,
-		Hints:           hintsOf(st.Hints),
 		AntiEntropy:     treesOf(st.Trees),
+		Hints:           hintsOf(st.Hints),
 	}
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)

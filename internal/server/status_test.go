@@ -64,13 +64,13 @@ func TestStatusOfACluster(t *testing.T) {
 	if got.Transition.Pulls != 5 || got.Transition.Left != 2 || !slices.Equal(got.Transition.Blocked, []id.Node{"n2"}) || got.Leftovers != 1 {
 		t.Errorf("transition %+v, leftovers %d", got.Transition, got.Leftovers)
 	}
-	if h := got.Hints; h.Bytes != 70 || h.MaxBytes != 100 || h.Records != 3 || len(h.Pending) != 1 || h.Pending[0] != (pendingJSON{"n2", 3}) ||
-		h.Stored != 9 || h.Delivered != 6 || h.Refused != 1 || h.Expired != 2 {
-		t.Errorf("hints %+v", h)
-	}
 	trees := treesJSON{Building: 2, Pairs: 10, Compared: 10, Since: time.Unix(1_700_000_000, 0).UTC(), Repaired: 7}
 	if got.AntiEntropy != trees {
 		t.Errorf("anti-entropy %+v, want %+v", got.AntiEntropy, trees)
+	}
+	if h := got.Hints; h.Bytes != 70 || h.MaxBytes != 100 || h.Records != 3 || len(h.Pending) != 1 || h.Pending[0] != (pendingJSON{"n2", 3}) ||
+		h.Stored != 9 || h.Delivered != 6 || h.Refused != 1 || h.Expired != 2 {
+		t.Errorf("hints %+v", h)
 	}
 	want := memberJSON{ID: "n2", Address: "127.0.0.1:2", Zone: "b", Status: "suspected", State: "joining", Partitions: 4}
 	if got.Members[1] != want {

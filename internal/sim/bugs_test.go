@@ -29,15 +29,15 @@ func TestSeededBugs(t *testing.T) {
 		{bug.SuccessBelowW, 20, []string{"strict quorum"}},
 		{bug.ContextCoversUnseen, 10, []string{"context", "lost write"}},
 		{bug.GrowWithoutCopy, 40, []string{"strict quorum"}},
-		{bug.StaleHintAck, 20, []string{"hints"}},
-		{bug.CountFallbackTwice, 40, []string{"durable"}},
-		{bug.HintWithoutAck, 20, []string{"hints", "lost write", "convergence"}},
-		{bug.HintsExpire, 20, []string{"hints", "lost write"}},
-		{bug.TwoHintRecords, 20, []string{"equal dots"}},
 		{bug.NeverSuspect, 5, []string{"failure detection"}},
 		{bug.TreeSkipsApply, 5, []string{"trees"}},
 		{bug.TreeOutlivesWrite, 5, []string{"trees"}},
 		{bug.RepairOneWay, 20, []string{"convergence"}},
+		{bug.StaleHintAck, 20, []string{"hints"}},
+		{bug.CountFallbackTwice, 40, []string{"durable"}},
+		{bug.HintWithoutAck, 80, []string{"hints", "lost write", "convergence"}},
+		{bug.HintsExpire, 20, []string{"hints", "lost write"}},
+		{bug.TwoHintRecords, 20, []string{"equal dots"}},
 	}
 	// A bug that needs a rarer chain of events than a budget can wait for has a
 	// named scenario instead: this one in internal/replica.

@@ -21,10 +21,9 @@
 // siblings, strict quorums, and in trees.go convergence with reads off and hash
 // trees that a rescan confirms; while it runs, equal dots with other bytes,
 // contexts that cover what their holder has not seen, and acknowledgements of
-// what is not on a disk fail at once. So does a hint that is let go of before
-// its owner has it on its disk; in the end none is left, and where only messages
-// were lost and nodes do not compare their trees, all owners are equal by hints
-// alone.
+// what is not on a disk fail at once. So does a hint that is
+// let go of before its owner has it on its disk; in the end none is left, and
+// where only messages were lost all owners are equal by hints alone.
 //
 // # To add
 //

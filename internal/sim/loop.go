@@ -225,7 +225,7 @@ func (w *world) inspect(p *process, l *loop, now core.Now, before *lengths) {
 	}
 	for _, wr := range out.Writes[before.writes:] {
 		switch {
-		case !core.IsData(wr.Key) && !core.IsHintKey(wr.Key):
+		case !core.IsDataKey(wr.Key) && !core.IsHintKey(wr.Key):
 		case wr.Delete:
 			w.history.removed(p, l, wr.Key)
 		default:

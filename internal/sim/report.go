@@ -180,12 +180,12 @@ func (s *Stats) Add(o *Stats) {
 	s.Transitions += o.Transitions
 	s.Joined += o.Joined
 	s.Rest = max(s.Rest, o.Rest)
-	s.Hints.add(&o.Hints)
 	s.Suspected += o.Suspected
 	s.RightlyDead += o.RightlyDead
 	s.FalselyDead += o.FalselyDead
 	s.Revived += o.Revived
 	s.Noticed += o.Noticed
+	s.Hints.add(&o.Hints)
 	s.Network.add(&o.Network)
 	s.Disk.add(&o.Disk)
 	s.Trees.add(&o.Trees)
@@ -231,10 +231,10 @@ func (s *Stats) String() string {
 	line("faults", "%d (%.0f an hour): %s", s.FaultTotal(), float64(s.FaultTotal())/s.Hours(), counts(faults))
 	line("growth", "%d nodes joined, %d transitions, %d growths under faults, %d faults in transitions, %d restarts, %d at another address; at rest %v after healing, at most",
 		s.Joined, s.Transitions, s.GrowthUnderFault, s.FaultsInTransition, s.Restarts, s.Moves, s.Rest.Round(time.Second))
-	line("hints", "%d taken, %d markers, %d settled, %d markers expired, %d refused for want of room, %d versions minted into hints; %d writes and %d reads counted fallbacks; %d keys made equal by hints alone",
-		s.Hints.Taken, s.Hints.Marked, s.Hints.Settled, s.Hints.Expired, s.Hints.Refused, s.Hints.Minted, s.Hints.Writes, s.Hints.Reads, s.Hints.Equal)
 	line("health", "%d times suspected, %d dead that were down, %d that were not, %d alive again; %d times noticed for certain",
 		s.Suspected, s.RightlyDead, s.FalselyDead, s.Revived, s.Noticed)
+	line("hints", "%d taken, %d markers, %d settled, %d markers expired, %d refused for want of room, %d versions minted into hints; %d writes and %d reads counted fallbacks; %d keys made equal by hints alone",
+		s.Hints.Taken, s.Hints.Marked, s.Hints.Settled, s.Hints.Expired, s.Hints.Refused, s.Hints.Minted, s.Hints.Writes, s.Hints.Reads, s.Hints.Equal)
 	line("disks", "%d batches, %d fsyncs, %d crashes, %d unsynced batches dropped, %d kept, %d torn tails",
 		s.Disk.Batches, s.Disk.Fsyncs, s.Disk.Crashes, s.Disk.Dropped, s.Disk.Survived, s.Disk.Torn)
 	line("trees", "%d exchanges, %d partitions differed, %d keys repaired; %d trees built, %d saved, %d loaded; %d clusters not equal at rest, %v until they were, at most",

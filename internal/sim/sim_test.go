@@ -177,15 +177,15 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"crashes": s.Disk.Crashes, "dropped unsynced batches": s.Disk.Dropped, "kept unsynced batches": s.Disk.Survived,
 		"torn tails": s.Disk.Torn, "lost messages": s.Network.Lost, "cut messages": s.Network.Cut,
 		"duplicated messages": s.Network.Duplicated, "delayed messages": s.Network.Delayed,
-		"hints taken": s.Hints.Taken, "markers": s.Hints.Marked, "hints settled": s.Hints.Settled,
-		"hints refused for want of room": s.Hints.Refused, "versions minted into hints": s.Hints.Minted,
-		"writes that counted fallbacks": s.Hints.Writes, "reads that counted fallbacks": s.Hints.Reads,
-		"keys made equal by hints alone": s.Hints.Equal,
-		"suspected peers":                s.Suspected, "dead peers that were down": s.RightlyDead, "dead peers that were not": s.FalselyDead,
+		"suspected peers": s.Suspected, "dead peers that were down": s.RightlyDead, "dead peers that were not": s.FalselyDead,
 		"peers that were alive again": s.Revived, "failures noticed for certain": s.Noticed,
 		"exchanges of anti-entropy": s.Trees.Exchanges, "partitions that differed": s.Trees.Differing, "keys repaired": s.Trees.Repaired,
 		"trees built": s.Trees.Built, "trees saved": s.Trees.Saved, "trees loaded": s.Trees.Loaded,
 		"refused messages": s.Network.Refused, "messages to the dead": s.Network.ToTheDead,
+		"hints taken": s.Hints.Taken, "markers": s.Hints.Marked, "hints settled": s.Hints.Settled,
+		"hints refused for want of room": s.Hints.Refused, "versions minted into hints": s.Hints.Minted,
+		"writes that counted fallbacks": s.Hints.Writes, "reads that counted fallbacks": s.Hints.Reads,
+		"keys made equal by hints alone": s.Hints.Equal,
 	}
 	for _, outcome := range []string{"get ok", "get not_found", "put ok", "put quorum unknown", "put timeout unknown", "put stopped not_written", "put too_many_siblings not_written", "delete ok"} {
 		must[outcome] = s.Results[outcome]

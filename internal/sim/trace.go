@@ -155,19 +155,19 @@ const (
 	msgRefused
 	msgGossip
 	msgGossipReply
-	msgHint
-	msgHinted
 	msgTreeCompare
 	msgTreeDiffer
 	msgBucketAsk
 	msgBucketReply
+	msgHint
+	msgHinted
 )
 
 // String returns the message's name.
 func (k messageKind) String() string {
 	names := [...]string{
 		"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply",
-		"hint", "hinted", "tree-compare", "tree-differ", "bucket-ask", "bucket-reply",
+		"tree-compare", "tree-differ", "bucket-ask", "bucket-reply", "hint", "hinted",
 	}
 	if int(k) < len(names) {
 		return names[k]

@@ -546,12 +546,12 @@ type Envelope struct {
 	//	*Envelope_GossipReply
 	//	*Envelope_Pull
 	//	*Envelope_PullReply
-	//	*Envelope_Hint
-	//	*Envelope_Hinted
 	//	*Envelope_TreeCompare
 	//	*Envelope_TreeDiffer
 	//	*Envelope_BucketAsk
 	//	*Envelope_BucketReply
+	//	*Envelope_Hint
+	//	*Envelope_Hinted
 	Message       isEnvelope_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -742,24 +742,6 @@ func (x *Envelope) GetPullReply() *PullReply {
 	return nil
 }
 
-func (x *Envelope) GetHint() *Hint {
-	if x != nil {
-		if x, ok := x.Message.(*Envelope_Hint); ok {
-			return x.Hint
-		}
-	}
-	return nil
-}
-
-func (x *Envelope) GetHinted() *Hinted {
-	if x != nil {
-		if x, ok := x.Message.(*Envelope_Hinted); ok {
-			return x.Hinted
-		}
-	}
-	return nil
-}
-
 func (x *Envelope) GetTreeCompare() *TreeCompare {
 	if x != nil {
 		if x, ok := x.Message.(*Envelope_TreeCompare); ok {
@@ -791,6 +773,24 @@ func (x *Envelope) GetBucketReply() *BucketReply {
 	if x != nil {
 		if x, ok := x.Message.(*Envelope_BucketReply); ok {
 			return x.BucketReply
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetHint() *Hint {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Hint); ok {
+			return x.Hint
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetHinted() *Hinted {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Hinted); ok {
+			return x.Hinted
 		}
 	}
 	return nil
@@ -844,14 +844,6 @@ type Envelope_PullReply struct {
 	PullReply *PullReply `protobuf:"bytes,17,opt,name=pull_reply,json=pullReply,proto3,oneof"`
 }
 
-type Envelope_Hint struct {
-	Hint *Hint `protobuf:"bytes,20,opt,name=hint,proto3,oneof"`
-}
-
-type Envelope_Hinted struct {
-	Hinted *Hinted `protobuf:"bytes,21,opt,name=hinted,proto3,oneof"`
-}
-
 type Envelope_TreeCompare struct {
 	TreeCompare *TreeCompare `protobuf:"bytes,25,opt,name=tree_compare,json=treeCompare,proto3,oneof"`
 }
@@ -866,6 +858,14 @@ type Envelope_BucketAsk struct {
 
 type Envelope_BucketReply struct {
 	BucketReply *BucketReply `protobuf:"bytes,28,opt,name=bucket_reply,json=bucketReply,proto3,oneof"`
+}
+
+type Envelope_Hint struct {
+	Hint *Hint `protobuf:"bytes,20,opt,name=hint,proto3,oneof"`
+}
+
+type Envelope_Hinted struct {
+	Hinted *Hinted `protobuf:"bytes,21,opt,name=hinted,proto3,oneof"`
 }
 
 func (*Envelope_Apply) isEnvelope_Message() {}
@@ -890,10 +890,6 @@ func (*Envelope_Pull) isEnvelope_Message() {}
 
 func (*Envelope_PullReply) isEnvelope_Message() {}
 
-func (*Envelope_Hint) isEnvelope_Message() {}
-
-func (*Envelope_Hinted) isEnvelope_Message() {}
-
 func (*Envelope_TreeCompare) isEnvelope_Message() {}
 
 func (*Envelope_TreeDiffer) isEnvelope_Message() {}
@@ -901,6 +897,10 @@ func (*Envelope_TreeDiffer) isEnvelope_Message() {}
 func (*Envelope_BucketAsk) isEnvelope_Message() {}
 
 func (*Envelope_BucketReply) isEnvelope_Message() {}
+
+func (*Envelope_Hint) isEnvelope_Message() {}
+
+func (*Envelope_Hinted) isEnvelope_Message() {}
 
 // TreeCompare asks which of the sender's hashes the receiver does not have.
 type TreeCompare struct {
@@ -2604,15 +2604,15 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\fgossip_reply\x18\x0f \x01(\v2\x16.dynamo.v1.GossipReplyH\x00R\vgossipReply\x12%\n" +
 	"\x04pull\x18\x10 \x01(\v2\x0f.dynamo.v1.PullH\x00R\x04pull\x125\n" +
 	"\n" +
-	"pull_reply\x18\x11 \x01(\v2\x14.dynamo.v1.PullReplyH\x00R\tpullReply\x12%\n" +
-	"\x04hint\x18\x14 \x01(\v2\x0f.dynamo.v1.HintH\x00R\x04hint\x12+\n" +
-	"\x06hinted\x18\x15 \x01(\v2\x11.dynamo.v1.HintedH\x00R\x06hinted\x12;\n" +
+	"pull_reply\x18\x11 \x01(\v2\x14.dynamo.v1.PullReplyH\x00R\tpullReply\x12;\n" +
 	"\ftree_compare\x18\x19 \x01(\v2\x16.dynamo.v1.TreeCompareH\x00R\vtreeCompare\x128\n" +
 	"\vtree_differ\x18\x1a \x01(\v2\x15.dynamo.v1.TreeDifferH\x00R\n" +
 	"treeDiffer\x125\n" +
 	"\n" +
 	"bucket_ask\x18\x1b \x01(\v2\x14.dynamo.v1.BucketAskH\x00R\tbucketAsk\x12;\n" +
-	"\fbucket_reply\x18\x1c \x01(\v2\x16.dynamo.v1.BucketReplyH\x00R\vbucketReplyB\t\n" +
+	"\fbucket_reply\x18\x1c \x01(\v2\x16.dynamo.v1.BucketReplyH\x00R\vbucketReply\x12%\n" +
+	"\x04hint\x18\x14 \x01(\v2\x0f.dynamo.v1.HintH\x00R\x04hint\x12+\n" +
+	"\x06hinted\x18\x15 \x01(\v2\x11.dynamo.v1.HintedH\x00R\x06hintedB\t\n" +
 	"\amessage\"i\n" +
 	"\vTreeCompare\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x14\n" +
@@ -2858,12 +2858,12 @@ var file_dynamo_v1_peer_proto_depIdxs = []int32{
 	27, // 10: dynamo.v1.Envelope.gossip_reply:type_name -> dynamo.v1.GossipReply
 	22, // 11: dynamo.v1.Envelope.pull:type_name -> dynamo.v1.Pull
 	23, // 12: dynamo.v1.Envelope.pull_reply:type_name -> dynamo.v1.PullReply
-	16, // 13: dynamo.v1.Envelope.hint:type_name -> dynamo.v1.Hint
-	17, // 14: dynamo.v1.Envelope.hinted:type_name -> dynamo.v1.Hinted
-	9,  // 15: dynamo.v1.Envelope.tree_compare:type_name -> dynamo.v1.TreeCompare
-	10, // 16: dynamo.v1.Envelope.tree_differ:type_name -> dynamo.v1.TreeDiffer
-	11, // 17: dynamo.v1.Envelope.bucket_ask:type_name -> dynamo.v1.BucketAsk
-	12, // 18: dynamo.v1.Envelope.bucket_reply:type_name -> dynamo.v1.BucketReply
+	9,  // 13: dynamo.v1.Envelope.tree_compare:type_name -> dynamo.v1.TreeCompare
+	10, // 14: dynamo.v1.Envelope.tree_differ:type_name -> dynamo.v1.TreeDiffer
+	11, // 15: dynamo.v1.Envelope.bucket_ask:type_name -> dynamo.v1.BucketAsk
+	12, // 16: dynamo.v1.Envelope.bucket_reply:type_name -> dynamo.v1.BucketReply
+	16, // 17: dynamo.v1.Envelope.hint:type_name -> dynamo.v1.Hint
+	17, // 18: dynamo.v1.Envelope.hinted:type_name -> dynamo.v1.Hinted
 	13, // 19: dynamo.v1.BucketReply.keys:type_name -> dynamo.v1.KeyHash
 	2,  // 20: dynamo.v1.Forward.op:type_name -> dynamo.v1.Op
 	32, // 21: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
@@ -2907,12 +2907,12 @@ func file_dynamo_v1_peer_proto_init() {
 		(*Envelope_GossipReply)(nil),
 		(*Envelope_Pull)(nil),
 		(*Envelope_PullReply)(nil),
-		(*Envelope_Hint)(nil),
-		(*Envelope_Hinted)(nil),
 		(*Envelope_TreeCompare)(nil),
 		(*Envelope_TreeDiffer)(nil),
 		(*Envelope_BucketAsk)(nil),
 		(*Envelope_BucketReply)(nil),
+		(*Envelope_Hint)(nil),
+		(*Envelope_Hinted)(nil),
 	}
 	file_dynamo_v1_peer_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}

@@ -252,26 +252,26 @@ func genMessage(t *rapid.T) core.Message {
 	case 9:
 		return &core.Gossip{State: genState(t)}
 	case 10:
-		return &core.Hint{Key: genKey(t), Set: genSet(t), Owner: genNode(t)}
-	case 11:
-		return &core.Hinted{}
-	case 12:
 		nodes := genNumbers(t, 1, 40)
 		m := &core.TreeCompare{Level: uint8(rapid.IntRange(0, 2).Draw(t, "level")), Nodes: nodes}
 		for range nodes {
 			m.Hashes = append(m.Hashes, genHash(t))
 		}
 		return m
-	case 13:
+	case 11:
 		return &core.TreeDiffer{Differ: genNumbers(t, 0, 10), Unknown: genNumbers(t, 0, 10), Elsewhere: genNumbers(t, 0, 10)}
-	case 14:
+	case 12:
 		return &core.BucketAsk{Leaves: genNumbers(t, 1, core.MaxBucketLeaves), After: genBytes(t, "after")}
-	case 15:
+	case 13:
 		m := &core.BucketReply{More: rapid.Bool().Draw(t, "more")}
 		for range rapid.IntRange(0, 3).Draw(t, "keys") {
 			m.Keys = append(m.Keys, core.KeyHash{Key: genKey(t), Hash: genHash(t)})
 		}
 		return m
+	case 14:
+		return &core.Hint{Key: genKey(t), Set: genSet(t), Owner: genNode(t)}
+	case 15:
+		return &core.Hinted{}
 	}
 	return &core.GossipReply{State: genState(t)}
 }
