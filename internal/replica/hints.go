@@ -313,6 +313,13 @@ func (r *Replica) ReadHint(key []byte, out *core.Out) (set version.Siblings, flu
 	return rec.set, flush
 }
 
+// Hinted says whether anything is kept of a key for any owner: a hint or a
+// marker. NextHinted says so for a whole partition. Whoever forgets a key asks.
+func (r *Replica) Hinted(key []byte, out *core.Out) bool {
+	rec, _, _ := r.getHint(key, out)
+	return len(rec.owners) > 0
+}
+
 // HintRoom says whether a hint of about so many bytes would find room.
 func (r *Replica) HintRoom(bytes int) bool {
 	return r.hints.report.Bytes+uint64(bytes) <= r.hints.report.Limit
