@@ -44,7 +44,8 @@ func TestKillInTheMiddleOfDelivery(t *testing.T) {
 		if i > 0 {
 			args = append(args, "--join", nodes[0].addr)
 		}
-		nodes = append(nodes, serve(t, id, "127.0.0.1:0", filepath.Join(dir, id), args...))
+		listen := fmt.Sprintf("127.0.0.%d:0", i+1) // an address each, as machines have
+		nodes = append(nodes, serve(t, id, listen, filepath.Join(dir, id), args...))
 	}
 	for _, p := range nodes {
 		p.awaitMembers(4)
