@@ -173,10 +173,10 @@ func TestPulledKeysAreOfThePartition(t *testing.T) {
 	old, next := layouts(t)
 	b := newBench(t, "d")
 	b.view(core.PhaseCopy, old, next)
-	p := gained(t, next)
+	p, owners := gained(t, next), old.Owners(gained(t, next))
 	foreign := keysIn(old, (p+1)%8, 1)[0]
 	b.answerAll(func(e core.Envelope) core.Message {
-		if e.Partition != p {
+		if e.Partition != p || !slices.Contains(owners, e.To) {
 			return nil
 		}
 		return &core.PullReply{Items: []core.Item{{Key: foreign, Set: setOf("a", "v")}}, Done: true}
