@@ -24,8 +24,8 @@ type story struct {
 func newStory(t *testing.T) *story {
 	t.Helper()
 	plan := &Plan{
-		Seed: 1, Length: time.Hour, Initial: 3, Nodes: 3, Shards: 1, Partitions: 1, N: 3, R: 2, W: 2,
-		Strict: true, Request: time.Second, Clients: 1, Keys: 1, Seeds: make([]joinStyle, maxNodes), Weights: make([]uint32, maxNodes),
+		Seed: 1, Length: time.Hour, Initial: 3, Nodes: 3, Shards: 1, Partitions: 1, N: 3, R: 2, W: 2, Strict: true,
+		Request: time.Second, Clients: 1, Keys: 1, Seeds: make([]joinStyle, maxNodes), Weights: make([]uint32, maxNodes),
 	}
 	w := newWorld(plan, nil)
 	var members []ring.Member
