@@ -12,6 +12,11 @@ import (
 // first of them does not wait long.
 const MaxDrain = 256
 
+// DefaultRepairBytes is what read repair may hold of a node's memory: some
+// thousand repairs of usual sets at once. What does not find room is left to
+// anti-entropy.
+const DefaultRepairBytes = 32 << 20
+
 // Options of a node's machines, checked by who builds them.
 type Options struct {
 	Self       id.Node
@@ -29,6 +34,9 @@ type Options struct {
 	Strict     bool // only owners count, unless a request says otherwise
 	// MaxHintBytes is what hints may need, over all shards.
 	MaxHintBytes uint64
+	// RepairBytes is what reads may keep at once to repair owners that are
+	// behind, over all shards; 0: they repair none in the background.
+	RepairBytes uint64
 
 	PeerTimeout    time.Duration
 	GossipInterval time.Duration
