@@ -31,6 +31,9 @@ func (c *Coordinator) Repairs(now core.Now) (r core.RepairReport, news bool) {
 	return c.repairs.told, news
 }
 
+// RepairCounts returns the counts since the start.
+func (c *Coordinator) RepairCounts() core.RepairReport { return c.repairs.now }
+
 // RepairsDue returns when Control is to hear of the counts, core.Never where it
 // knows them.
 func (c *Coordinator) RepairsDue() time.Duration {

@@ -287,6 +287,9 @@ func (s *Shard) Root(p ring.Partition) (root core.TreeHash, ok bool) {
 // Trees returns how far the hash trees of this shard are.
 func (s *Shard) Trees() core.TreeReport { return s.antientropy.Counters() }
 
+// Repairs returns what reads of this shard have repaired.
+func (s *Shard) Repairs() core.RepairReport { return s.coordinator.RepairCounts() }
+
 // Next returns when Tick is due.
 func (s *Shard) Next() (time.Duration, bool) {
 	at := s.coordinator.RepairsDue()
