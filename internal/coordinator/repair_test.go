@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -392,5 +394,99 @@ func TestBlockingReadStartsOverWithTheLayout(t *testing.T) {
 	}
 	if r := b.result(); r.Code != core.CodeOK || r.Acknowledged != 2 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// owners plays the owners of a key, each with what it holds durably.
+type owners map[id.Node]version.Siblings
+
+// serve answers what a coordinator has sent, until it has sent nothing more.
+// Where applies is false, what it sends for repair is lost.
+func (o owners) serve(b *bench, applies bool) {
+	for len(b.sent) > 0 {
+		e := b.take(b.sent[0].To)
+		switch m := e.Msg.(type) {
+		case *core.Read:
+			b.answer(e, &core.ReadReply{Set: o[e.To]})
+		case *core.Apply:
+			if applies {
+				o[e.To] = merged(b.t, o[e.To], m.Set)
+				b.answer(e, &core.Applied{})
+			}
+		}
+	}
+}
+
+// prefer has a coordinator ask the nodes in this order.
+func (b *bench) prefer(order ...id.Node) {
+	v := *b.Coordinator.view
+	v.Peers = slices.Clone(v.Peers)
+	for i := range v.Peers {
+		if at := slices.Index(order, v.Peers[i].ID); at >= 0 {
+			v.Peers[i].P95 = time.Duration(at+1) * ms
+		}
+	}
+	b.SetView(b.now, &v, &b.out)
+	b.collect()
+}
+
+// readTwice reads a key through one coordinator and then, when that has
+// answered, through another, and says whether the second read went back. One
+// owner has a write that was never acknowledged. The coordinators ask the
+// owners in orders of their own, and repairs in the background are lost.
+func readTwice(t *testing.T, first, second []id.Node, writer id.Node, how core.Repair) (wentBack bool) {
+	t.Helper()
+	one, two := newBench(t, "e", 6).repairing(1<<20), newBench(t, "f", 6).repairing(1<<20)
+	one.prefer(first...)
+	two.prefer(second...)
+	key := sharedKey(t, one, first)
+	held := owners{writer: versionOf(writer, 1, version.Clock{}, false)}
+	one.get(key, core.Options{Repair: how})
+	held.serve(one, how == core.RepairBlocking)
+	before := one.result()
+	two.get(key, core.Options{Repair: how})
+	held.serve(two, how == core.RepairBlocking)
+	return !two.result().Context.Dominates(before.Context)
+}
+
+// sharedKey returns a key with just those owners.
+func sharedKey(t *testing.T, b *bench, nodes []id.Node) []byte {
+	t.Helper()
+	l := b.Coordinator.view.ReadLayout()
+	for i := range 1000 {
+		key := fmt.Appendf(nil, "key-%d", i)
+		if !slices.ContainsFunc(nodes, func(n id.Node) bool { return !l.Owns(n, l.Partition(key)) }) {
+			return key
+		}
+	}
+	t.Fatal("no such key")
+	return nil
+}
+
+// Two blocking reads in sequence never go back, whichever owners answer them
+// and whichever of them alone has a write. Other reads may.
+func TestBlockingReadsNeverGoBack(t *testing.T) {
+	b := newBench(t, "e", 6)
+	nodes, _ := b.places(b.key(false))
+	if slices.Contains(nodes, "f") {
+		t.Fatalf("the owners are %v; the second coordinator must be none", nodes)
+	}
+	x, y, z := nodes[0], nodes[1], nodes[2]
+	orders := [][]id.Node{{x, y, z}, {x, z, y}, {y, x, z}, {y, z, x}, {z, x, y}, {z, y, x}}
+	back := 0
+	for _, first := range orders {
+		for _, second := range orders {
+			for _, writer := range nodes {
+				if readTwice(t, first, second, writer, core.RepairBlocking) {
+					t.Errorf("owners answer in the orders %v and %v, %s has the write: the second blocking read goes back", first, second, writer)
+				}
+				if readTwice(t, first, second, writer, core.RepairBackground) {
+					back++
+				}
+			}
+		}
+	}
+	if back == 0 {
+		t.Error("reads that do not wait never go back either: nothing is shown")
 	}
 }
