@@ -57,6 +57,11 @@ const (
 	RepairBlocking
 )
 
+// DefaultRepairBytes is what read repair in the background may hold of a node's
+// memory: some thousand repairs of usual sets at once. What does not find room
+// is left to anti-entropy.
+const DefaultRepairBytes = 32 << 20
+
 // Options of one request. The zero value means: as configured.
 type Options struct {
 	R, W      int // replicas; 0: as configured, lowered to the owners there are

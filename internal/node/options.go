@@ -12,11 +12,6 @@ import (
 // first of them does not wait long.
 const MaxDrain = 256
 
-// DefaultRepairBytes is what read repair may hold of a node's memory: some
-// thousand repairs of usual sets at once. What does not find room is left to
-// anti-entropy.
-const DefaultRepairBytes = 32 << 20
-
 // Options of a node's machines, checked by who builds them.
 type Options struct {
 	Self       id.Node

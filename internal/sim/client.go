@@ -176,7 +176,7 @@ func (c *client) get(w *world, k *keyHistory) *operation {
 		o.options.R = 1 + c.rng.IntN(w.plan.N)
 		o.r = o.options.R
 	}
-	if c.rng.Float64() < w.plan.Blocking {
+	if w.plan.Blocking > 0 && c.rng.Float64() < w.plan.Blocking {
 		o.options.Repair, o.options.Quorum, o.strict = core.RepairBlocking, core.QuorumDefault, true
 	}
 	return o

@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
-	"github.com/dynamo-kv/dynamo/internal/node"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
@@ -27,7 +26,7 @@ func (s *RepairStats) add(o *RepairStats) {
 // drawRepair gives reads ample room for their repairs in most runs, hardly any
 // in some, and none where others are to repair alone.
 func (p *Plan) drawRepair(rng *rand.Rand) {
-	p.RepairBytes = pick[uint64](rng, node.DefaultRepairBytes, node.DefaultRepairBytes, 1<<10, 0)
+	p.RepairBytes = pick[uint64](rng, core.DefaultRepairBytes, core.DefaultRepairBytes, 1<<10, 0)
 	p.Blocking = pick(rng, 0, 0.1, 0.5)
 	if p.Still {
 		p.RepairBytes, p.Blocking = 0, 0
