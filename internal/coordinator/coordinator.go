@@ -271,7 +271,7 @@ func (c *Coordinator) finish(now core.Now, s *slot, r core.Result, out *core.Out
 		c.remember(now, s, out)
 	}
 	c.background--
-	c.repairs.held -= s.held
+	c.repairs.ended(s)
 	generation, peers := s.id.Generation(), s.peers
 	clear(peers)
 	i := s.id.Slot()

@@ -13,8 +13,14 @@ import (
 // people, and reads are many.
 const reportRepairsEach = time.Second
 
+// maxRepairs bounds the reads that are answered and still have their slots: they
+// must not crowd out the writes that await their last owners, which share
+// maxBackground. One of them lasts for two timeouts at most.
+const maxRepairs = 1024
+
 // repairs bounds and counts the repairs of a shard.
 type repairs struct {
+	open     int    // reads that are answered and have not ended
 	held     uint64 // bytes that reads which are answered keep for their repairs
 	now      core.RepairReport
 	told     core.RepairReport
@@ -82,7 +88,7 @@ func (c *Coordinator) repairLater(now core.Now, s *slot, out *core.Out) {
 // in, however large its set; what is not, anti-entropy repairs. It is where
 // admission decides as well, once there is any.
 func (c *Coordinator) admitRepair(s *slot) bool {
-	if c.config.RepairBytes == 0 || c.background > maxBackground {
+	if c.config.RepairBytes == 0 || c.repairs.open >= maxRepairs || c.background > maxBackground {
 		return false
 	}
 	need := uint64(len(s.peers)+1) * uint64(len(s.key)+s.merged.Size())
@@ -90,8 +96,17 @@ func (c *Coordinator) admitRepair(s *slot) bool {
 		return false
 	}
 	s.held = need
+	c.repairs.open++
 	c.repairs.held += need
 	return true
+}
+
+// ended gives back what a read's repairs have taken.
+func (r *repairs) ended(s *slot) {
+	if s.held > 0 {
+		r.open--
+		r.held -= s.held
+	}
 }
 
 // repairDeadline is when a repair is given up: it is one try. A message made

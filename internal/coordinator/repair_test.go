@@ -215,6 +215,17 @@ func TestRepairsAreBounded(t *testing.T) {
 	if b.repairs.held != 0 || b.Active() != 0 {
 		t.Errorf("%d bytes are held, %d slots open", b.repairs.held, b.Active())
 	}
+	many := newBench(t, "d", 6).repairing(1 << 30)
+	for range maxRepairs + 1 {
+		many.get(key, core.Options{})
+		many.answer(many.read(), &core.ReadReply{Set: set})
+		many.answer(many.read(), &core.ReadReply{})
+		many.sent = nil
+	}
+	many.counted(core.RepairReport{Sent: maxRepairs, Dropped: 1})
+	if many.pass(time.Second); many.Active() != 0 || many.repairs.open != 0 {
+		t.Errorf("%d slots, %d repairs open", many.Active(), many.repairs.open)
+	}
 	off := newBench(t, "d", 6)
 	off.get(key, core.Options{})
 	off.answer(off.read(), &core.ReadReply{Set: set})
