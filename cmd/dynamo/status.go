@@ -51,6 +51,9 @@ type status struct {
 			Keys   int
 		}
 	}
+	ReadRepair struct {
+		Sent, Own, Dropped uint64
+	} `json:"read_repair"`
 }
 
 func newStatus() *cobra.Command {
@@ -158,6 +161,9 @@ func (st *status) notes() []string {
 	}
 	if st.Hints.Refused > 0 {
 		notes = append(notes, fmt.Sprintf("hints are full, or were: %d of %d bytes, %d refused", st.Hints.Bytes, st.Hints.MaxBytes, st.Hints.Refused))
+	}
+	if n := st.ReadRepair.Dropped; n > 0 {
+		notes = append(notes, fmt.Sprintf("reads found more owners behind than they may repair at once: %d left to anti-entropy", n))
 	}
 	return notes
 }

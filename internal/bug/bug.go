@@ -43,6 +43,9 @@ const (
 	// EpochFromMerge: a record that a merge has made goes on with an actor that
 	// its clock shows.
 	EpochFromMerge
+	// AnswerBeforeRepair: a blocking read answers when R owners have answered
+	// it, whether or not they hold what it returns.
+	AnswerBeforeRepair
 )
 
 // All returns every bug, None excluded.
@@ -51,6 +54,7 @@ func All() []Bug {
 		EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy, NeverSuspect,
 		TreeSkipsApply, TreeOutlivesWrite, RepairOneWay,
 		StaleHintAck, CountFallbackTwice, HintWithoutAck, HintsExpire, TwoHintRecords, EpochFromMerge,
+		AnswerBeforeRepair,
 	}
 }
 
@@ -89,6 +93,8 @@ func (b Bug) String() string {
 		return "two-hint-records"
 	case EpochFromMerge:
 		return "epoch-from-merge"
+	case AnswerBeforeRepair:
+		return "answer-before-repair"
 	}
 	return "unknown bug"
 }

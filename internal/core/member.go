@@ -219,7 +219,8 @@ type ClusterStatus struct {
 	// that are suspected or dead.
 	Blocking []id.Node
 	Trees    TreeReport
-	Hints    HintReport // of all shards
+	Hints    HintReport   // of all shards
+	Repairs  RepairReport // of all shards
 }
 
 // MemberStatus is a member as this node sees it.

@@ -23,6 +23,15 @@ type statusJSON struct {
 	Leftovers       int            `json:"leftovers"` // partitions with keys here that this node does not own
 	AntiEntropy     treesJSON      `json:"anti_entropy"`
 	Hints           hintsJSON      `json:"hints"`
+	ReadRepair      repairsJSON    `json:"read_repair"`
+}
+
+// repairsJSON counts what reads have repaired since the start of the process.
+type repairsJSON struct {
+	Sent    uint64 `json:"sent"`
+	Own     uint64 `json:"own"` // this node's own copy
+	Dropped uint64 `json:"dropped"`
+	Waited  uint64 `json:"waited"` // blocking reads
 }
 
 // hintsJSON is what this node keeps for others that missed writes. The counts
@@ -132,6 +141,7 @@ func statusOf(st core.ClusterStatus) statusJSON {
 		Leftovers:       st.Leftovers,
 		AntiEntropy:     treesOf(st.Trees),
 		Hints:           hintsOf(st.Hints),
+		ReadRepair:      repairsJSON(st.Repairs),
 	}
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)

@@ -38,6 +38,7 @@ func TestSeededBugs(t *testing.T) {
 		{bug.HintWithoutAck, 80, []string{"hints", "lost write", "convergence"}},
 		{bug.HintsExpire, 20, []string{"hints", "lost write"}},
 		{bug.TwoHintRecords, 20, []string{"equal dots"}},
+		{bug.AnswerBeforeRepair, 40, []string{"blocking reads", "monotonic reads"}},
 	}
 	// A bug that needs a rarer chain of events than a budget can wait for has a
 	// named scenario instead: this one in internal/replica.

@@ -27,6 +27,7 @@ func (h *history) gotten(o *operation, r *core.Result) {
 		h.w.fail("reply", "a get of %s answers %v with live versions: %v", k.key, r.Code, live)
 	}
 	h.covers("a get that asked", o, covered)
+	h.neverBack(o, covered)
 	k.observed.add(shown)
 	if o.final {
 		h.w.finals[k.index] = shown

@@ -39,6 +39,7 @@ type keyHistory struct {
 	strict [maxReplicas + 1]bitset
 	// observed has the mints that a get returned, acknowledged or not.
 	observed bitset
+	held     heldReads
 
 	contexts [8]*held // the latest that clients were given, a ring
 	next     int
