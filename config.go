@@ -90,6 +90,13 @@ type Config struct {
 	// taken in together.
 	LayoutDelay time.Duration
 
+	// TombstoneTTL is how long every node must have agreed on what a delete has
+	// left of a key before they forget it: at least 7 minutes, up to a year.
+	TombstoneTTL time.Duration
+	// TombstoneInterval is the pause between two looks for deleted keys that
+	// may be forgotten: 1 s to 24 h.
+	TombstoneInterval time.Duration
+
 	// Logger gets what the node has to say; nil drops it.
 	Logger *slog.Logger
 }
@@ -106,6 +113,9 @@ const (
 	minGossipInterval = 10 * time.Millisecond
 	maxGossipInterval = time.Minute
 	maxLayoutDelay    = time.Hour
+	maxTombstoneTTL   = 365 * 24 * time.Hour
+	minTombstoneEach  = time.Second
+	maxTombstoneEach  = 24 * time.Hour
 	maxSeeds          = 256 // a person lists them
 	maxWeight         = 1 << 16
 )
@@ -128,6 +138,9 @@ func DefaultConfig() *Config {
 		GossipInterval: time.Second,
 		LayoutAuto:     true,
 		LayoutDelay:    time.Second,
+
+		TombstoneTTL:      7 * 24 * time.Hour,
+		TombstoneInterval: time.Hour,
 	}
 }
 
@@ -221,6 +234,10 @@ func (c *Config) checkCluster(f *faults) {
 		"GossipInterval is %v; %v to %v are allowed: 1s suits most clusters", c.GossipInterval, minGossipInterval, maxGossipInterval)
 	f.check(c.LayoutDelay >= 0 && c.LayoutDelay <= maxLayoutDelay,
 		"LayoutDelay is %v; 0s to %v are allowed: 1s takes nodes in together that start together", c.LayoutDelay, maxLayoutDelay)
+	f.check(c.TombstoneTTL >= id.MinTombstoneTTL && c.TombstoneTTL <= maxTombstoneTTL,
+		"TombstoneTTL is %v; %v to %v are allowed: 168h suits most clusters", c.TombstoneTTL, id.MinTombstoneTTL, maxTombstoneTTL)
+	f.check(c.TombstoneInterval >= minTombstoneEach && c.TombstoneInterval <= maxTombstoneEach,
+		"TombstoneInterval is %v; %v to %v are allowed: 1h suits most clusters", c.TombstoneInterval, minTombstoneEach, maxTombstoneEach)
 	f.check(len(c.Seeds) <= maxSeeds, "Seeds has %d addresses; at most %d are allowed: two or three are enough", len(c.Seeds), maxSeeds)
 	for _, seed := range c.Seeds {
 		f.address("Seeds", seed, false)

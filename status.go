@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
@@ -18,6 +19,19 @@ type Status struct {
 	Layout   Layout
 	// UnderReplicated says that there are fewer than N nodes to hold a key.
 	UnderReplicated bool
+	Forgetting      Forgetting
+}
+
+// Forgetting is how far a node has come with letting go of deleted keys, since
+// it was started.
+type Forgetting struct {
+	Reaped  uint64 // deleted keys that it holds no more
+	Pruned  uint64 // entries removed from the clocks of keys
+	Waiting int    // deleted keys that will be forgotten if nothing changes until Config.TombstoneTTL has passed
+	// BlockedBy is the member that keeps this node from forgetting: it does
+	// not answer, or goes by other members. Empty: nobody.
+	BlockedBy    string
+	BlockedSince time.Time
 }
 
 // Member is a node as another one sees it.
@@ -47,6 +61,11 @@ func statusOf(st core.ClusterStatus) Status {
 		Members:         make([]Member, len(st.Members)),
 		Layout:          Layout{Replicas: st.Replicas, Stable: st.Layouts.Phase == core.PhaseDone},
 		UnderReplicated: st.UnderReplicated,
+	}
+	f := st.Forgetting
+	out.Forgetting = Forgetting{Reaped: f.Reaped, Pruned: f.Pruned, Waiting: f.Waiting, BlockedBy: string(f.Blocker)}
+	if f.Blocker != "" {
+		out.Forgetting.BlockedSince = time.Unix(0, int64(f.BlockedSince))
 	}
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)

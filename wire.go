@@ -138,6 +138,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.Partitions, o.Node.N, o.Node.R, o.Node.W = c.Partitions, c.N, c.R, c.W
 	o.Node.PeerTimeout, o.Node.GossipInterval = c.PeerTimeout, c.GossipInterval
 	o.Node.LayoutAuto, o.Node.LayoutDelay = c.LayoutAuto, c.LayoutDelay
+	o.Node.TombstoneTTL, o.Node.TombstoneInterval = c.TombstoneTTL, c.TombstoneInterval
 	o.Node.Seeds = c.Seeds
 	return o
 }

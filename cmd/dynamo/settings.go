@@ -40,7 +40,8 @@ type settings struct {
 
 // flagNames has the flags that are not named after their field.
 func flagNames() map[string]string {
-	return map[string]string{"StorageEngine": "engine", "StoragePath": "data", "Seeds": "join"}
+	return map[string]string{"StorageEngine": "engine", "StoragePath": "data", "Seeds": "join",
+		"TombstoneTTL": "tombstone-ttl"}
 }
 
 // usages says what each field of dynamo.Config is, with units.
@@ -65,6 +66,9 @@ func usages() map[string]string {
 		"GossipInterval": "pause between two exchanges of news about the cluster, 10ms to 1m",
 		"LayoutAuto":     "give partitions to new nodes without a command",
 		"LayoutDelay":    "time without a change of members before partitions move, up to 1h",
+
+		"TombstoneTTL":      "time for which all nodes must agree on a deleted key before they forget it, at least 7m",
+		"TombstoneInterval": "pause between two looks for deleted keys that may be forgotten, 1s to 24h",
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -31,6 +32,12 @@ type status struct {
 	UnderReplicated bool `json:"under_replicated"`
 	Transition      struct{ Pulls, Left int }
 	Leftovers       int
+	Forgetting      struct {
+		BlockedBy *struct {
+			ID    string
+			Since time.Time
+		} `json:"blocked_by"`
+	}
 }
 
 func newStatus() *cobra.Command {
@@ -104,6 +111,10 @@ func (st *status) notes() []string {
 	}
 	if st.Leftovers > 0 {
 		notes = append(notes, fmt.Sprintf("this node holds keys of %s that it does not own", plural(st.Leftovers, "partition")))
+	}
+	if by := st.Forgetting.BlockedBy; by != nil {
+		notes = append(notes, fmt.Sprintf("deleted keys are kept: since %s node %s does not confirm that they may be forgotten",
+			by.Since.Format(time.RFC3339), by.ID))
 	}
 	return notes
 }

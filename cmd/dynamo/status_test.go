@@ -10,7 +10,8 @@ const statusAnswer = `{"node":"n1","cluster":"0000000000000abc","serving":false,
 "members":[{"id":"n1","address":"127.0.0.1:7171","zone":"a","status":"alive","state":"active","partitions":1024},
 {"id":"node-2","address":"10.0.0.1:1","zone":"","status":"dead","state":"joining","partitions":0}],
 "layout":{"version":2,"partitions":1024,"replicas":3,"phase":"copying"},"under_replicated":true,
-"transition":{"pulls":9,"left":4},"leftovers":1}`
+"transition":{"pulls":9,"left":4},"leftovers":1,
+"forgetting":{"reaped":7,"blocked_by":{"id":"node-2","since":"2026-11-26T10:00:00Z"}}}`
 
 func parsedStatus(t *testing.T) *status {
 	t.Helper()
@@ -28,6 +29,7 @@ this node does not serve yet: it waits for a seed
 under-replicated: fewer than 3 nodes
 this node copies what the layout gives it: 4 of 9 partitions left
 this node holds keys of 1 partition that it does not own
+deleted keys are kept: since 2026-11-26T10:00:00Z node node-2 does not confirm that they may be forgotten
 
 NODE    ADDRESS         ZONE  STATUS  STATE    PARTITIONS
 n1      127.0.0.1:7171  a     alive   active   1024

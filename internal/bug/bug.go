@@ -18,11 +18,18 @@ const (
 	ContextCoversUnseen
 	// GrowWithoutCopy: a new owner reports that it is synced without pulling.
 	GrowWithoutCopy
+	// ReapEarly: a key is forgotten after the first round.
+	ReapEarly
+	// ReapWithoutOthers: only the owners are asked in the rounds.
+	ReapWithoutOthers
+	// ReapWithoutSilent: a member that does not answer counts as confirming.
+	ReapWithoutSilent
 )
 
 // All returns every bug, None excluded.
 func All() []Bug {
-	return []Bug{EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy}
+	return []Bug{EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy,
+		ReapEarly, ReapWithoutOthers, ReapWithoutSilent}
 }
 
 // String returns the bug's name as reports show it.
@@ -40,6 +47,12 @@ func (b Bug) String() string {
 		return "context-covers-unseen"
 	case GrowWithoutCopy:
 		return "grow-without-copy"
+	case ReapEarly:
+		return "reap-early"
+	case ReapWithoutOthers:
+		return "reap-without-others"
+	case ReapWithoutSilent:
+		return "reap-without-silent"
 	}
 	return "unknown bug"
 }

@@ -29,6 +29,11 @@ func DataKey(key []byte) []byte {
 // ClientKey returns the client's key of a data key. It shares its memory.
 func ClientKey(dataKey []byte) []byte { return dataKey[dataHeader:] }
 
+// PositionOf returns where on the ring the client's key of a data key is.
+func PositionOf(dataKey []byte) ring.Position {
+	return ring.Position(binary.BigEndian.Uint64(dataKey[1:]))
+}
+
 // DataRange returns the range [from, to) of the data keys at the positions
 // first to last, both included.
 func DataRange(first, last ring.Position) (from, to []byte) {

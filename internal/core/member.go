@@ -179,6 +179,8 @@ type ClusterStatus struct {
 	// under way; Leftovers counts partitions with keys that it does not own.
 	Pulls, PullsLeft, Leftovers int
 	Alarms                      Alarms // of all shards
+	// Forgetting is that of all shards.
+	Forgetting Forgetting
 }
 
 // MemberStatus is a member as this node sees it.

@@ -15,6 +15,7 @@ const (
 	MachineCoordinator Machine = iota
 	MachineHandoff
 	MachineMembership
+	MachineForget
 )
 
 // The widths of a ReqID's parts. MaxSlots bounds the outstanding requests of

@@ -49,3 +49,9 @@ const (
 // dropped. It bounds how late a copy of old state can arrive, which is what
 // makes forgetting safe.
 const MaxMessageAge = 60 * time.Second
+
+// MinTombstoneTTL bounds the time between the two rounds of forgetting from
+// below: L + 2M of DESIGN section 4, L being the 5 minutes after which the
+// disk of a stopped node counts as old. A copy of old state that was under way
+// in the first round is gone by the second.
+const MinTombstoneTTL = 5*time.Minute + 2*MaxMessageAge

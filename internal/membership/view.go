@@ -56,6 +56,7 @@ func (m *Machine) Status() core.ClusterStatus {
 		s.PullsLeft += r.PullsLeft
 		s.Leftovers += r.Leftovers
 		s.Alarms = s.Alarms.Plus(r.Alarms)
+		s.Forgetting = s.Forgetting.Plus(r.Forgetting)
 	}
 	s.WaitsFor = m.missing()
 	s.Serving = s.WaitsFor == ""

@@ -6,6 +6,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/coordinator"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/forget"
 	"github.com/dynamo-kv/dynamo/internal/handoff"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/replica"
@@ -20,12 +21,15 @@ type Shard struct {
 	replica     *replica.Replica
 	coordinator *coordinator.Coordinator
 	handoff     *handoff.Handoff
+	forget      *forget.Forget
+	report      core.ShardReport // as told to Control last
 }
 
 // NewShard returns the shard of that index over what store holds, without a
 // view: it answers CodeNotReady until it has one.
 func NewShard(o Options, index int, store core.Store) *Shard {
-	r := replica.New(replica.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards}, store)
+	tokens := forget.NewTokens()
+	r := replica.New(replica.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Watch: tokens}, store)
 	return &Shard{
 		start:   o.Start,
 		view:    &core.View{Self: o.Self},
@@ -35,6 +39,10 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
 		}, r),
 		handoff: handoff.New(handoff.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
+		forget: forget.New(forget.Config{
+			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards,
+			TTL: o.TombstoneTTL, Interval: o.TombstoneInterval, Seed: o.Seed,
+		}, r, tokens),
 	}
 }
 
@@ -57,6 +65,7 @@ func (s *Shard) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	default:
 		s.deliverRequest(now, e, out)
 	}
+	s.tell(out)
 }
 
 func (s *Shard) deliverReply(now core.Now, e *core.Envelope, out *core.Out) {
@@ -65,6 +74,8 @@ func (s *Shard) deliverReply(now core.Now, e *core.Envelope, out *core.Out) {
 		s.coordinator.Deliver(now, e, out)
 	case core.MachineHandoff:
 		s.handoff.Deliver(now, e, out)
+	case core.MachineForget:
+		s.forget.Deliver(now, e, out)
 	case core.MachineMembership:
 	}
 }
@@ -102,6 +113,8 @@ func (s *Shard) deliverRequest(now core.Now, e *core.Envelope, out *core.Out) {
 		}
 	case *core.Pull:
 		s.handoff.Serve(now, e, out)
+	case *core.Confirm, *core.Forget:
+		s.forget.Serve(now, e, out)
 	}
 }
 
@@ -148,6 +161,8 @@ func (s *Shard) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 		s.coordinator.SendFailed(now, e, out)
 	case core.MachineHandoff:
 		s.handoff.SendFailed(now, e, out)
+	case core.MachineForget:
+		s.forget.SendFailed(now, e, out)
 	case core.MachineMembership:
 	}
 }
@@ -166,25 +181,44 @@ func (s *Shard) SetView(now core.Now, v *core.View, out *core.Out) {
 	s.view = v
 	s.handoff.SetView(now, v, out)
 	s.coordinator.SetView(now, v, out)
+	s.forget.SetView(now, v, out)
+	s.tell(out)
 }
 
 // Tick does what is due, and at most one chunk of background work.
 func (s *Shard) Tick(now core.Now, out *core.Out) {
 	s.coordinator.Tick(now, out)
 	s.handoff.Tick(now, out)
+	s.forget.Tick(now, out)
+	s.tell(out)
 }
 
 // Next returns when Tick is due.
-func (s *Shard) Next() (time.Duration, bool) {
-	a, okA := s.coordinator.Next()
-	b, okB := s.handoff.Next()
-	switch {
-	case okA && okB:
-		return min(a, b), true
-	case okA:
-		return a, true
+func (s *Shard) Next() (mono time.Duration, ok bool) {
+	mono = core.Never
+	if at, due := s.coordinator.Next(); due {
+		mono = at
 	}
-	return b, okB
+	if at, due := s.handoff.Next(); due {
+		mono = min(mono, at)
+	}
+	if at, due := s.forget.Next(); due {
+		mono = min(mono, at)
+	}
+	return mono, mono != core.Never
+}
+
+// tell completes the reports to Control that a step has made, and makes one
+// where forgetting alone has come further.
+func (s *Shard) tell(out *core.Out) {
+	progress := s.forget.Progress()
+	if len(out.Shards) == 0 && progress != s.report.Forgetting && !s.report.Stamp.IsZero() {
+		out.Shards = append(out.Shards, s.report)
+	}
+	for i := range out.Shards {
+		out.Shards[i].Forgetting = progress
+		s.report = out.Shards[i]
+	}
 }
 
 // Flush ends a drain and returns the number of the flush that takes its

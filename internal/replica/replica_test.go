@@ -118,8 +118,8 @@ func TestCausesOfANewEpoch(t *testing.T) {
 			set, _ := version.Siblings{Clock: ctx}.Put(ctx, other, version.Write{ID: version.WriteID{50}, Data: []byte("b")})
 			h.Apply([]byte("k"), set, &h.out)
 			h.flush()
-			if !h.Prune([]byte("k"), a, &h.out) {
-				t.Fatal("Prune kept an entry without a version")
+			if n := h.Prune([]byte("k"), set, &h.out); n != 1 || h.read().Clock.Max(a) != 0 {
+				t.Fatalf("Prune removed %d entries and left %v", n, h.read().Clock)
 			}
 			h.flush()
 		}},
@@ -179,9 +179,9 @@ func TestRestoredDiskMintsUnderAnotherEpoch(t *testing.T) {
 
 func TestPruneKeepsAnActorWithAVersion(t *testing.T) {
 	h := newHarness(t)
-	a := actorOf(t, h.put("k", "1", version.Clock{}).Set, "1")
+	set := h.put("k", "1", version.Clock{}).Set
 	h.flush()
-	if h.Prune([]byte("k"), a, &h.out) {
+	if n := h.Prune([]byte("k"), set, &h.out); n != 0 || !h.read().Equal(set) {
 		t.Error("pruned the entry of a version that is present")
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -20,6 +21,22 @@ type statusJSON struct {
 	UnderReplicated bool           `json:"under_replicated"`
 	Transition      transitionJSON `json:"transition"`
 	Leftovers       int            `json:"leftovers"` // partitions with keys here that this node does not own
+	Forgetting      forgettingJSON `json:"forgetting"`
+}
+
+// forgettingJSON counts since the start of the process.
+type forgettingJSON struct {
+	Reaped    uint64       `json:"reaped"`    // keys removed from this node: they were deleted
+	Pruned    uint64       `json:"pruned"`    // clock entries removed from this node
+	Waiting   int          `json:"waiting"`   // keys for whose second round this node waits
+	Cancelled uint64       `json:"cancelled"` // rounds of this node that were given up
+	BlockedBy *blockerJSON `json:"blocked_by,omitempty"`
+}
+
+// blockerJSON is the member that rounds wait for.
+type blockerJSON struct {
+	ID    string    `json:"id"`
+	Since time.Time `json:"since"`
 }
 
 type memberJSON struct {
@@ -89,6 +106,7 @@ func statusOf(st core.ClusterStatus) statusJSON {
 		Transition:      transitionJSON{Pulls: st.Pulls, Left: st.PullsLeft},
 		Leftovers:       st.Leftovers,
 	}
+	out.Forgetting = forgettingOf(st.Forgetting)
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)
 	}
@@ -106,6 +124,14 @@ func statusOf(st core.ClusterStatus) statusJSON {
 			ID: string(m.ID), Address: m.Addr, Zone: m.Zone,
 			Status: m.Status.String(), State: m.State.String(), Partitions: loads[m.ID],
 		}
+	}
+	return out
+}
+
+func forgettingOf(f core.Forgetting) forgettingJSON {
+	out := forgettingJSON{Reaped: f.Reaped, Pruned: f.Pruned, Waiting: f.Waiting, Cancelled: f.Cancelled}
+	if f.Blocker != "" {
+		out.BlockedBy = &blockerJSON{ID: string(f.Blocker), Since: time.Unix(0, int64(f.BlockedSince)).UTC()}
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -15,7 +16,8 @@ func TestStatusBeforeThereIsACluster(t *testing.T) {
 	wantStatus(t, w, http.StatusOK)
 	want := `{"node":"n1","cluster":"","serving":false,"waits_for":"a seed to answer","members":[],` +
 		`"layout":{"version":0,"name":"","partitions":0,"replicas":3,"phase":"none"},"under_replicated":true,` +
-		`"transition":{"pulls":0,"left":0},"leftovers":0}` + "\n"
+		`"transition":{"pulls":0,"left":0},"leftovers":0,` +
+		`"forgetting":{"reaped":0,"pruned":0,"waiting":0,"cancelled":0}}` + "\n"
 	if got := w.Body.String(); got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
@@ -32,6 +34,7 @@ func TestStatusBeforeThereIsACluster(t *testing.T) {
 func TestStatusOfACluster(t *testing.T) {
 	f := &fake{status: core.ClusterStatus{
 		Self: "n1", Cluster: 0xabc, Replicas: 3, Serving: true, Pulls: 5, PullsLeft: 2, Leftovers: 1,
+		Forgetting: core.Forgetting{Reaped: 3, Pruned: 4, Waiting: 5, Cancelled: 6, Blocker: "n2", BlockedSince: 90 * time.Second},
 		Members: []core.MemberStatus{
 			{Member: core.Member{ID: "n1", Addr: "127.0.0.1:1", Zone: "a", State: core.Active}, Status: core.Alive},
 			{Member: core.Member{ID: "n2", Addr: "127.0.0.1:2", Zone: "b", State: core.Joining}, Status: core.Suspected},
@@ -53,6 +56,10 @@ func TestStatusOfACluster(t *testing.T) {
 	}
 	if got.Transition != (transitionJSON{Pulls: 5, Left: 2}) || got.Leftovers != 1 {
 		t.Errorf("transition %+v, leftovers %d", got.Transition, got.Leftovers)
+	}
+	since := time.Unix(90, 0).UTC()
+	if f := got.Forgetting; f.Reaped != 3 || f.Pruned != 4 || f.Waiting != 5 || f.Cancelled != 6 || *f.BlockedBy != (blockerJSON{ID: "n2", Since: since}) {
+		t.Errorf("forgetting %+v, blocked by %+v", f, f.BlockedBy)
 	}
 	want := memberJSON{ID: "n2", Address: "127.0.0.1:2", Zone: "b", Status: "suspected", State: "joining", Partitions: 4}
 	if got.Members[1] != want {

@@ -543,6 +543,10 @@ type Envelope struct {
 	//	*Envelope_GossipReply
 	//	*Envelope_Pull
 	//	*Envelope_PullReply
+	//	*Envelope_Confirm
+	//	*Envelope_Confirmed
+	//	*Envelope_Forget
+	//	*Envelope_Forgotten
 	Message       isEnvelope_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -733,6 +737,42 @@ func (x *Envelope) GetPullReply() *PullReply {
 	return nil
 }
 
+func (x *Envelope) GetConfirm() *Confirm {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Confirm); ok {
+			return x.Confirm
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetConfirmed() *Confirmed {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Confirmed); ok {
+			return x.Confirmed
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetForget() *Forget {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Forget); ok {
+			return x.Forget
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetForgotten() *Forgotten {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Forgotten); ok {
+			return x.Forgotten
+		}
+	}
+	return nil
+}
+
 type isEnvelope_Message interface {
 	isEnvelope_Message()
 }
@@ -781,6 +821,22 @@ type Envelope_PullReply struct {
 	PullReply *PullReply `protobuf:"bytes,17,opt,name=pull_reply,json=pullReply,proto3,oneof"`
 }
 
+type Envelope_Confirm struct {
+	Confirm *Confirm `protobuf:"bytes,35,opt,name=confirm,proto3,oneof"`
+}
+
+type Envelope_Confirmed struct {
+	Confirmed *Confirmed `protobuf:"bytes,36,opt,name=confirmed,proto3,oneof"`
+}
+
+type Envelope_Forget struct {
+	Forget *Forget `protobuf:"bytes,37,opt,name=forget,proto3,oneof"`
+}
+
+type Envelope_Forgotten struct {
+	Forgotten *Forgotten `protobuf:"bytes,38,opt,name=forgotten,proto3,oneof"`
+}
+
 func (*Envelope_Apply) isEnvelope_Message() {}
 
 func (*Envelope_Applied) isEnvelope_Message() {}
@@ -802,6 +858,14 @@ func (*Envelope_GossipReply) isEnvelope_Message() {}
 func (*Envelope_Pull) isEnvelope_Message() {}
 
 func (*Envelope_PullReply) isEnvelope_Message() {}
+
+func (*Envelope_Confirm) isEnvelope_Message() {}
+
+func (*Envelope_Confirmed) isEnvelope_Message() {}
+
+func (*Envelope_Forget) isEnvelope_Message() {}
+
+func (*Envelope_Forgotten) isEnvelope_Message() {}
 
 // Apply asks a replica to merge a sibling set into its own.
 type Apply struct {
@@ -1312,6 +1376,286 @@ func (x *Item) GetSet() []byte {
 	return nil
 }
 
+// Confirm asks a member to confirm a round of forgetting: an owner, that it
+// holds exactly these sets durably; anybody else, that it holds nothing for
+// these keys of the envelope's partition.
+type Confirm struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Round grows with each round of the asker's process.
+	Round uint64 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`
+	// Again asks whether what was confirmed has not changed since.
+	Again bool `protobuf:"varint,2,opt,name=again,proto3" json:"again,omitempty"`
+	// Members is a digest of the members that are not left, and of their starts.
+	Members       uint64       `protobuf:"fixed64,3,opt,name=members,proto3" json:"members,omitempty"`
+	Keys          []*KeyDigest `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Confirm) Reset() {
+	*x = Confirm{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Confirm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Confirm) ProtoMessage() {}
+
+func (x *Confirm) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Confirm.ProtoReflect.Descriptor instead.
+func (*Confirm) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Confirm) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *Confirm) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
+}
+
+func (x *Confirm) GetMembers() uint64 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *Confirm) GetKeys() []*KeyDigest {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// KeyDigest is a key with a digest of its sibling set's clock and dots.
+type KeyDigest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Digest        uint64                 `protobuf:"fixed64,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyDigest) Reset() {
+	*x = KeyDigest{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyDigest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyDigest) ProtoMessage() {}
+
+func (x *KeyDigest) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyDigest.ProtoReflect.Descriptor instead.
+func (*KeyDigest) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *KeyDigest) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *KeyDigest) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
+// Confirmed answers a Confirm.
+type Confirmed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Except has the indexes of the keys that are not confirmed, ascending.
+	Except        []uint32 `protobuf:"varint,1,rep,packed,name=except,proto3" json:"except,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Confirmed) Reset() {
+	*x = Confirmed{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Confirmed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Confirmed) ProtoMessage() {}
+
+func (x *Confirmed) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Confirmed.ProtoReflect.Descriptor instead.
+func (*Confirmed) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Confirmed) GetExcept() []uint32 {
+	if x != nil {
+		return x.Except
+	}
+	return nil
+}
+
+// Forget asks an owner to forget keys that everybody has confirmed twice.
+type Forget struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Round         uint64                 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`
+	Members       uint64                 `protobuf:"fixed64,2,opt,name=members,proto3" json:"members,omitempty"`
+	Keys          []*KeyDigest           `protobuf:"bytes,3,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forget) Reset() {
+	*x = Forget{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forget) ProtoMessage() {}
+
+func (x *Forget) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forget.ProtoReflect.Descriptor instead.
+func (*Forget) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Forget) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *Forget) GetMembers() uint64 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *Forget) GetKeys() []*KeyDigest {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// Forgotten answers a Forget.
+type Forgotten struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Except has the indexes of the keys that were left alone, ascending.
+	Except        []uint32 `protobuf:"varint,1,rep,packed,name=except,proto3" json:"except,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forgotten) Reset() {
+	*x = Forgotten{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forgotten) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forgotten) ProtoMessage() {}
+
+func (x *Forgotten) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
+func (*Forgotten) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Forgotten) GetExcept() []uint32 {
+	if x != nil {
+		return x.Except
+	}
+	return nil
+}
+
 // Refused says that nothing of a request was done, and why.
 type Refused struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1322,7 +1666,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1678,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[11]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1691,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Refused) GetWhy() Refusal {
@@ -1367,7 +1711,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +1723,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[12]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +1736,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Gossip) GetState() *GossipState {
@@ -1412,7 +1756,7 @@ type GossipReply struct {
 
 func (x *GossipReply) Reset() {
 	*x = GossipReply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1768,7 @@ func (x *GossipReply) String() string {
 func (*GossipReply) ProtoMessage() {}
 
 func (x *GossipReply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[13]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1781,7 @@ func (x *GossipReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GossipReply.ProtoReflect.Descriptor instead.
 func (*GossipReply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GossipReply) GetState() *GossipState {
@@ -1462,7 +1806,7 @@ type GossipState struct {
 
 func (x *GossipState) Reset() {
 	*x = GossipState{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1818,7 @@ func (x *GossipState) String() string {
 func (*GossipState) ProtoMessage() {}
 
 func (x *GossipState) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[14]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1831,7 @@ func (x *GossipState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GossipState.ProtoReflect.Descriptor instead.
 func (*GossipState) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GossipState) GetCluster() uint64 {
@@ -1544,7 +1888,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1900,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[15]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1913,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Member) GetId() string {
@@ -1692,7 +2036,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +2048,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[16]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +2061,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Options) GetR() uint32 {
@@ -1771,7 +2115,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +2127,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[17]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +2140,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Result) GetCode() Code {
@@ -1850,7 +2194,7 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x18\n" +
 	"\acluster\x18\x03 \x01(\x06R\acluster\x121\n" +
-	"\tenvelopes\x18\x04 \x03(\v2\x13.dynamo.v1.EnvelopeR\tenvelopes\"\x81\x06\n" +
+	"\tenvelopes\x18\x04 \x03(\v2\x13.dynamo.v1.EnvelopeR\tenvelopes\"\xca\a\n" +
 	"\bEnvelope\x12\x10\n" +
 	"\x03req\x18\x01 \x01(\x06R\x03req\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\rR\tpartition\x12#\n" +
@@ -1872,7 +2216,11 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\fgossip_reply\x18\x0f \x01(\v2\x16.dynamo.v1.GossipReplyH\x00R\vgossipReply\x12%\n" +
 	"\x04pull\x18\x10 \x01(\v2\x0f.dynamo.v1.PullH\x00R\x04pull\x125\n" +
 	"\n" +
-	"pull_reply\x18\x11 \x01(\v2\x14.dynamo.v1.PullReplyH\x00R\tpullReplyB\t\n" +
+	"pull_reply\x18\x11 \x01(\v2\x14.dynamo.v1.PullReplyH\x00R\tpullReply\x12.\n" +
+	"\aconfirm\x18# \x01(\v2\x12.dynamo.v1.ConfirmH\x00R\aconfirm\x124\n" +
+	"\tconfirmed\x18$ \x01(\v2\x14.dynamo.v1.ConfirmedH\x00R\tconfirmed\x12+\n" +
+	"\x06forget\x18% \x01(\v2\x11.dynamo.v1.ForgetH\x00R\x06forget\x124\n" +
+	"\tforgotten\x18& \x01(\v2\x14.dynamo.v1.ForgottenH\x00R\tforgottenB\t\n" +
 	"\amessage\"+\n" +
 	"\x05Apply\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x10\n" +
@@ -1905,7 +2253,23 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x04done\x18\x02 \x01(\bR\x04done\"*\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x10\n" +
-	"\x03set\x18\x02 \x01(\fR\x03set\"/\n" +
+	"\x03set\x18\x02 \x01(\fR\x03set\"y\n" +
+	"\aConfirm\x12\x14\n" +
+	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x14\n" +
+	"\x05again\x18\x02 \x01(\bR\x05again\x12\x18\n" +
+	"\amembers\x18\x03 \x01(\x06R\amembers\x12(\n" +
+	"\x04keys\x18\x04 \x03(\v2\x14.dynamo.v1.KeyDigestR\x04keys\"5\n" +
+	"\tKeyDigest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\x06R\x06digest\"#\n" +
+	"\tConfirmed\x12\x16\n" +
+	"\x06except\x18\x01 \x03(\rR\x06except\"b\n" +
+	"\x06Forget\x12\x14\n" +
+	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x18\n" +
+	"\amembers\x18\x02 \x01(\x06R\amembers\x12(\n" +
+	"\x04keys\x18\x03 \x03(\v2\x14.dynamo.v1.KeyDigestR\x04keys\"#\n" +
+	"\tForgotten\x12\x16\n" +
+	"\x06except\x18\x01 \x03(\rR\x06except\"/\n" +
 	"\aRefused\x12$\n" +
 	"\x03why\x18\x01 \x01(\x0e2\x12.dynamo.v1.RefusalR\x03why\"6\n" +
 	"\x06Gossip\x12,\n" +
@@ -2018,7 +2382,7 @@ func file_dynamo_v1_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_dynamo_v1_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_dynamo_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_dynamo_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_dynamo_v1_peer_proto_goTypes = []any{
 	(Phase)(0),          // 0: dynamo.v1.Phase
 	(State)(0),          // 1: dynamo.v1.State
@@ -2038,13 +2402,18 @@ var file_dynamo_v1_peer_proto_goTypes = []any{
 	(*Pull)(nil),        // 15: dynamo.v1.Pull
 	(*PullReply)(nil),   // 16: dynamo.v1.PullReply
 	(*Item)(nil),        // 17: dynamo.v1.Item
-	(*Refused)(nil),     // 18: dynamo.v1.Refused
-	(*Gossip)(nil),      // 19: dynamo.v1.Gossip
-	(*GossipReply)(nil), // 20: dynamo.v1.GossipReply
-	(*GossipState)(nil), // 21: dynamo.v1.GossipState
-	(*Member)(nil),      // 22: dynamo.v1.Member
-	(*Options)(nil),     // 23: dynamo.v1.Options
-	(*Result)(nil),      // 24: dynamo.v1.Result
+	(*Confirm)(nil),     // 18: dynamo.v1.Confirm
+	(*KeyDigest)(nil),   // 19: dynamo.v1.KeyDigest
+	(*Confirmed)(nil),   // 20: dynamo.v1.Confirmed
+	(*Forget)(nil),      // 21: dynamo.v1.Forget
+	(*Forgotten)(nil),   // 22: dynamo.v1.Forgotten
+	(*Refused)(nil),     // 23: dynamo.v1.Refused
+	(*Gossip)(nil),      // 24: dynamo.v1.Gossip
+	(*GossipReply)(nil), // 25: dynamo.v1.GossipReply
+	(*GossipState)(nil), // 26: dynamo.v1.GossipState
+	(*Member)(nil),      // 27: dynamo.v1.Member
+	(*Options)(nil),     // 28: dynamo.v1.Options
+	(*Result)(nil),      // 29: dynamo.v1.Result
 }
 var file_dynamo_v1_peer_proto_depIdxs = []int32{
 	8,  // 0: dynamo.v1.Batch.envelopes:type_name -> dynamo.v1.Envelope
@@ -2053,34 +2422,40 @@ var file_dynamo_v1_peer_proto_depIdxs = []int32{
 	10, // 3: dynamo.v1.Envelope.applied:type_name -> dynamo.v1.Applied
 	11, // 4: dynamo.v1.Envelope.read:type_name -> dynamo.v1.Read
 	12, // 5: dynamo.v1.Envelope.read_reply:type_name -> dynamo.v1.ReadReply
-	18, // 6: dynamo.v1.Envelope.refused:type_name -> dynamo.v1.Refused
+	23, // 6: dynamo.v1.Envelope.refused:type_name -> dynamo.v1.Refused
 	13, // 7: dynamo.v1.Envelope.forward:type_name -> dynamo.v1.Forward
 	14, // 8: dynamo.v1.Envelope.forwarded:type_name -> dynamo.v1.Forwarded
-	19, // 9: dynamo.v1.Envelope.gossip:type_name -> dynamo.v1.Gossip
-	20, // 10: dynamo.v1.Envelope.gossip_reply:type_name -> dynamo.v1.GossipReply
+	24, // 9: dynamo.v1.Envelope.gossip:type_name -> dynamo.v1.Gossip
+	25, // 10: dynamo.v1.Envelope.gossip_reply:type_name -> dynamo.v1.GossipReply
 	15, // 11: dynamo.v1.Envelope.pull:type_name -> dynamo.v1.Pull
 	16, // 12: dynamo.v1.Envelope.pull_reply:type_name -> dynamo.v1.PullReply
-	2,  // 13: dynamo.v1.Forward.op:type_name -> dynamo.v1.Op
-	23, // 14: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
-	24, // 15: dynamo.v1.Forwarded.result:type_name -> dynamo.v1.Result
-	17, // 16: dynamo.v1.PullReply.items:type_name -> dynamo.v1.Item
-	6,  // 17: dynamo.v1.Refused.why:type_name -> dynamo.v1.Refusal
-	21, // 18: dynamo.v1.Gossip.state:type_name -> dynamo.v1.GossipState
-	21, // 19: dynamo.v1.GossipReply.state:type_name -> dynamo.v1.GossipState
-	22, // 20: dynamo.v1.GossipState.members:type_name -> dynamo.v1.Member
-	0,  // 21: dynamo.v1.GossipState.phase:type_name -> dynamo.v1.Phase
-	1,  // 22: dynamo.v1.Member.state:type_name -> dynamo.v1.State
-	0,  // 23: dynamo.v1.Member.phase:type_name -> dynamo.v1.Phase
-	3,  // 24: dynamo.v1.Options.quorum:type_name -> dynamo.v1.Quorum
-	4,  // 25: dynamo.v1.Result.code:type_name -> dynamo.v1.Code
-	5,  // 26: dynamo.v1.Result.outcome:type_name -> dynamo.v1.Outcome
-	7,  // 27: dynamo.v1.Peer.Stream:input_type -> dynamo.v1.Batch
-	7,  // 28: dynamo.v1.Peer.Stream:output_type -> dynamo.v1.Batch
-	28, // [28:29] is the sub-list for method output_type
-	27, // [27:28] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	18, // 13: dynamo.v1.Envelope.confirm:type_name -> dynamo.v1.Confirm
+	20, // 14: dynamo.v1.Envelope.confirmed:type_name -> dynamo.v1.Confirmed
+	21, // 15: dynamo.v1.Envelope.forget:type_name -> dynamo.v1.Forget
+	22, // 16: dynamo.v1.Envelope.forgotten:type_name -> dynamo.v1.Forgotten
+	2,  // 17: dynamo.v1.Forward.op:type_name -> dynamo.v1.Op
+	28, // 18: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
+	29, // 19: dynamo.v1.Forwarded.result:type_name -> dynamo.v1.Result
+	17, // 20: dynamo.v1.PullReply.items:type_name -> dynamo.v1.Item
+	19, // 21: dynamo.v1.Confirm.keys:type_name -> dynamo.v1.KeyDigest
+	19, // 22: dynamo.v1.Forget.keys:type_name -> dynamo.v1.KeyDigest
+	6,  // 23: dynamo.v1.Refused.why:type_name -> dynamo.v1.Refusal
+	26, // 24: dynamo.v1.Gossip.state:type_name -> dynamo.v1.GossipState
+	26, // 25: dynamo.v1.GossipReply.state:type_name -> dynamo.v1.GossipState
+	27, // 26: dynamo.v1.GossipState.members:type_name -> dynamo.v1.Member
+	0,  // 27: dynamo.v1.GossipState.phase:type_name -> dynamo.v1.Phase
+	1,  // 28: dynamo.v1.Member.state:type_name -> dynamo.v1.State
+	0,  // 29: dynamo.v1.Member.phase:type_name -> dynamo.v1.Phase
+	3,  // 30: dynamo.v1.Options.quorum:type_name -> dynamo.v1.Quorum
+	4,  // 31: dynamo.v1.Result.code:type_name -> dynamo.v1.Code
+	5,  // 32: dynamo.v1.Result.outcome:type_name -> dynamo.v1.Outcome
+	7,  // 33: dynamo.v1.Peer.Stream:input_type -> dynamo.v1.Batch
+	7,  // 34: dynamo.v1.Peer.Stream:output_type -> dynamo.v1.Batch
+	34, // [34:35] is the sub-list for method output_type
+	33, // [33:34] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_dynamo_v1_peer_proto_init() }
@@ -2100,6 +2475,10 @@ func file_dynamo_v1_peer_proto_init() {
 		(*Envelope_GossipReply)(nil),
 		(*Envelope_Pull)(nil),
 		(*Envelope_PullReply)(nil),
+		(*Envelope_Confirm)(nil),
+		(*Envelope_Confirmed)(nil),
+		(*Envelope_Forget)(nil),
+		(*Envelope_Forgotten)(nil),
 	}
 	file_dynamo_v1_peer_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
@@ -2108,7 +2487,7 @@ func file_dynamo_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dynamo_v1_peer_proto_rawDesc), len(file_dynamo_v1_peer_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   18,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

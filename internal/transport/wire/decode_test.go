@@ -3,9 +3,11 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +66,10 @@ type (
 	pullOf      = *dynamov1.Envelope_Pull
 	pullReplyOf = *dynamov1.Envelope_PullReply
 	refusedOf   = *dynamov1.Envelope_Refused
+	confirmOf   = *dynamov1.Envelope_Confirm
+	confirmedOf = *dynamov1.Envelope_Confirmed
+	forgetOf    = *dynamov1.Envelope_Forget
+	forgottenOf = *dynamov1.Envelope_Forgotten
 )
 
 func longKey() []byte { return bytes.Repeat([]byte("k"), id.MaxKeyBytes+1) }
@@ -181,6 +187,32 @@ func breakForwards() map[string]breaks {
 	}
 }
 
+// breakForgetting returns ways to break the rounds, by the error that says so.
+func breakForgetting() map[string]breaks {
+	return map[string]breaks{
+		"a round of 0 keys": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[confirmOf](t, b)
+			m.Confirm.Keys = nil
+		},
+		"a round of 1025 keys": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[forgetOf](t, b)
+			m.Forget.Keys = slices.Repeat(m.Forget.Keys, core.MaxForgetKeys+1)
+		},
+		"key 2 of 2: a key of 0 bytes": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[confirmOf](t, b)
+			m.Confirm.Keys = append(m.Confirm.Keys, &dynamov1.KeyDigest{})
+		},
+		"the index 1024 of a key": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[confirmedOf](t, b)
+			m.Confirmed.Except = []uint32{core.MaxForgetKeys}
+		},
+		"the index 3 of a key follows 3": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[forgottenOf](t, b)
+			m.Forgotten.Except = []uint32{3, 3}
+		},
+	}
+}
+
 // breakGossip returns ways to break gossip, by the error that says so.
 func breakGossip() map[string]breaks {
 	return map[string]breaks{
@@ -224,7 +256,7 @@ func breakGossip() map[string]breaks {
 }
 
 func TestMalformedIsRefused(t *testing.T) {
-	for _, group := range []map[string]breaks{breakEnvelopes(), breakData(), breakForwards(), breakGossip()} {
+	for _, group := range []map[string]breaks{breakEnvelopes(), breakData(), breakForwards(), breakForgetting(), breakGossip()} {
 		for want, breaks := range group {
 			t.Run(want, func(t *testing.T) {
 				b := good(t)
@@ -249,7 +281,7 @@ func TestMalformedEndsTheMessage(t *testing.T) {
 	if len(got) != 2 || r.Delivered != 2 || !errors.Is(err, ErrInvalid) {
 		t.Errorf("%d envelopes, %+v and the error %v; want the two before the malformed one", len(got), r, err)
 	}
-	if !strings.Contains(err.Error(), "envelope 3 of 11 from n1") {
+	if !strings.Contains(err.Error(), fmt.Sprintf("envelope 3 of %d from n1", len(b.Envelopes))) {
 		t.Errorf("the error does not say which envelope is wrong: %v", err)
 	}
 }
@@ -275,7 +307,8 @@ func TestUnknownIsSkipped(t *testing.T) {
 			b := good(t)
 			changes(t, b)
 			got, r, err := decode(0, marshal(t, b))
-			if want := (Result{Delivered: 10, Unknown: 1}); r != want || err != nil || len(got) != 10 {
+			known := len(b.Envelopes) - 1
+			if want := (Result{Delivered: known, Unknown: 1}); r != want || err != nil || len(got) != known {
 				t.Errorf("%d envelopes, %+v, %v; want %+v", len(got), r, err, want)
 			}
 		})
@@ -287,6 +320,11 @@ func TestRepetitionIsBounded(t *testing.T) {
 	items := func(n int) *dynamov1.Envelope {
 		return &dynamov1.Envelope{Message: &dynamov1.Envelope_PullReply{
 			PullReply: &dynamov1.PullReply{Items: make([]*dynamov1.Item, n)},
+		}}
+	}
+	keys := func(n int) *dynamov1.Envelope {
+		return &dynamov1.Envelope{Message: &dynamov1.Envelope_Confirm{
+			Confirm: &dynamov1.Confirm{Keys: make([]*dynamov1.KeyDigest, n)},
 		}}
 	}
 	gossip := func(members, layouts int) *dynamov1.Envelope {
@@ -307,6 +345,7 @@ func TestRepetitionIsBounded(t *testing.T) {
 		"members":           {[]*dynamov1.Envelope{gossip(maxElements+1, 0)}, "more than 32768 items"},
 		"members in all":    {[]*dynamov1.Envelope{items(maxElements), gossip(1, 0)}, "more than 32768 items"},
 		"layouts":           {[]*dynamov1.Envelope{gossip(0, maxElements+1)}, "more than 32768 items"},
+		"keys":              {[]*dynamov1.Envelope{keys(maxElements + 1)}, "more than 32768 items"},
 		"as many as may be": {many[:MaxBatchEnvelopes], "0 ns remain"},
 	} {
 		t.Run(name, func(t *testing.T) {

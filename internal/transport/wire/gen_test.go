@@ -196,8 +196,25 @@ func liveLayouts(t rapid.TB, live, members int) []*ring.Layout {
 	return []*ring.Layout{first, second}
 }
 
+func genKeyDigests(t *rapid.T) (keys []core.KeyDigest) {
+	for range rapid.IntRange(1, 4).Draw(t, "keys") {
+		keys = append(keys, core.KeyDigest{Key: genKey(t), Digest: rapid.Uint64().Draw(t, "digest")})
+	}
+	return keys
+}
+
+// genExcept draws ascending indexes of keys.
+func genExcept(t *rapid.T) (except []uint32) {
+	for i := range uint32(core.MaxForgetKeys) {
+		if i%127 == 126 && rapid.Bool().Draw(t, "except") {
+			except = append(except, i)
+		}
+	}
+	return except
+}
+
 func genMessage(t *rapid.T) core.Message {
-	switch rapid.IntRange(0, 10).Draw(t, "kind") {
+	switch rapid.IntRange(0, 14).Draw(t, "kind") {
 	case 0:
 		return &core.Apply{Key: genKey(t), Set: genSet(t)}
 	case 1:
@@ -219,6 +236,17 @@ func genMessage(t *rapid.T) core.Message {
 		return &core.Refused{Why: core.Refusal(why)}
 	case 9:
 		return &core.Gossip{State: genState(t)}
+	case 10:
+		return &core.Confirm{
+			Round: rapid.Uint64().Draw(t, "round"), Again: rapid.Bool().Draw(t, "again"),
+			Members: rapid.Uint64().Draw(t, "members"), Keys: genKeyDigests(t),
+		}
+	case 11:
+		return &core.Confirmed{Except: genExcept(t)}
+	case 12:
+		return &core.Forget{Round: rapid.Uint64().Draw(t, "round"), Members: rapid.Uint64().Draw(t, "members"), Keys: genKeyDigests(t)}
+	case 13:
+		return &core.Forgotten{Except: genExcept(t)}
 	}
 	return &core.GossipReply{State: genState(t)}
 }
@@ -248,9 +276,10 @@ func genBatch(t *rapid.T, now time.Duration) []core.Envelope {
 func isReply(t rapid.TB, m core.Message) bool {
 	t.Helper()
 	switch m.(type) {
-	case *core.Apply, *core.Read, *core.Forward, *core.Pull, *core.Gossip:
+	case *core.Apply, *core.Read, *core.Forward, *core.Pull, *core.Gossip, *core.Confirm, *core.Forget:
 		return false
-	case *core.Applied, *core.ReadReply, *core.Forwarded, *core.PullReply, *core.Refused, *core.GossipReply:
+	case *core.Applied, *core.ReadReply, *core.Forwarded, *core.PullReply, *core.Refused, *core.GossipReply,
+		*core.Confirmed, *core.Forgotten:
 		return true
 	}
 	t.Fatalf("is %T a reply?", m)
@@ -291,6 +320,10 @@ func samples(tb testing.TB) []core.Message {
 		&core.Refused{Why: core.RefusedBehind},
 		&core.Gossip{State: state},
 		&core.GossipReply{State: state},
+		&core.Confirm{Round: 1, Again: true, Members: 2, Keys: []core.KeyDigest{{Key: []byte("key"), Digest: 3}}},
+		&core.Confirmed{Except: []uint32{4, 1023}},
+		&core.Forget{Round: 1, Members: 2, Keys: []core.KeyDigest{{Key: []byte("key"), Digest: 3}}},
+		&core.Forgotten{Except: []uint32{0, 4}},
 	}
 }
 

@@ -13,10 +13,14 @@ const (
 	envelopeGossip      = 14
 	envelopeGossipReply = 15
 	envelopePullReply   = 17
+	envelopeConfirm     = 35
+	envelopeForget      = 37
 	gossipStateField    = 1
 	stateMembers        = 2
 	stateLayouts        = 3
 	pullReplyItems      = 1
+	confirmKeys         = 4
+	forgetKeys          = 3
 )
 
 // scan counts what a message repeats before anything is allocated for it: an
@@ -40,8 +44,13 @@ func scanBatch(b []byte) error {
 
 func (s *scan) envelope(b []byte) error {
 	return fields(b, func(num protowire.Number, v []byte) error {
-		if num == envelopePullReply {
+		switch num {
+		case envelopePullReply:
 			return s.count(v, pullReplyItems, pullReplyItems)
+		case envelopeConfirm:
+			return s.count(v, confirmKeys, confirmKeys)
+		case envelopeForget:
+			return s.count(v, forgetKeys, forgetKeys)
 		}
 		if num == envelopeGossip || num == envelopeGossipReply {
 			return s.gossip(v)
@@ -66,7 +75,7 @@ func (s *scan) count(b []byte, first, last protowire.Number) error {
 			return nil
 		}
 		if s.elements++; s.elements > maxElements {
-			return fmt.Errorf("more than %d items and members", maxElements)
+			return fmt.Errorf("more than %d items, keys and members", maxElements)
 		}
 		return nil
 	})
