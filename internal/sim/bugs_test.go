@@ -29,6 +29,9 @@ func TestSeededBugs(t *testing.T) {
 		{bug.SuccessBelowW, 20, []string{"strict quorum"}},
 		{bug.ContextCoversUnseen, 10, []string{"context", "lost write"}},
 		{bug.GrowWithoutCopy, 40, []string{"strict quorum"}},
+		{bug.ReapEarly, 40, []string{"resurrection"}},
+		{bug.ReapWithoutOthers, 40, []string{"resurrection"}},
+		{bug.ReapWithoutSilent, 40, []string{"resurrection"}},
 	}
 	for _, b := range bug.All() {
 		if !slices.ContainsFunc(list, func(s seeded) bool { return s.bug == b }) {

@@ -184,14 +184,14 @@ func TestAnswersAreHeldToTheDisks(t *testing.T) {
 	n1, n2 := s.w.nodes[0], s.w.nodes[1]
 	n1.view = &core.View{Layouts: core.LayoutState{Live: []*ring.Layout{s.layout}, Phase: core.PhaseDone}}
 	get := s.w.clients[0].get(s.w, s.k)
-	n1.durable[0] = set.Clock
+	n1.durable[0] = set
 	s.w.checkDurable(n1, get, &core.Result{Code: core.CodeOK, Set: set, Context: set.Clock})
 	s.expect()
 	ok := &core.Result{Code: core.CodeOK, Outcome: core.Written, Context: version.DotClock(dot)}
-	n2.durable[0] = set.Clock
+	n2.durable[0] = set
 	s.w.checkDurable(n1, o, ok)
 	s.expect()
-	n2.durable[0] = version.Clock{}
+	n2.durable[0] = version.Siblings{}
 	s.w.checkDurable(n1, o, ok)
 	s.expect("durable")
 }
@@ -200,11 +200,11 @@ func TestMovedLayoutIsChecked(t *testing.T) {
 	s := newStory(t)
 	o, set, dot := s.put(version.Siblings{}, nil)
 	s.acked(o, dot)
-	s.w.nodes[0].durable[0] = set.Clock
-	s.w.nodes[1].durable[0] = set.Clock
+	s.w.nodes[0].durable[0] = set
+	s.w.nodes[1].durable[0] = set
 	s.w.checkMoved(s.layout)
 	s.expect()
-	s.w.nodes[1].durable[0] = version.Clock{}
+	s.w.nodes[1].durable[0] = version.Siblings{}
 	s.w.checkMoved(s.layout)
 	s.expect("strict quorum")
 }

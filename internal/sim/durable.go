@@ -1,17 +1,20 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/replica"
+	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
 // unsynced is a record that a process has written and its disk may still
-// lose: the key's clock once the batch is durable.
+// lose: the key's set once the batch is durable.
 type unsynced struct {
 	batch uint64
 	key   int
-	clock version.Clock
+	set   version.Siblings
 }
 
 // noteSynced moves what the disk has synced to what is durable.
@@ -19,7 +22,7 @@ func (p *process) noteSynced() {
 	n := 0
 	for n < len(p.unsynced) && p.unsynced[n].batch <= p.disk.Synced() {
 		u := &p.unsynced[n]
-		p.durable[u.key] = u.clock
+		p.durable[u.key] = u.set
 		n++
 	}
 	p.unsynced = p.unsynced[n:]
@@ -28,20 +31,21 @@ func (p *process) noteSynced() {
 // noteRecovered reads what the disk still holds after a crash.
 func (w *world) noteRecovered(p *process) {
 	p.unsynced = nil
-	p.durable = make([]version.Clock, len(w.history.keys))
+	p.durable = make([]version.Siblings, len(w.history.keys))
 	for _, row := range w.rows(p) {
 		k := w.history.byKey[string(core.ClientKey(row.key))]
 		if set, err := replica.StoredSet(row.value); err == nil && k != nil {
-			p.durable[k.index] = set.Clock
+			p.durable[k.index] = set
 		}
 	}
+	p.held = slices.Clone(p.durable)
 }
 
 // durableAt counts the nodes whose disks hold a dot for good, or what has
 // replaced it.
 func (w *world) durableAt(k *keyHistory, d version.Dot) (nodes int) {
 	for _, p := range w.nodes {
-		if p.exists && p.durable[k.index].Covers(d) {
+		if p.exists && p.durable[k.index].Clock.Covers(d) {
 			nodes++
 		}
 	}
@@ -49,18 +53,13 @@ func (w *world) durableAt(k *keyHistory, d version.Dot) (nodes int) {
 }
 
 // checkRemoved holds the removal of a record that its node does not own to
-// what it waits for: every owner has it on its disk for good. Keys that are
-// owned are never removed.
-func (w *world) checkRemoved(p *process, k *keyHistory) {
-	gone := p.durable[k.index]
-	for _, l := range p.view.Layouts.Live {
-		for _, owner := range l.Owners(l.Partition(k.key)) {
-			q := w.nodes[peerIndex(owner)]
-			if q == p {
-				w.fail("leftovers", "%v removes %s, which it owns in %v", p.id, k.key, l.Name())
-			} else if !q.durable[k.index].Dominates(gone) {
-				w.fail("leftovers", "%v removes %s with %v, and %v has only %v durably", p.id, k.key, gone, q.id, q.durable[k.index])
-			}
+// what it waits for: every owner has it on its disk for good.
+func (w *world) checkRemoved(p *process, l *ring.Layout, k *keyHistory) {
+	gone := p.durable[k.index].Clock
+	for _, owner := range l.Owners(l.Partition(k.key)) {
+		q := w.nodes[peerIndex(owner)]
+		if has := q.durable[k.index].Clock; !has.Dominates(gone) {
+			w.fail("leftovers", "%v removes %s with %v, and %v has only %v durably", p.id, k.key, gone, q.id, has)
 		}
 	}
 }
@@ -72,7 +71,7 @@ func (w *world) checkDurable(p *process, o *operation, r *core.Result) {
 	k := o.key
 	if o.write == nil {
 		for i := range r.Set.Versions {
-			if d := r.Set.Versions[i].Dot; w.durableAt(k, d) == 0 {
+			if d := r.Set.Versions[i].Dot; w.durableAt(k, d) == 0 && !k.forgot(d) {
 				w.fail("durable", "%v answers a get of %s with %v, which a crash may still take back", p.id, k.key, d)
 			}
 		}

@@ -37,6 +37,11 @@ type keyHistory struct {
 	acked [maxReplicas + 1]bitset
 	// observed has the mints that a get returned, acknowledged or not.
 	observed bitset
+	// forgotten has the mints that were let go of, with what had replaced them:
+	// tombstones that were reaped and what they replaced, clock entries that
+	// were pruned. No node holds a value of these any more.
+	forgotten bitset
+	reaped    bool // and not written again since
 
 	contexts [8]*held // the latest that clients were given, a ring
 	next     int
@@ -170,7 +175,10 @@ func (h *history) stored(p *process, dataKey, value []byte) {
 		h.w.fail("phantom", "%v stores the key %q, which nobody wrote", p.id, core.ClientKey(dataKey))
 		return
 	}
-	p.unsynced = append(p.unsynced, unsynced{batch: p.disk.Last() + 1, key: k.index, clock: set.Clock})
+	if old := p.held[k.index]; !set.Clock.Dominates(old.Clock) {
+		h.pruned(p, k, old, set)
+	}
+	p.keep(k, set)
 	for i := range set.Versions {
 		v := &set.Versions[i]
 		if at, ok := k.byDot[v.Dot]; ok {
@@ -181,12 +189,31 @@ func (h *history) stored(p *process, dataKey, value []byte) {
 	}
 }
 
-// removed notes that a step has removed a record.
-func (h *history) removed(p *process, dataKey []byte) {
-	if k := h.byKey[string(core.ClientKey(dataKey))]; k != nil {
-		h.w.checkRemoved(p, k)
-		p.unsynced = append(p.unsynced, unsynced{batch: p.disk.Last() + 1, key: k.index})
+// removed notes that a step has removed a record: as an owner, which has reaped
+// it, or as a node that has handed it over.
+func (h *history) removed(p *process, v *core.View, dataKey []byte) {
+	k := h.byKey[string(core.ClientKey(dataKey))]
+	if k == nil {
+		return
 	}
+	owned := false
+	for _, l := range v.Layouts.Live {
+		owned = owned || l.Owns(p.id, l.Partition(k.key))
+	}
+	if owned {
+		h.reaped(p, v, k)
+	} else {
+		for _, l := range v.Layouts.Live {
+			h.w.checkRemoved(p, l, k)
+		}
+	}
+	p.keep(k, version.Siblings{})
+}
+
+// keep notes what a process holds of a key now, and its disk soon.
+func (p *process) keep(k *keyHistory, set version.Siblings) {
+	p.held[k.index] = set
+	p.unsynced = append(p.unsynced, unsynced{batch: p.disk.Last() + 1, key: k.index, set: set})
 }
 
 // same checks that a version has the bytes that were minted with its dot.
@@ -232,6 +259,10 @@ func (h *history) minted(p *process, k *keyHistory, set *version.Siblings, v *ve
 	if at := h.mintedHere(p, wr, v.Dot); at >= 0 && wr.attempts < 2 {
 		h.w.fail("minted twice", "%v mints write %d to %s as %v, which it has minted as %v; its client sent it once",
 			p.id, wr.number, k.key, v.Dot, k.mints[at].dot)
+	}
+	if k.reaped {
+		k.reaped = false
+		h.w.report.Stats.Recreated++
 	}
 	k.add(m)
 	wr.mints = append(wr.mints, i)
@@ -295,9 +326,12 @@ func (k *keyHistory) coveredBy(c version.Clock) (covered bitset, strange uint64)
 
 // replacedBy returns what an Overwrite has replaced, from the set that it
 // left: all that the clock covers and that is not beside it. This is what
-// only the machine can tell.
+// only the machine can tell. What those had seen is in their own past, though
+// the clock may have forgotten it.
 func (k *keyHistory) replacedBy(set *version.Siblings) bitset {
-	past, _ := k.coveredBy(set.Clock)
+	covered, _ := k.coveredBy(set.Clock)
+	past := covered.clone()
+	covered.each(func(i int) { past.add(k.mints[i].past) })
 	for i := range set.Versions {
 		if at, ok := k.byDot[set.Versions[i].Dot]; ok && past.has(at) {
 			past[at>>6] &^= 1 << (at & 63)

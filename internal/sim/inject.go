@@ -71,7 +71,7 @@ func (w *world) inflict(i int, f *Fault) bool {
 			met = w.grow() || met
 		}
 		return met
-	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, faultKinds:
+	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, Away, faultKinds:
 	}
 	met := false
 	for _, p := range w.nodes {
@@ -79,7 +79,7 @@ func (w *world) inflict(i int, f *Fault) bool {
 			continue
 		}
 		switch f.Kind {
-		case Crash, Blackout:
+		case Crash, Blackout, Away:
 			if !p.up {
 				continue
 			}
@@ -153,7 +153,7 @@ func (w *world) healFault(i int) {
 			continue
 		}
 		switch f.Kind {
-		case Crash, Blackout, Restart, Reweigh:
+		case Crash, Blackout, Away, Restart, Reweigh:
 			if !p.up && p.downBy == i {
 				w.restart(p)
 			}
@@ -237,7 +237,7 @@ func (w *world) setNetwork() {
 			n.duplicate, n.lateBy = max(n.duplicate, f.Share), max(n.lateBy, f.By)
 		case Reorder:
 			n.reorder, n.slowBy = max(n.reorder, f.Share), max(n.slowBy, f.By)
-		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Grow, faultKinds:
+		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Grow, Away, faultKinds:
 		}
 	}
 }

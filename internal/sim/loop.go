@@ -72,6 +72,8 @@ type loop struct {
 	// Flushes that wait for the disk, oldest first.
 	flights []flight
 	batch   uint64 // the disk's number of this loop's newest batch
+
+	cancelled uint64 // rounds of forgetting, as reported last
 }
 
 // flight is a flush on its way to the disk, with what it holds back.
@@ -224,7 +226,7 @@ func (w *world) inspect(p *process, l *loop, now core.Now, before *lengths) {
 	}
 	for _, wr := range out.Writes[before.writes:] {
 		if wr.Delete {
-			w.history.removed(p, wr.Key)
+			w.history.removed(p, l.view, wr.Key)
 		} else {
 			w.history.stored(p, wr.Key, wr.Value)
 		}
@@ -268,6 +270,8 @@ func (w *world) flush(p *process, l *loop) {
 		w.input(p, controlLoop, input{kind: inReport, report: r})
 	}
 	for _, r := range out.Shards {
+		w.report.Stats.Cancelled += r.Forgetting.Cancelled - l.cancelled
+		l.cancelled = r.Forgetting.Cancelled
 		w.input(p, controlLoop, input{kind: inShard, shard: r})
 	}
 	if l.control == nil {

@@ -25,6 +25,10 @@ const (
 	defaultRequest   = 2 * time.Second
 	defaultPeer      = 300 * time.Millisecond
 	defaultPartition = 16
+
+	// leastTTL is the shortest time between the two rounds of forgetting, 2M
+	// of DESIGN section 4: no disk is older here than its node.
+	leastTTL = 2 * id.MaxMessageAge
 )
 
 // Plan is everything about a run that is fixed before it begins: the cluster,
@@ -44,9 +48,11 @@ type Plan struct {
 	Layout     time.Duration // the debounce of automatic layouts
 	Request    time.Duration
 	Peer       time.Duration
-	Seeds      []joinStyle // how each node comes to the cluster, by index
-	Zones      []string    // by index
-	Weights    []uint32    // by index
+	TTL        time.Duration // of tombstones
+	Reap       time.Duration // between two looks at a partition
+	Seeds      []joinStyle   // how each node comes to the cluster, by index
+	Zones      []string      // by index
+	Weights    []uint32      // by index
 
 	// The network and the disks, when nothing is wrong with them.
 	Latency time.Duration // typical, one way
@@ -139,6 +145,7 @@ func (p *Plan) drawCluster(rng *rand.Rand) {
 	p.Layout = pick(rng, 100*time.Millisecond, 500*time.Millisecond, 3*time.Second)
 	p.Request = defaultRequest
 	p.Peer = defaultPeer
+	p.TTL, p.Reap = pick(rng, leastTTL, leastTTL+time.Minute, leastTTL+3*time.Minute), pick(rng, 10*time.Second, time.Minute)
 	zones, heaviest := rng.IntN(4), 1+rng.IntN(maxWeight)
 	for i := range maxNodes {
 		p.Seeds = append(p.Seeds, pick(rng, joinSeeds, joinSeeds, joinCall))
@@ -182,6 +189,7 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 		}
 	}
 	p.drawGrowth(rng)
+	p.drawAway(rng)
 	if rng.IntN(2) == 0 { // what was acknowledged a moment ago must be there
 		p.Faults = append(p.Faults, Fault{At: p.Length, For: time.Second, Kind: Blackout, Nodes: 1<<p.Nodes - 1})
 	}
@@ -240,6 +248,16 @@ func (p *Plan) disturb(rng *rand.Rand, f Fault) {
 			g.At, g.On = f.At, pick(rng, onCopy, onMoved)
 		}
 		p.addFault(rng, g)
+	}
+}
+
+// drawAway lets a node be away for longer than a tombstone is kept, at times
+// from the middle of a transition on.
+func (p *Plan) drawAway(rng *rand.Rand) {
+	for range pick(rng, 0, 0, 1, 2) {
+		f := Fault{At: drawTime(rng, p.Length), Kind: Away, Nodes: 1 << rng.IntN(p.Nodes), On: pick(rng, nothing, onMoved)}
+		f.For = p.TTL + 2*p.Reap + drawTime(rng, 3*time.Minute)
+		p.Faults = append(p.Faults, f)
 	}
 }
 

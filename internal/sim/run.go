@@ -121,6 +121,10 @@ func (w *world) run() {
 	if w.halted {
 		return
 	}
+	w.forgetAll()
+	if w.halted {
+		return
+	}
 	w.readAll()
 	w.checkEnd()
 }

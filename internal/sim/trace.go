@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -90,7 +91,8 @@ func (t *tracer) input(in *input) {
 		t.str(string(in.report.Peer))
 		t.num(uint64(in.report.OK), uint64(in.report.Failed), uint64(in.report.Latency))
 	case inShard:
-		t.num(uint64(in.shard.Shard), in.shard.Stamp.Layout.Number, uint64(in.shard.Stamp.Phase), in.shard.Synced.Number, uint64(in.shard.PullsLeft))
+		t.num(uint64(in.shard.Shard), in.shard.Stamp.Layout.Number, uint64(in.shard.Stamp.Phase), in.shard.Synced.Number, uint64(in.shard.PullsLeft),
+			in.shard.Forgetting.Reaped, in.shard.Forgetting.Pruned, in.shard.Forgetting.Cancelled)
 	case inTick, inBegin, inJoin:
 	}
 }
@@ -146,11 +148,16 @@ const (
 	msgRefused
 	msgGossip
 	msgGossipReply
+	msgConfirm
+	msgConfirmed
+	msgForget
+	msgForgotten
 )
 
 // String returns the message's name.
 func (k messageKind) String() string {
-	names := [...]string{"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply"}
+	names := [...]string{"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply",
+		"confirm", "confirmed", "forget", "forgotten"}
 	if int(k) < len(names) {
 		return names[k]
 	}
@@ -183,8 +190,23 @@ func describe(m core.Message) (messageKind, uint64) {
 		return msgGossip, uint64(len(m.State.Members))<<32 + m.State.Layouts.Stamp().Layout.Number
 	case *core.GossipReply:
 		return msgGossipReply, uint64(len(m.State.Members))<<32 + m.State.Layouts.Stamp().Layout.Number
+	case *core.Confirm:
+		return msgConfirm, digestKeys(m.Keys) + m.Round + m.Members
+	case *core.Confirmed:
+		return msgConfirmed, uint64(len(m.Except))
+	case *core.Forget:
+		return msgForget, digestKeys(m.Keys) + m.Round + m.Members
+	case *core.Forgotten:
+		return msgForgotten, uint64(len(m.Except))
 	}
 	return 0, 0
+}
+
+func digestKeys(keys []core.KeyDigest) (sum uint64) {
+	for i := range keys {
+		sum = mix(sum ^ xxhash.Sum64(keys[i].Key) ^ keys[i].Digest)
+	}
+	return sum
 }
 
 // explain returns an envelope as text.
@@ -208,10 +230,26 @@ func explain(e *core.Envelope) string {
 		detail = fmt.Sprintf(" %d items, done %v", len(m.Items), m.Done)
 	case *core.Refused:
 		detail = " " + m.Why.String()
+	case *core.Confirm:
+		detail = fmt.Sprintf(" round %d again %v members %x %s", m.Round, m.Again, m.Members, explainKeys(m.Keys))
+	case *core.Confirmed:
+		detail = fmt.Sprintf(" except %d", m.Except)
+	case *core.Forget:
+		detail = fmt.Sprintf(" round %d members %x %s", m.Round, m.Members, explainKeys(m.Keys))
+	case *core.Forgotten:
+		detail = fmt.Sprintf(" except %d", m.Except)
 	}
 	to := e.To
 	if to == "" {
 		to = id.Node("@" + e.Addr)
 	}
 	return fmt.Sprintf("%v %v→%v req %v p%d %v%s", kind, e.From, to, e.Req, e.Partition, e.Stamp, detail)
+}
+
+func explainKeys(keys []core.KeyDigest) string {
+	var b strings.Builder
+	for i := range keys {
+		fmt.Fprintf(&b, " %s=%x", keys[i].Key, keys[i].Digest)
+	}
+	return b.String()
 }
