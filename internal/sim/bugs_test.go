@@ -30,7 +30,7 @@ func TestSeededBugs(t *testing.T) {
 		{bug.ContextCoversUnseen, 10, []string{"context", "lost write"}},
 		{bug.GrowWithoutCopy, 40, []string{"strict quorum"}},
 		{bug.ReapEarly, 40, []string{"resurrection"}},
-		{bug.ReapWithoutOthers, 40, []string{"resurrection"}},
+		{bug.ReapWithoutOthers, 100, []string{"resurrection"}},
 		{bug.ReapWithoutSilent, 40, []string{"resurrection"}},
 	}
 	for _, b := range bug.All() {

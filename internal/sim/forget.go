@@ -127,23 +127,19 @@ func (w *world) endingOf(k *keyHistory) ending {
 // forgotten that can be, and writes some of those keys anew.
 func (w *world) forgetAll() {
 	w.readAll()
-	level := w.writeAll(func(e ending) (write, remove bool) { return e != endAsItIs, e != endWritten })
-	w.until(w.now + 2*w.plan.Reap + w.plan.TTL + forgetSlack)
+	level := w.writeAll(false, func(e ending) (write, remove bool) { return e != endAsItIs, e != endWritten })
+	w.until(w.now + w.plan.restTime())
 	for _, o := range level {
 		if o.write.outcome == okay {
 			w.checkForgotten(o.key, o.write.tombstone)
 		}
 	}
-	w.writeAll(func(e ending) (write, remove bool) { return e == endRecreate, false })
+	w.writeAll(true, func(e ending) (write, remove bool) { return e == endRecreate, false })
 }
 
-// forgetSlack is what the rounds take beside the waiting, at most: some
-// hundreds, one after another in each shard, and the chunks of the scans.
-const forgetSlack = 30 * defaultRequest / 2
-
-// writeAll writes to the keys that f chooses by their endings, in a way that
-// leaves every owner with the same set: by what all of them have shown.
-func (w *world) writeAll(f func(e ending) (write, remove bool)) []*operation {
+// writeAll writes to the keys that f chooses by their endings: blindly, or in a
+// way that leaves every owner with the same set, by what all of them have shown.
+func (w *world) writeAll(blind bool, f func(e ending) (write, remove bool)) []*operation {
 	c := w.clients[0]
 	var all []*operation
 	for _, k := range w.history.keys {
@@ -152,8 +148,8 @@ func (w *world) writeAll(f func(e ending) (write, remove bool)) []*operation {
 			continue
 		}
 		context := c.last[k.index]
-		if k.reaped {
-			context = nil // it is as if it had never been
+		if blind {
+			context = nil
 		}
 		o := c.put(w, k, context, remove)
 		o.final, o.timeout = true, w.plan.Request

@@ -24,6 +24,9 @@ func (w *world) pull(t trigger, p *process, within time.Duration) {
 		if f.On != t || t == onCommit && f.Nodes&(1<<p.index) == 0 {
 			return false
 		}
+		if f.Kind == Away { // before the node can hand over what it loses
+			within = min(within, w.plan.Latency)
+		}
 		w.queue.push(event{at: w.now + drawTime(w.rng, within), kind: evStrike, n: int64(i)})
 		return true
 	})

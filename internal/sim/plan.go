@@ -76,6 +76,7 @@ type Plan struct {
 
 	Faults []Fault // in order
 	kinds  uint32  // that are drawn, as bits; growth is drawn whatever it says
+	steady bool    // processes are seldom ended: what takes long without that comes to its end
 }
 
 // Burst is a time in which every client is busy: everywhere, or in a hot one
@@ -166,6 +167,9 @@ func (p *Plan) drawClients(rng *rand.Rand) {
 	p.Clients = 4 + rng.IntN(5)
 	p.Pipelined = rng.IntN(3)
 	p.Keys = pick(rng, 3, 10, 25, maxKeys)
+	if p.steady = rng.IntN(4) == 0; p.steady {
+		p.Keys = maxKeys
+	}
 	p.Skewed = rng.IntN(2) == 0
 	p.Vary = rng.IntN(2) == 0
 	p.ZeroID = pick(rng, 0, 0.2)
@@ -189,7 +193,9 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 		}
 	}
 	p.drawGrowth(rng)
-	p.drawAway(rng)
+	for range pick(rng, 0, 0, 1, 2) {
+		p.drawAway(rng, drawTime(rng, p.Length), nothing)
+	}
 	if rng.IntN(2) == 0 { // what was acknowledged a moment ago must be there
 		p.Faults = append(p.Faults, Fault{At: p.Length, For: time.Second, Kind: Blackout, Nodes: 1<<p.Nodes - 1})
 	}
@@ -208,7 +214,10 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 // over and over. Kinds that hide each other's mistakes are apart in many runs.
 func (p *Plan) drawKinds(rng *rand.Rand) {
 	p.kinds = 1<<faultKinds - 1
-	if rng.IntN(2) == 0 {
+	switch {
+	case p.steady:
+		p.kinds &^= 1<<Crash | 1<<Restart | 1<<Blackout
+	case rng.IntN(2) == 0:
 		p.kinds &= rng.Uint32() | 1<<rng.IntN(int(Reweigh)) // at least one that is drawn
 	}
 }
@@ -228,8 +237,19 @@ func (p *Plan) drawGrowth(rng *rand.Rand) {
 		left -= f.Count
 		p.disturb(rng, f)
 	}
-	for range pick(rng, 0, 0, 2, 4, 10) {
-		p.disturb(rng, Fault{At: drawTime(rng, p.Length), For: drawTime(rng, time.Second), Kind: Reweigh, Nodes: 1 << rng.IntN(p.Nodes)})
+	reweighs := pick(rng, 0, 0, 2, 4, 10)
+	if p.steady {
+		reweighs = 3
+	}
+	for i := range reweighs {
+		f := Fault{At: drawTime(rng, p.Length), For: drawTime(rng, time.Second), Kind: Reweigh, Nodes: 1 << rng.IntN(p.Nodes)}
+		if p.steady { // one after another, so that each comes to its end
+			f.At = (f.At + p.Length*time.Duration(i)) / time.Duration(reweighs)
+			p.Faults = append(p.Faults, f)
+			p.drawAway(rng, f.At, onMoved)
+			continue
+		}
+		p.disturb(rng, f)
 	}
 }
 
@@ -251,15 +271,17 @@ func (p *Plan) disturb(rng *rand.Rand, f Fault) {
 	}
 }
 
-// drawAway lets a node be away for longer than a tombstone is kept, at times
-// from the middle of a transition on.
-func (p *Plan) drawAway(rng *rand.Rand) {
-	for range pick(rng, 0, 0, 1, 2) {
-		f := Fault{At: drawTime(rng, p.Length), Kind: Away, Nodes: 1 << rng.IntN(p.Nodes), On: pick(rng, nothing, onMoved)}
-		f.For = p.TTL + 2*p.Reap + drawTime(rng, 3*time.Minute)
-		p.Faults = append(p.Faults, f)
-	}
+// drawAway lets a node be away for longer than a tombstone is kept. One that
+// goes when reads move has what it does not own any more still to hand over.
+func (p *Plan) drawAway(rng *rand.Rand, at time.Duration, on trigger) {
+	f := Fault{At: at, Kind: Away, Nodes: 1 << rng.IntN(p.Initial), On: on}
+	f.For = 2*p.restTime() + drawTime(rng, time.Minute)
+	p.Faults = append(p.Faults, f)
 }
+
+// restTime is how long a key must be left alone to be forgotten: two looks at
+// its partition, the TTL, and some time for the rounds.
+func (p *Plan) restTime() time.Duration { return p.TTL + 2*p.Reap + 30*time.Second }
 
 // someNodes draws a few of the nodes, as bits.
 func (p *Plan) someNodes(rng *rand.Rand) uint32 { return uint32(1 + rng.IntN(1<<p.Nodes-1)) }
