@@ -451,3 +451,52 @@ func TestBrokenStore(t *testing.T) {
 		t.Errorf("failed: %v, %d answers", m.out.Failed, len(m.out.Sends))
 	}
 }
+
+// What changes between the second confirmation and the removal is not removed,
+// though it is the same again.
+func TestRemovalRequiresTheToken(t *testing.T) {
+	c := newCluster(t)
+	_, stone := deleted()
+	c.store(stone, c.owners...)
+	c.drop = func(e *core.Envelope) bool {
+		if _, removal := e.Msg.(*core.Forget); removal && e.To == c.owners[1].id && !c.has(c.owners[1]).IsEmpty() {
+			c.remove(c.owners[1])
+			c.store(stone, c.owners[1])
+		}
+		return false
+	}
+	c.run(enough)
+	c.expect("when its token is gone", "-o-")
+}
+
+// A key that somebody does not confirm does not wait for those that went on
+// without it.
+func TestUnconfirmedKeyIsTakenUpAgain(t *testing.T) {
+	c := newCluster(t)
+	v, stone := deleted()
+	sibling := keyBeside(c)
+	for _, m := range c.owners {
+		if _, ok := m.replica.Apply(sibling, stone, &m.out); !ok {
+			t.Fatal("refused")
+		}
+		c.collect(m)
+	}
+	c.store(stone, c.owners[:2]...)
+	c.store(v, c.owners[2])
+	c.run(2 * interval)
+	if p := c.owners[0].Progress(); p.Waiting != 1 {
+		t.Fatalf("progress %+v; want the other key waiting", p)
+	}
+	c.store(stone, c.owners[2])
+	c.run(enough)
+	c.expect("a TTL after all have got the tombstone", "---")
+}
+
+// keyBeside returns another key of the same partition.
+func keyBeside(c *cluster) []byte {
+	for i := byte(0); ; i++ {
+		if k := []byte{'k', i}; c.layout.Partition(k) == c.layout.Partition(c.key) {
+			return k
+		}
+	}
+}
