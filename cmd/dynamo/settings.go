@@ -40,8 +40,10 @@ type settings struct {
 
 // flagNames has the flags that are not named after their field.
 func flagNames() map[string]string {
-	return map[string]string{"StorageEngine": "engine", "StoragePath": "data", "Seeds": "join",
-		"TombstoneTTL": "tombstone-ttl"}
+	return map[string]string{
+		"StorageEngine": "engine", "StoragePath": "data", "Seeds": "join",
+		"TombstoneTTL": "tombstone-ttl",
+	}
 }
 
 // usages says what each field of dynamo.Config is, with units.

@@ -28,8 +28,10 @@ const (
 
 // All returns every bug, None excluded.
 func All() []Bug {
-	return []Bug{EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy,
-		ReapEarly, ReapWithoutOthers, ReapWithoutSilent}
+	return []Bug{
+		EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy,
+		ReapEarly, ReapWithoutOthers, ReapWithoutSilent,
+	}
 }
 
 // String returns the bug's name as reports show it.

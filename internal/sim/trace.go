@@ -156,8 +156,10 @@ const (
 
 // String returns the message's name.
 func (k messageKind) String() string {
-	names := [...]string{"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply",
-		"confirm", "confirmed", "forget", "forgotten"}
+	names := [...]string{
+		"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply",
+		"confirm", "confirmed", "forget", "forgotten",
+	}
 	if int(k) < len(names) {
 		return names[k]
 	}

@@ -44,12 +44,13 @@ func scanBatch(b []byte) error {
 
 func (s *scan) envelope(b []byte) error {
 	return fields(b, func(num protowire.Number, v []byte) error {
-		switch num {
-		case envelopePullReply:
+		if num == envelopePullReply {
 			return s.count(v, pullReplyItems, pullReplyItems)
-		case envelopeConfirm:
+		}
+		if num == envelopeConfirm {
 			return s.count(v, confirmKeys, confirmKeys)
-		case envelopeForget:
+		}
+		if num == envelopeForget {
 			return s.count(v, forgetKeys, forgetKeys)
 		}
 		if num == envelopeGossip || num == envelopeGossipReply {
