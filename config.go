@@ -91,7 +91,9 @@ type Config struct {
 	LayoutDelay time.Duration
 
 	// TombstoneTTL is how long every node must have agreed on what a delete has
-	// left of a key before they forget it: at least 7 minutes, up to a year.
+	// left of a key before they forget it: at least 7 minutes, up to a year. It
+	// begins anew when any node is restarted or joins, so choose one that is
+	// shorter than the time between restarts.
 	TombstoneTTL time.Duration
 	// TombstoneInterval is the pause between two looks for deleted keys that
 	// may be forgotten: 1 s to 24 h.

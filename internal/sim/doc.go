@@ -18,7 +18,8 @@
 // Clients read, write with what they have read, write blindly, overwrite and
 // delete, on few keys, so that they contend. Every value is unique. What the
 // history must hold is in check.go: no lost write, no phantom, no false
-// siblings, strict quorums, convergence; while it runs, equal dots with other
+// siblings, no resurrection, strict quorums, convergence; what may be forgotten
+// is in forget.go; while it runs, equal dots with other
 // bytes, contexts that cover what their holder has not seen, and
 // acknowledgements of what is not on a disk fail at once.
 //
