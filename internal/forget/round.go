@@ -162,9 +162,13 @@ func (f *Forget) send(now core.Now, r *round, a *ask, out *core.Out) {
 	}
 	out.Sends = append(out.Sends, core.Envelope{
 		From: f.config.Self, To: a.node, Cluster: f.view.Cluster, Start: f.config.Start,
-		Req:       core.NewReqID(f.config.Shard, core.MachineForget, 0, f.generation),
-		Partition: r.partition, Stamp: f.view.Stamp(), Deadline: a.due, Msg: m,
+		Req: f.request(), Partition: r.partition, Stamp: f.view.Stamp(), Deadline: a.due, Msg: m,
 	})
+}
+
+// request names the step of the active round: there is one at a time.
+func (f *Forget) request() core.ReqID {
+	return core.NewReqID(f.config.Shard, core.MachineForget, 0, f.generation)
 }
 
 // repeat asks those again that are due.
@@ -246,7 +250,7 @@ func (f *Forget) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 // asked returns the member of the active round that still has to answer a
 // request, nil where nobody waits for it any more.
 func (f *Forget) asked(req core.ReqID, n id.Node) *ask {
-	if f.active == nil || req.Generation() != f.generation {
+	if f.active == nil || req != f.request() {
 		return nil
 	}
 	i := slices.IndexFunc(f.active.asked, func(a ask) bool { return a.node == n && !a.answered })
