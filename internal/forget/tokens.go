@@ -52,8 +52,10 @@ func (t *Tokens) Changed(at ring.Position) {
 	if t.layout == nil {
 		return
 	}
-	delete(t.young, at)
-	delete(t.old, at)
+	if len(t.young)+len(t.old) > 0 {
+		delete(t.young, at)
+		delete(t.old, at)
+	}
 	if len(t.nothing) > 0 {
 		delete(t.nothing, t.layout.At(at))
 	}

@@ -273,7 +273,7 @@ func TestBadReapingIsFound(t *testing.T) {
 	s := newStory(t)
 	o, set, dot := s.put(version.Siblings{}, nil)
 	s.acked(o, dot)
-	stone := s.bury(set, 0, 1)
+	s.bury(set, 0, 1)
 	s.w.history.removed(s.w.nodes[0], s.view(), core.DataKey(s.k.key))
 	s.expect("forgetting") // n3 has not got the tombstone
 
@@ -285,7 +285,7 @@ func TestBadReapingIsFound(t *testing.T) {
 
 	s = newStory(t)
 	_, set, _ = s.put(version.Siblings{}, nil)
-	stone = s.bury(set, 0, 1, 2)
+	stone := s.bury(set, 0, 1, 2)
 	s.w.nodes[1].held[0] = set // in memory, out of nowhere
 	s.w.nodes[1].up = true
 	s.w.nowhere(s.w.nodes[0], s.k, stone)
