@@ -492,6 +492,27 @@ func TestUnconfirmedKeyIsTakenUpAgain(t *testing.T) {
 	c.expect("a TTL after all have got the tombstone", "---")
 }
 
+// What comes for one key of a partition, a hint for instance, leaves the rounds
+// of the others as they are.
+func TestOtherKeysDoNotDisturb(t *testing.T) {
+	c := newCluster(t)
+	v, stone := deleted()
+	c.store(stone, c.owners...)
+	c.run(2 * interval)
+	for _, m := range c.members {
+		if _, ok := m.replica.Apply(keyBeside(c), v, &m.out); !ok {
+			t.Fatal("refused")
+		}
+		c.collect(m)
+	}
+	c.other.aside[string(keyBeside(c))] = true
+	c.run(ttl)
+	c.expect("a TTL after the first round", "---")
+	c.store(stone, c.owners...)
+	c.run(enough)
+	c.expect("deleted again while the other member holds another key", "---")
+}
+
 // keyBeside returns another key of the same partition.
 func keyBeside(c *cluster) []byte {
 	for i := byte(0); ; i++ {

@@ -10,6 +10,11 @@ import (
 // 20 MiB of memory a shard. Past it no token is given, and so no confirmation.
 const maxTokens = 1 << 19
 
+// maxTouched bounds the keys that are remembered to have changed in partitions
+// of which nothing was held. Past it the tokens of all such partitions are
+// cleared, which is safe.
+const maxTouched = 1 << 16
+
 // Tokens say what has not changed at this node since it confirmed it, for the
 // keys of one shard. They are in memory only, so that a restart clears them.
 // Their owner is the shard's Forget; who stores something calls Changed.
@@ -22,13 +27,22 @@ type Tokens struct {
 	// nobody has asked for in a while go with their generation.
 	young, old map[ring.Position]uint64
 	turn       time.Duration // when old is dropped and young becomes old
-	// nothing has the partitions for which this node, no owner, has held
-	// nothing at all since that round: a token for each of their keys.
-	nothing map[ring.Partition]uint64
+	// blanks has the partitions of which this node, no owner, has held nothing
+	// at all in some round: one token for all of their keys but those touched.
+	blanks  map[ring.Partition]*blank
+	touched int // in all blanks
 	// opened has the newest round of each partition. An older one gives no
 	// token any more: a copy of its first message that comes late must not
 	// bring back a token that a change has cleared.
 	opened map[ring.Partition]uint64
+}
+
+// blank is a partition of which nothing was held.
+type blank struct {
+	since uint64 // the round
+	// touched has the keys that have changed since, each with the first round
+	// afterwards in which again nothing was held of the partition; 0: none yet.
+	touched map[ring.Position]uint64
 }
 
 // NewTokens returns no tokens, and gives none before it has a layout.
@@ -42,7 +56,7 @@ func NewTokens() *Tokens {
 func (t *Tokens) reset(l *ring.Layout) {
 	*t = Tokens{
 		layout: l, young: make(map[ring.Position]uint64), old: make(map[ring.Position]uint64),
-		nothing: make(map[ring.Partition]uint64), opened: make(map[ring.Partition]uint64), turn: t.turn,
+		blanks: make(map[ring.Partition]*blank), opened: make(map[ring.Partition]uint64), turn: t.turn,
 	}
 }
 
@@ -56,9 +70,25 @@ func (t *Tokens) Changed(at ring.Position) {
 		delete(t.young, at)
 		delete(t.old, at)
 	}
-	if len(t.nothing) > 0 {
-		delete(t.nothing, t.layout.At(at))
+	if len(t.blanks) > 0 {
+		t.touch(at)
 	}
+}
+
+func (t *Tokens) touch(at ring.Position) {
+	b := t.blanks[t.layout.At(at)]
+	if b == nil {
+		return
+	}
+	if _, again := b.touched[at]; !again {
+		if t.touched == maxTouched {
+			clear(t.blanks)
+			t.touched = 0
+			return
+		}
+		t.touched++
+	}
+	b.touched[at] = 0
 }
 
 // open begins a round of a partition. It reports whether the round may give
@@ -87,8 +117,15 @@ func (t *Tokens) take(at ring.Position, round uint64) bool {
 
 // takeAll gives a token for every key of a partition of which nothing is held.
 func (t *Tokens) takeAll(p ring.Partition, round uint64) {
-	if _, stands := t.nothing[p]; !stands {
-		t.nothing[p] = round
+	b := t.blanks[p]
+	if b == nil {
+		t.blanks[p] = &blank{since: round, touched: make(map[ring.Position]uint64)}
+		return
+	}
+	for at, since := range b.touched { // order does not matter: each by itself
+		if since == 0 {
+			b.touched[at] = round
+		}
 	}
 }
 
@@ -102,8 +139,14 @@ func (t *Tokens) round(at ring.Position) (round uint64, ok bool) {
 
 // stands says that nothing has changed at a position of p since that round.
 func (t *Tokens) stands(p ring.Partition, at ring.Position, round uint64) bool {
-	if since, ok := t.nothing[p]; ok && since <= round {
-		return true
+	if b := t.blanks[p]; b != nil {
+		since, touched := b.touched[at]
+		if !touched {
+			since = b.since
+		}
+		if since != 0 && since <= round {
+			return true
+		}
 	}
 	given, ok := t.round(at)
 	return ok && given == round

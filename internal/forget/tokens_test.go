@@ -36,11 +36,6 @@ func TestTokensAgainstADumbTwin(t *testing.T) {
 			case 0:
 				tokens.Changed(position(i))
 				clear(i)
-				for j := range positions { // a partition's token is one for all of it
-					if l.At(position(j)) == p {
-						all[j] = map[uint64]bool{}
-					}
-				}
 			case 1:
 				if fresh := tokens.open(0, p, round, time.Hour); fresh != (round > opened[p]) {
 					t.Fatalf("round %d opens %v after %d", round, fresh, opened[p])
@@ -116,5 +111,35 @@ func TestTokensAreBounded(t *testing.T) {
 	}
 	if tokens.drop(7, 4); tokens.stands(0, 7, 4) {
 		t.Error("a dropped token stands")
+	}
+}
+
+// A partition's token remembers what has changed in it, up to a number of keys.
+func TestTouchedKeysAreBounded(t *testing.T) {
+	l, err := ring.Form(2, 1, []ring.Member{{ID: "a", Weight: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := NewTokens()
+	tokens.reset(l)
+	const half = ring.Position(1) << 63
+	for p := range ring.Partition(2) {
+		tokens.open(0, p, 1, time.Hour)
+		tokens.takeAll(p, 1)
+	}
+	for i := range ring.Position(maxTouched) {
+		tokens.Changed(i)
+		tokens.Changed(i)
+	}
+	if tokens.stands(0, 7, 1) || !tokens.stands(0, maxTouched, 1) || !tokens.stands(1, half, 1) {
+		t.Error("changed keys stand, or others do not")
+	}
+	tokens.Changed(half)
+	if tokens.stands(0, maxTouched, 1) || tokens.stands(1, half, 1) || tokens.stands(1, half+1, 1) {
+		t.Error("more changes are remembered than there may be")
+	}
+	tokens.takeAll(0, 2)
+	if !tokens.stands(0, 7, 2) || tokens.stands(0, 7, 1) {
+		t.Error("no new token afterwards")
 	}
 }
