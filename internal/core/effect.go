@@ -107,8 +107,9 @@ type ShardReport struct {
 	// here, and those of them not yet pulled.
 	Pulls, PullsLeft int
 	// Leftovers counts partitions with keys here that this node does not own.
-	Leftovers  int
-	Alarms     Alarms
+	Leftovers int
+	Alarms    Alarms
+
 	Forgetting Forgetting
 }
 

@@ -27,13 +27,14 @@ type Options struct {
 	Partitions int // Q, when this node forms a cluster
 	N, R, W    int
 
-	PeerTimeout       time.Duration
-	GossipInterval    time.Duration
-	LayoutDelay       time.Duration // how long membership must be unchanged before a plan
-	LayoutAuto        bool
+	PeerTimeout    time.Duration
+	GossipInterval time.Duration
+	LayoutDelay    time.Duration // how long membership must be unchanged before a plan
+	LayoutAuto     bool
+	Seeds          []string // addresses; a fresh node with seeds never forms a cluster by itself
+
 	TombstoneTTL      time.Duration // between the two rounds of forgetting, at least
 	TombstoneInterval time.Duration // between two looks for what may be forgotten
-	Seeds             []string      // addresses; a fresh node with seeds never forms a cluster by itself
 }
 
 // Route returns the loop that an inbound envelope belongs to: a shard's index,

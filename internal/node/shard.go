@@ -172,6 +172,7 @@ func (s *Shard) Durable(now core.Now, n uint64, out *core.Out) {
 	s.replica.Durable(n)
 	s.coordinator.Durable(now, n, out)
 	s.handoff.Durable(now, n, out)
+	s.tell(out)
 }
 
 // SetView goes on by a newer view. Within a cluster a view's stamp is never
@@ -208,8 +209,8 @@ func (s *Shard) Next() (mono time.Duration, ok bool) {
 	return mono, mono != core.Never
 }
 
-// tell completes the reports to Control that a step has made, and makes one
-// where forgetting alone has come further.
+// tell ends a step: it completes the reports to Control, and makes one where
+// forgetting alone has come further.
 func (s *Shard) tell(out *core.Out) {
 	progress := s.forget.Progress()
 	if len(out.Shards) == 0 && progress != s.report.Forgetting && !s.report.Stamp.IsZero() {

@@ -270,6 +270,9 @@ func (w *world) flush(p *process, l *loop) {
 		w.input(p, controlLoop, input{kind: inReport, report: r})
 	}
 	for _, r := range out.Shards {
+		if r.Forgetting.Cancelled < l.cancelled {
+			w.fail("report", "%v: loop %d has cancelled %d rounds, and now reports %d", p.id, l.index, l.cancelled, r.Forgetting.Cancelled)
+		}
 		w.report.Stats.Cancelled += r.Forgetting.Cancelled - l.cancelled
 		l.cancelled = r.Forgetting.Cancelled
 		w.input(p, controlLoop, input{kind: inShard, shard: r})
