@@ -160,8 +160,7 @@ func (f *Forget) Tick(now core.Now, out *core.Out) {
 	case f.active != nil:
 		f.repeat(now, out)
 	case len(f.waiting) > 0 && f.waiting[0].dueAt <= now.Mono:
-		r := f.waiting[0]
-		f.waiting = f.waiting[1:]
+		r := f.wake()
 		f.begin(now, r, r.step, out)
 	case len(f.scans) > 0 && f.scans[0].due <= now.Mono:
 		f.scan(now, out)

@@ -69,7 +69,7 @@ func (r *round) due() time.Duration {
 }
 
 func (r *round) bytes() int {
-	n := 0
+	n := roundOverhead
 	for i := range r.keys {
 		n += len(r.keys[i].Key) + keyOverhead
 	}
@@ -291,14 +291,22 @@ func (f *Forget) wait(r *round, next step, due time.Duration) {
 		at--
 	}
 	f.waiting = slices.Insert(f.waiting, at, r)
-	f.count()
+	f.progress.Waiting += len(r.keys)
+}
+
+// wake takes the first round out of those that wait.
+func (f *Forget) wake() *round {
+	r := f.waiting[0]
+	f.waiting = f.waiting[1:]
+	f.progress.Waiting -= len(r.keys)
+	return r
 }
 
 // putOff lets the active round wait for a member that does not answer. Its
 // first step is taken anew by the next scan; later ones are repeated, since
 // that member's tokens stand if it is only out of reach.
 func (f *Forget) putOff(now core.Now, r *round) {
-	if due := now.Mono + f.config.Interval; r.step != confirming && due < r.giveUp {
+	if due := now.Mono + min(f.config.Interval, f.config.TTL/2); r.step != confirming && due < r.giveUp {
 		f.wait(r, r.step, due)
 		return
 	}
@@ -310,7 +318,6 @@ func (f *Forget) putOff(now core.Now, r *round) {
 func (f *Forget) end(r *round) {
 	f.active = nil
 	f.release(r)
-	f.count()
 }
 
 func (f *Forget) release(r *round) {
@@ -331,15 +338,6 @@ func (f *Forget) cancelAll() {
 	for _, r := range f.waiting {
 		f.release(r)
 	}
-	f.waiting = nil
+	f.waiting, f.progress.Waiting = nil, 0
 	f.generation++
-	f.count()
-}
-
-// count brings the number of waiting keys up to date.
-func (f *Forget) count() {
-	f.progress.Waiting = 0
-	for _, r := range f.waiting {
-		f.progress.Waiting += len(r.keys)
-	}
 }

@@ -27,8 +27,10 @@ const (
 	// round: some 500,000 a shard. Past it no new round begins.
 	maxWaitingBytes = 32 << 20
 
-	// keyOverhead is what a waiting key takes beside its own bytes.
-	keyOverhead = 40
+	// keyOverhead is what a waiting key takes beside its own bytes, and
+	// roundOverhead what a round takes beside its keys.
+	keyOverhead   = 40
+	roundOverhead = 256
 )
 
 // scan is one partition to look through, again and again.

@@ -521,3 +521,19 @@ func keyBeside(c *cluster) []byte {
 		}
 	}
 }
+
+// An interval that is longer than the TTL does not keep a round from being
+// tried again while its tokens stand.
+func TestPutOffWithinTheTTL(t *testing.T) {
+	c := newCluster(t)
+	_, stone := deleted()
+	c.store(stone, c.owners...)
+	c.run(2 * interval)
+	c.owners[0].config.Interval = 100 * ttl
+	c.drop = func(e *core.Envelope) bool { return e.To == c.other.id }
+	c.run(ttl)
+	c.expect("while a member is cut off", "ooo")
+	c.drop = nil
+	c.run(ttl / 2)
+	c.expect("when it can be reached again", "---")
+}
