@@ -51,6 +51,12 @@ type status struct {
 			Keys   int
 		}
 	}
+	Forgetting struct {
+		BlockedBy *struct {
+			ID    string
+			Since time.Time
+		} `json:"blocked_by"`
+	}
 }
 
 func newStatus() *cobra.Command {
@@ -158,6 +164,10 @@ func (st *status) notes() []string {
 	}
 	if st.Hints.Refused > 0 {
 		notes = append(notes, fmt.Sprintf("hints are full, or were: %d of %d bytes, %d refused", st.Hints.Bytes, st.Hints.MaxBytes, st.Hints.Refused))
+	}
+	if by := st.Forgetting.BlockedBy; by != nil {
+		notes = append(notes, fmt.Sprintf("deleted keys are kept: since %s node %s does not confirm that they may be forgotten",
+			by.Since.Format(time.RFC3339), by.ID))
 	}
 	return notes
 }

@@ -43,6 +43,12 @@ const (
 	// EpochFromMerge: a record that a merge has made goes on with an actor that
 	// its clock shows.
 	EpochFromMerge
+	// ReapEarly: a key is forgotten after the first round.
+	ReapEarly
+	// ReapWithoutOthers: only the owners are asked in the rounds.
+	ReapWithoutOthers
+	// ReapWithoutSilent: a member that does not answer counts as confirming.
+	ReapWithoutSilent
 )
 
 // All returns every bug, None excluded.
@@ -51,6 +57,7 @@ func All() []Bug {
 		EqualDots, SkipFsyncWait, SuccessBelowW, ContextCoversUnseen, GrowWithoutCopy, NeverSuspect,
 		TreeSkipsApply, TreeOutlivesWrite, RepairOneWay,
 		StaleHintAck, CountFallbackTwice, HintWithoutAck, HintsExpire, TwoHintRecords, EpochFromMerge,
+		ReapEarly, ReapWithoutOthers, ReapWithoutSilent,
 	}
 }
 
@@ -89,6 +96,12 @@ func (b Bug) String() string {
 		return "two-hint-records"
 	case EpochFromMerge:
 		return "epoch-from-merge"
+	case ReapEarly:
+		return "reap-early"
+	case ReapWithoutOthers:
+		return "reap-without-others"
+	case ReapWithoutSilent:
+		return "reap-without-silent"
 	}
 	return "unknown bug"
 }

@@ -127,6 +127,8 @@ type ShardReport struct {
 	Alarms    Alarms
 	Trees     TreeReport
 	Hints     HintReport
+
+	Forgetting Forgetting
 }
 
 // HintReport tells what a shard, or a node, keeps for owners that missed

@@ -220,6 +220,8 @@ type ClusterStatus struct {
 	Blocking []id.Node
 	Trees    TreeReport
 	Hints    HintReport // of all shards
+	// Forgetting is that of all shards.
+	Forgetting Forgetting
 }
 
 // MemberStatus is a member as this node sees it.

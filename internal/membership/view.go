@@ -57,6 +57,7 @@ func (m *Machine) Status() core.ClusterStatus {
 		s.Alarms = s.Alarms.Plus(r.Alarms)
 		s.Trees = s.Trees.Plus(r.Trees)
 		s.Hints = s.Hints.Plus(r.Hints)
+		s.Forgetting = s.Forgetting.Plus(r.Forgetting)
 	}
 	s.WaitsFor = m.missing()
 	s.Serving = s.WaitsFor == ""

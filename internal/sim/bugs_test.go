@@ -38,6 +38,9 @@ func TestSeededBugs(t *testing.T) {
 		{bug.HintWithoutAck, 20, []string{"hints", "lost write", "convergence"}},
 		{bug.HintsExpire, 20, []string{"hints", "lost write"}},
 		{bug.TwoHintRecords, 20, []string{"equal dots"}},
+		{bug.ReapEarly, 40, []string{"resurrection"}},
+		{bug.ReapWithoutOthers, 100, []string{"resurrection"}},
+		{bug.ReapWithoutSilent, 40, []string{"resurrection"}},
 	}
 	// A bug that needs a rarer chain of events than a budget can wait for has a
 	// named scenario instead: this one in internal/replica.

@@ -27,6 +27,7 @@ func (h *history) gotten(o *operation, r *core.Result) {
 		h.w.fail("reply", "a get of %s answers %v with live versions: %v", k.key, r.Code, live)
 	}
 	h.covers("a get that asked", o, covered)
+	h.notForgotten("a get", k, shown)
 	k.observed.add(shown)
 	if o.final {
 		h.w.finals[k.index] = shown
@@ -39,7 +40,7 @@ func (h *history) gotten(o *operation, r *core.Result) {
 // covers checks the strict quorum: what was acknowledged before an operation
 // began has been seen by it.
 func (h *history) covers(who string, o *operation, seen bitset) {
-	o.must.minus(seen).each(func(i int) {
+	o.must.minus(seen).minus(o.key.forgotten).each(func(i int) {
 		m := &o.key.mints[i]
 		h.w.fail("strict quorum", "%s R=%d misses %v of write %d to %s, which W=%d had acknowledged before it began",
 			who, o.r, m.dot, m.write.number, o.key.key, m.write.required)
@@ -257,11 +258,12 @@ func (w *world) checkKey(l *ring.Layout, k *keyHistory, copies []copyOf) {
 	for n := range k.acked {
 		must.add(k.acked[n])
 	}
-	must.minus(past).each(func(i int) {
+	must.minus(past).minus(k.forgotten).each(func(i int) {
 		m := &k.mints[i]
 		w.fail("lost write", "%v of write %d to %s (%v) is neither in the final siblings nor replaced by them",
 			m.dot, m.write.number, k.key, h.standing(k, i))
 	})
+	h.notForgotten("the final merge", k, shown)
 	h.checkSiblings(k, shown, must)
 	w.checkEqual(l, k, copies)
 	h.checkQuorums(l, k, covered)
@@ -301,7 +303,11 @@ func (h *history) checkSiblings(k *keyHistory, shown, certain bitset) {
 	})
 	shown.each(func(i int) {
 		if replaced.has(i) {
-			h.w.fail("false sibling", "%v of write %d to %s is among the final siblings, though %v of write %d had seen it",
+			checker := "false sibling"
+			if k.mints[by[i]].tombstone {
+				checker = "resurrection"
+			}
+			h.w.fail(checker, "%v of write %d to %s is among the final siblings, though %v of write %d had seen it",
 				k.mints[i].dot, k.mints[i].write.number, k.key, k.mints[by[i]].dot, k.mints[by[i]].write.number)
 		}
 	})
@@ -314,7 +320,7 @@ func (w *world) checkMoved(l *ring.Layout) {
 	for _, k := range w.history.keys {
 		var covered []bitset
 		for _, owner := range l.Owners(l.Partition(k.key)) {
-			c, _ := k.coveredBy(w.nodes[peerIndex(owner)].durable[k.index])
+			c, _ := k.coveredBy(w.nodes[peerIndex(owner)].durable[k.index].Clock)
 			covered = append(covered, c)
 		}
 		w.history.checkQuorums(l, k, covered)
@@ -341,7 +347,7 @@ func (h *history) checkQuorums(l *ring.Layout, k *keyHistory, covered []bitset) 
 		if n != r {
 			continue
 		}
-		must.minus(seen).each(func(i int) {
+		must.minus(seen).minus(k.forgotten).each(func(i int) {
 			h.w.fail("strict quorum", "%d of the owners of %s in layout %v do not hold %v, which was acknowledged", r, k.key, l.Name(), k.mints[i].dot)
 		})
 	}

@@ -124,6 +124,13 @@ func (w *world) run() {
 		return
 	}
 	w.converge()
+	if w.halted {
+		return
+	}
+	w.forgetAll()
+	if w.halted {
+		return
+	}
 	w.readAll()
 	w.checkEnd()
 }
