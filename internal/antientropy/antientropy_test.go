@@ -476,8 +476,10 @@ func TestTurnsEnd(t *testing.T) {
 	c := newCluster(t, 1, 3, 1, 1, 1)
 	c.run(2 * interval)
 	s := c.nodes[0].shards[0]
-	set, _ := version.Siblings{}.Put(version.Clock{}, actor("x"), version.Write{})
-	for i := range 40_000 { // more than a turn's worth
+	const keys = 2000
+	large := make([]byte, 2*int(turn/pace)*repairBytes/keys) // two turns' worth
+	set, _ := version.Siblings{}.Put(version.Clock{}, actor("x"), version.Write{Data: large})
+	for i := range keys {
 		c.apply(0, fmt.Sprint("key-", i), set)
 		c.apply(2, fmt.Sprint("key-", i), set)
 	}
@@ -488,7 +490,7 @@ func TestTurnsEnd(t *testing.T) {
 		t.Error("n3 has not had its turn")
 	}
 	c.run(2 * interval)
-	c.requireEqual(40_001)
+	c.requireEqual(keys + 1)
 }
 
 // The interval is kept.

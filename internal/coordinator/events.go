@@ -60,6 +60,11 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 	if t.state != asked {
 		return
 	}
+	if s.stage == forwarding && (why == core.RefusedStart || why == core.RefusedExpired) {
+		// A receiver remembers what it has executed within one start, and up to
+		// the limit: a copy of this forward may have been executed before.
+		s.unsure = true
+	}
 	switch why {
 	case core.RefusedStale, core.RefusedStart, core.RefusedNotOwner, core.RefusedBehind:
 		t.state, t.due = stale, now.Mono+staleRetry

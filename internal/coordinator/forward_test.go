@@ -83,6 +83,29 @@ func TestForwardUnansweredIsUnknown(t *testing.T) {
 	}
 }
 
+// A copy of a forward that comes late, to another start or past its limit, is
+// refused by a receiver that has forgotten whether it has executed the first.
+func TestForwardRefusedByOneThatForgetsIsUnknown(t *testing.T) {
+	for _, c := range []struct {
+		why  core.Refusal
+		want core.Outcome
+	}{
+		{core.RefusedExpired, core.Unknown},
+		{core.RefusedInvalid, core.NotWritten},
+	} {
+		b := newBench(t, "f", 6)
+		r := b.put(false)
+		r.Options.Quorum = core.QuorumStrict
+		b.submit(r)
+		for range 3 {
+			b.answer(b.take(b.sent[0].To), &core.Refused{Why: c.why})
+		}
+		if got := b.result(); got.Code != core.CodeQuorum || got.Outcome != c.want {
+			t.Errorf("refused as %v: %+v; want %v", c.why, got, c.want)
+		}
+	}
+}
+
 func TestForwardAnsweredLateIsTaken(t *testing.T) {
 	b := newBench(t, "f", 6)
 	b.submit(b.put(false))

@@ -29,7 +29,8 @@ type slot struct {
 	answered bool
 	// sloppy says that fallbacks may stand in for owners; fallback that this
 	// node is one, which mints into its hints since no owner can be reached;
-	// unsure that an owner may have executed the write before it came to that.
+	// unsure that somebody may have executed the write before it came to that,
+	// or before it was refused.
 	sloppy, fallback, unsure bool
 
 	key       []byte

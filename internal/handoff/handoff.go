@@ -121,14 +121,13 @@ func (h *Handoff) Next() (time.Duration, bool) {
 
 // Deliver takes a peer's reply.
 func (h *Handoff) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
-	switch slot, generation := e.Req.Slot(), e.Req.Generation(); {
+	switch slot := e.Req.Slot(); {
+	case !h.isCurrent(e.Req):
 	case slot >= hintSlots:
-		if generation == h.hints.generation {
-			h.hinted(now, slot-hintSlots, e, out)
-		}
-	case slot >= pushSlots && generation == h.pushes.generation:
+		h.hinted(now, slot-hintSlots, e, out)
+	case slot >= pushSlots:
 		h.pushed(now, slot-pushSlots, e, out)
-	case slot < pushSlots && generation == h.generation:
+	default:
 		h.pulled(now, ring.Partition(slot), e, out)
 	}
 	h.sendReport(now, out)
@@ -140,16 +139,33 @@ func (h *Handoff) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 		return
 	}
 	out.Reports = append(out.Reports, core.PeerReport{Peer: e.To, Failed: 1})
-	switch slot, generation := e.Req.Slot(), e.Req.Generation(); {
+	switch slot := e.Req.Slot(); {
+	case !h.isCurrent(e.Req):
 	case slot >= hintSlots:
-		if generation == h.hints.generation {
-			h.hintFailed(now, slot-hintSlots, e.To, out)
-		}
-	case slot >= pushSlots && generation == h.pushes.generation:
+		h.hintFailed(now, slot-hintSlots, e.To, out)
+	case slot >= pushSlots:
 		h.pushFailed(now, slot-pushSlots, e.To)
-	case slot < pushSlots && generation == h.generation:
+	default:
 		h.pullFailed(now, ring.Partition(slot), e.To)
 	}
+}
+
+// isCurrent says that a request is of the present plan of pulls, or window of
+// pushes or hints. It compares whole IDs, which have fewer bits for the
+// generation than a counter.
+func (h *Handoff) isCurrent(req core.ReqID) bool {
+	slot, generation := req.Slot(), h.generation
+	switch {
+	case slot >= hintSlots:
+		generation = h.hints.generation
+	case slot >= pushSlots:
+		generation = h.pushes.generation
+	}
+	return req == h.reqID(slot, generation)
+}
+
+func (h *Handoff) reqID(slot, generation uint32) core.ReqID {
+	return core.NewReqID(h.config.Shard, core.MachineHandoff, slot, generation)
 }
 
 // Durable is told that flush n of this shard and all before it are durable.
@@ -160,7 +176,7 @@ func (h *Handoff) Durable(now core.Now, n uint64, out *core.Out) {
 func (h *Handoff) envelope(to id.Node, p ring.Partition, slot, generation uint32, deadline time.Duration, m core.Message) core.Envelope {
 	return core.Envelope{
 		From: h.config.Self, To: to, Cluster: h.view.Cluster, Start: h.config.Start,
-		Req:       core.NewReqID(h.config.Shard, core.MachineHandoff, slot, generation),
+		Req:       h.reqID(slot, generation),
 		Partition: p, Stamp: h.view.Stamp(), Deadline: deadline, Msg: m,
 	}
 }

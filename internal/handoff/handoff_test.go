@@ -173,10 +173,10 @@ func TestPulledKeysAreOfThePartition(t *testing.T) {
 	old, next := layouts(t)
 	b := newBench(t, "d")
 	b.view(core.PhaseCopy, old, next)
-	p := gained(t, next)
+	p, owners := gained(t, next), old.Owners(gained(t, next))
 	foreign := keysIn(old, (p+1)%8, 1)[0]
 	b.answerAll(func(e core.Envelope) core.Message {
-		if e.Partition != p {
+		if e.Partition != p || !slices.Contains(owners, e.To) {
 			return nil
 		}
 		return &core.PullReply{Items: []core.Item{{Key: foreign, Set: setOf("a", "v")}}, Done: true}
@@ -311,5 +311,22 @@ func TestLeftoverThatChangesIsPushedAgain(t *testing.T) {
 	}
 	if b.store.Len() != 0 || !pushed[2] {
 		t.Errorf("%d keys stay, pushed sets of %v versions", b.store.Len(), pushed)
+	}
+}
+
+// TestGenerationsWrap: a request ID has fewer bits for the generation than its
+// counter has, and after the last of them the next one is current as well.
+func TestGenerationsWrap(t *testing.T) {
+	b := newBench(t, "d")
+	for _, slot := range []uint32{0, pushSlots, hintSlots} {
+		for _, generation := range []uint32{7, 1<<28 - 1, 1 << 28, 1<<32 - 1} {
+			b.generation, b.pushes.generation, b.hints.generation = generation, generation, generation
+			if !b.isCurrent(b.reqID(slot, generation)) {
+				t.Errorf("slot %d: a request of generation %d is not current", slot, generation)
+			}
+			if b.isCurrent(b.reqID(slot, generation-1)) {
+				t.Errorf("slot %d: a request of the generation before %d is current", slot, generation)
+			}
+		}
 	}
 }

@@ -23,12 +23,14 @@ const (
 	// twenty deviations, and nobody waits for more.
 	MaxPhi = 100
 
-	// floor is the least deviation: the jitter of the rounds and a lost message
-	// are no news. It alone decides where heartbeats come evenly, as they do in
-	// small clusters. leastFloor is what it never falls below, since schedulers,
-	// garbage collectors and disks do not pause for less when gossip is faster.
+	// floor is the least deviation, as a share of the interval and of the mean:
+	// the jitter of the rounds and a lost message are no news. It alone decides
+	// where heartbeats come evenly, as they do in small clusters; in large ones
+	// they take random ways, and some come later than a normal distribution has
+	// it. leastFloor is what it never falls below, since schedulers, garbage
+	// collectors and disks do not pause for less when gossip is faster.
 	floor      = 0.75
-	leastFloor = 50 * time.Millisecond
+	leastFloor = 100 * time.Millisecond
 
 	// strangerMean and strangerDeviation are the rhythm of a peer of which
 	// fewer than strangerGaps gaps are known: one that has not spoken since
@@ -94,7 +96,7 @@ func newDetector(c *Config) detector {
 	d := detector{interval: c.GossipInterval}
 	d.prior = phi.Prior{
 		Mean: d.intervals(strangerMean), Deviation: d.intervals(strangerDeviation), Gaps: strangerGaps,
-		Floor: max(leastFloor, d.intervals(floor)),
+		Floor: max(leastFloor, d.intervals(floor)), Share: floor,
 	}
 	for failures := range d.suspect {
 		share := c.suspectPhi() * float64(failures) / failuresToSuspect

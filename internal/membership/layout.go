@@ -146,7 +146,7 @@ func (m *Machine) plan(now core.Now) {
 	if m.wantedStale {
 		m.wantedStale = false
 		if wanted := m.wantedMembers(); !slices.Equal(wanted, m.wanted) {
-			m.wanted, m.wantedSince = wanted, now.Mono
+			m.wanted, m.wantedSince, m.fitsTo = wanted, now.Mono, nil
 		}
 	}
 	m.planAt = m.planTime(now)
@@ -183,20 +183,31 @@ func (m *Machine) planTime(now core.Now) time.Duration {
 		return core.Never
 	}
 	current := m.layouts.Live[0]
+	if m.fits(current) {
+		return core.Never
+	}
 	rank := slices.IndexFunc(current.Members(), func(r ring.Member) bool { return r.ID == m.self.ID })
-	if rank < 0 || slices.Equal(m.wanted, current.Members()) || !m.mayPlan(now, current) {
+	if rank < 0 || !m.mayPlan(now, current) {
 		return core.Never
 	}
 	return m.wantedSince + m.cfg.LayoutDelay*time.Duration(1+rank)
 }
 
+// fits says that a layout has the members that are wanted. It compares them
+// once, since every step asks.
+func (m *Machine) fits(l *ring.Layout) bool {
+	if m.fitsTo != l {
+		m.fitsTo, m.fitting = l, slices.Equal(m.wanted, l.Members())
+	}
+	return m.fitting
+}
+
 // mayPlan says that this node is in touch: it knows every member of the layout
 // and hears more than half of them, and none of them has newer layouts. One that
 // has just joined a large cluster has the layout before all records; its plan
-// would leave out whom it does not know. A node that was cut
-// off, or that comes back with old layouts, must not plan from those: its plan
-// would have the higher number and take everybody back to owners that may have
-// missed writes.
+// would leave out whom it does not know. A node that was cut off, or that comes
+// back with old layouts, must not plan from those: its plan would have the higher
+// number and take everybody back to owners that may have missed writes.
 func (m *Machine) mayPlan(now core.Now, current *ring.Layout) bool {
 	inTouch := 0
 	for _, member := range current.Members() {

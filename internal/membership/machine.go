@@ -46,7 +46,9 @@ type Machine struct {
 	wantedStale bool          // the members have changed since wanted was computed
 	wantedSince time.Duration // when wanted or the layouts changed last
 	planAt      time.Duration // core.Never: there is nothing to plan
-	review      bool          // a record changed that may end a phase
+	fitsTo      *ring.Layout  // fitting says whether it has the wanted members; nil: not compared
+	fitting     bool
+	review      bool // a record changed that may end a phase
 
 	// Gossip.
 	nextRound time.Duration

@@ -306,6 +306,9 @@ func (p *play) showStatus(d *datadriven.TestData) {
 		if s.UnderReplicated {
 			fmt.Fprintf(&p.output, ", under-replicated")
 		}
+		if len(s.Blocking) > 0 {
+			fmt.Fprintf(&p.output, ", blocked by %v", s.Blocking)
+		}
 		if !s.Serving {
 			fmt.Fprintf(&p.output, ", waits for %s", p.anonymous(s.WaitsFor))
 		}

@@ -3,6 +3,8 @@ package merkle
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
+	"reflect"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
@@ -216,5 +218,17 @@ func BenchmarkOf(b *testing.B) {
 				Of(buf)
 			}
 		})
+	}
+}
+
+// The memory that doc.go and docs/adr/0012-hash-trees.md state, on 64 bits.
+func TestMemoryOfATree(t *testing.T) {
+	if bits.UintSize != 64 {
+		t.Log("the sizes are those of 64 bits")
+		return
+	}
+	empty, leaves := reflect.TypeFor[Tree]().Size(), reflect.TypeFor[block]().Size()
+	if empty != 272 || empty+Fanout*leaves != 17168 {
+		t.Errorf("an empty tree takes %d bytes, a full one %d", empty, empty+Fanout*leaves)
 	}
 }

@@ -52,15 +52,17 @@ type Prior struct {
 	// fewer than Gaps gaps: it does not know the peer yet.
 	Mean, Deviation time.Duration
 	Gaps            int
-	// Floor is the least deviation, for ever: gaps that have all been equal so
-	// far are no promise. It is more than 0.
+	// Floor is the least deviation, for ever, and Share the least share of the
+	// mean that it is: gaps that have all been equal so far are no promise, and
+	// real ones are rather longer than the mean than shorter. Floor is more than 0.
 	Floor time.Duration
+	Share float64
 }
 
 // Rhythm returns mean and deviation of the gaps, as far as they are known, else
 // those of the prior.
 func (w *Window) Rhythm(p Prior) (mean, deviation time.Duration) {
-	mean, deviation = w.mean, max(w.deviation, p.Floor)
+	mean, deviation = w.mean, max(w.deviation, p.Floor, time.Duration(p.Share*float64(w.mean)))
 	if w.count < p.Gaps {
 		mean, deviation = max(mean, p.Mean), max(deviation, p.Deviation)
 	}

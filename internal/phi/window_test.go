@@ -48,6 +48,10 @@ func TestPriorHoldsUntilThePeerIsKnown(t *testing.T) {
 		}
 		w.Add(time.Second)
 	}
+	prior.Share = 0.8
+	if mean, deviation := w.Rhythm(prior); mean != time.Second || deviation != 800*time.Millisecond {
+		t.Errorf("with a share of the mean the rhythm is %v ± %v; want 1s ± 800ms", mean, deviation)
+	}
 }
 
 func BenchmarkAdd(b *testing.B) {

@@ -154,6 +154,9 @@ func TestMarkersStandForTheOwnCopy(t *testing.T) {
 	if !item.Set.Equal(mine.Set) || len(item.Owners) != 2 || item.Owners[0] != (core.HintOwner{Node: "b", Since: 7}) {
 		t.Errorf("%+v", item)
 	}
+	if held, _ := h.HoldsHint([]byte("k"), &h.out); !held {
+		t.Error("a marked key is free to be forgotten")
+	}
 	if set, _ := h.ReadHint([]byte("k"), &h.out); !set.IsEmpty() {
 		t.Errorf("a marker holds no data, and a read of hints shows %v", set)
 	}

@@ -271,3 +271,41 @@ func TestIdempotencyKeyIsExecutedOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestDeathIsNoticed lets one node of an assembled cluster stop, and be cut off
+// and found again: those who watch hear of it within seconds, though they hardly know each
+// other yet.
+func TestDeathIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		watch := c.nodes[0].Watch()
+		next := func(within time.Duration) core.StatusChange {
+			t.Helper()
+			began := time.Now()
+			change, missed, ok := watch.Next(t.Context())
+			if took := time.Since(began); !ok || missed != 0 || took > within {
+				t.Fatalf("%+v, %d missed, %v after %v; want one within %v", change, missed, ok, took, within)
+			}
+			return change.StatusChange
+		}
+		want := func(got, want core.StatusChange) {
+			t.Helper()
+			if got != want {
+				t.Errorf("the change is %+v; want %+v", got, want)
+			}
+		}
+		c.network.Isolate("n2")
+		want(next(20*time.Second), core.StatusChange{Peer: "n2", From: core.Alive, To: core.Suspected})
+		want(next(20*time.Second), core.StatusChange{Peer: "n2", From: core.Suspected, To: core.Dead})
+		c.network.Heal()
+		want(next(20*time.Second), core.StatusChange{Peer: "n2", From: core.Dead, To: core.Alive})
+		if err := c.nodes[2].Stop(); err != nil {
+			t.Fatal(err)
+		}
+		want(next(20*time.Second), core.StatusChange{Peer: "n3", From: core.Alive, To: core.Suspected})
+		want(next(20*time.Second), core.StatusChange{Peer: "n3", From: core.Suspected, To: core.Dead})
+		await(t, c.nodes[0], func(s core.ClusterStatus) bool {
+			return s.Members[1].Status == core.Alive && s.Members[2].Status == core.Dead && s.Members[2].State == core.Active
+		})
+	})
+}

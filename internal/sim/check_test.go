@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/core/coretest"
+	"github.com/dynamo-kv/dynamo/internal/replica"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
@@ -22,8 +24,8 @@ type story struct {
 func newStory(t *testing.T) *story {
 	t.Helper()
 	plan := &Plan{
-		Seed: 1, Length: time.Hour, Initial: 3, Nodes: 3, Shards: 1, Partitions: 1, N: 3, R: 2, W: 2,
-		Strict: true, Request: time.Second, Clients: 1, Keys: 1, Seeds: make([]joinStyle, maxNodes), Weights: make([]uint32, maxNodes),
+		Seed: 1, Length: time.Hour, Initial: 3, Nodes: 3, Shards: 1, Partitions: 1, N: 3, R: 2, W: 2, Strict: true,
+		Request: time.Second, Clients: 1, Keys: 1, Seeds: make([]joinStyle, maxNodes), Weights: make([]uint32, maxNodes),
 	}
 	w := newWorld(plan, nil)
 	var members []ring.Member
@@ -300,4 +302,85 @@ func TestBadReapingIsFound(t *testing.T) {
 	stone = s.bury(set, 0, 1, 2)
 	s.w.history.pruned(s.w.nodes[0], s.k, stone, version.Siblings{Clock: version.Clock{}})
 	s.expect("forgetting") // the tombstone's own entry
+}
+
+// A sloppy write need not be found by a quorum of owners.
+func TestSloppyWritesAreNotHeldToStrictQuorums(t *testing.T) {
+	s := newStory(t)
+	s.w.plan.Strict = false
+	o, set, dot := s.put(version.Siblings{}, nil)
+	o.strict = false // whatever the client has drawn
+	s.acked(o, dot)
+	s.w.checkKey(s.layout, s.k, copies(set))
+	s.expect()
+}
+
+// hintRecord is a stored hint of the story's key for n2.
+func (s *story) hintRecord(set version.Siblings) []byte {
+	s.t.Helper()
+	store := coretest.NewStore()
+	r := replica.New(replica.Config{Self: "n1", Start: 1, Shards: 1, MaxHintBytes: 1 << 20}, store)
+	var out core.Out
+	r.OpenHints(1, &out)
+	if _, why := r.Hint(core.Now{}, &core.Hint{Key: s.k.key, Set: set, Owner: "n2"}, false, &out); why != 0 {
+		s.t.Fatal(why)
+	}
+	return out.Writes[0].Value
+}
+
+func TestHintsAreHeldToTheDisksOfTheirOwners(t *testing.T) {
+	for name, held := range map[string]bool{"settled": true, "lost": false} {
+		s := newStory(t)
+		_, set, _ := s.put(version.Siblings{}, nil)
+		n1, n2 := s.w.nodes[0], s.w.nodes[1]
+		l := &loop{view: &core.View{Layouts: core.LayoutState{Live: []*ring.Layout{s.layout}, Phase: core.PhaseDone}}}
+		s.w.hintWritten(n1, l, s.k, s.hintRecord(set))
+		if held {
+			n2.hints.ever[0] = set.Clock
+		}
+		s.w.hintWritten(n1, l, s.k, nil)
+		if held {
+			s.expect()
+		} else {
+			s.expect("hints")
+		}
+		if got := s.w.report.Stats.Hints; got.Taken != 1 || got.Settled != 1 {
+			t.Errorf("%s: counted %+v", name, got)
+		}
+	}
+}
+
+func TestHintsCountAsHolders(t *testing.T) {
+	s := newStory(t)
+	_, set, dot := s.put(version.Siblings{}, nil)
+	s.w.nodes[0].durable[0] = set
+	s.w.nodes[1].hints.durable[0] = set
+	if n := s.w.durableAt(s.k, dot); n != 2 {
+		t.Errorf("%d nodes hold it; one has it as an owner, one as a hint", n)
+	}
+}
+
+func TestTalliesAreRecounted(t *testing.T) {
+	s := newStory(t)
+	_, set, _ := s.put(version.Siblings{}, nil)
+	if _, err := s.w.nodes[0].disk.Append([]core.Write{{Key: core.HintKey(s.k.key), Value: s.hintRecord(set)}}); err != nil {
+		t.Fatal(err)
+	}
+	s.w.checkTallies()
+	s.expect("hints")
+}
+
+// Where hints alone had to do it, owners that differ are a violation.
+func TestOwnersMustBeEqualByHintsAlone(t *testing.T) {
+	s := newStory(t)
+	s.w.plan.Still = true
+	_, set, _ := s.put(version.Siblings{}, nil)
+	_, newer, _ := s.put(set, nil)
+	s.w.checkEqual(s.layout, s.k, copies(newer, newer, newer))
+	s.expect()
+	s.w.checkEqual(s.layout, s.k, copies(newer, set, newer))
+	s.expect("convergence")
+	s.w.report.Violations = nil
+	s.w.checkEqual(s.layout, s.k, copies(newer, newer))
+	s.expect("convergence")
 }

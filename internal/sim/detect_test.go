@@ -12,16 +12,20 @@ import (
 const learnt = 110 * time.Second
 
 // TestFailureDetection prints how soon failures are noticed, and how often
-// those are suspected that have not failed, by the size of the cluster. An hour
-// of ten nodes is watched, and as many messages of larger clusters.
+// those are suspected that have not failed, by the size of the cluster. With
+// -sim.scale an hour of ten nodes is watched, and as many pairs of nodes in larger
+// clusters.
 func TestFailureDetection(t *testing.T) {
-	for _, size := range sizes(t) {
+	for _, size := range sizes(t, 3, 10) {
 		s := newSwarm(t, size, 2)
 		s.settle(t)
 		s.run(learnt)
-		toSuspected, toDead := s.killSome(t, max(1, min(5, size-2, 500/size)))
-		t.Logf("%4d nodes, killed: suspected after %v (most %v), dead after %v (most %v)", size,
-			median(toSuspected), most(toSuspected), median(toDead), most(toDead))
+		for what, refuses := range []bool{false, true} {
+			s.refuses = refuses
+			toSuspected, toDead := s.killSome(t, max(1, min(5, size-2, 500/size)))
+			t.Logf("%4d nodes, %s: suspected after %v (most %v), dead after %v (most %v)", size,
+				[]string{"a machine without power", "a killed process"}[what], median(toSuspected), most(toSuspected), median(toDead), most(toDead))
+		}
 		s.spoilt(t, "nothing wrong", 0, 0)
 		s.spoilt(t, "5 % of the messages lost", 0.05, 0)
 		s.spoilt(t, "a pause of 500 ms in each tenth round of each process", 0, 0.1)
@@ -35,6 +39,9 @@ func (s *swarm) spoilt(t *testing.T, what string, loss, pauses float64) {
 	s.run(10 * time.Second)
 	size := len(s.nodes)
 	watch := min(time.Hour, max(time.Minute, time.Hour*100/time.Duration(size*size)))
+	if *scaleFlag == "" {
+		watch /= 6
+	}
 	suspected, dead := s.falsely(watch)
 	t.Logf("%4d nodes, %s: in %v of the cluster, which are %.0f hours of one node watching one, %d times suspected, %d times dead",
 		size, what, watch.Round(time.Second), watch.Hours()*float64(size*(size-1)), suspected, dead)

@@ -48,9 +48,9 @@ func (w *world) countStatuses(p *process, v *core.View) {
 
 // detectBound is how long a node that is down may be held for alive while
 // nothing else happens: a peer that has hardly been heard is given fifteen
-// intervals, and one whose heartbeats came as unevenly as the machine takes them
-// for a rhythm, eighteen; its last heartbeat takes two to be everywhere.
-func (w *world) detectBound() time.Duration { return 20*w.plan.Gossip + time.Second }
+// intervals, and one whose heartbeats came as slowly as the machine takes them for
+// a rhythm, twenty-six; its last heartbeat takes two to be everywhere.
+func (w *world) detectBound() time.Duration { return 28*w.plan.Gossip + time.Second }
 
 // checkSilence looks, when a node is started again, whether those who have been
 // there all the time had noticed that it was down.

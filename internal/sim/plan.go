@@ -46,7 +46,7 @@ type Plan struct {
 	N, R, W    int
 	Strict     bool   // as configured: only owners count
 	HintBytes  uint64 // that a node may need for hints
-	Still      bool   // no process ends and no layout changes: hints alone make all owners equal
+	Still      bool   // no process ends, no layout changes, no trees are compared: hints alone make all owners equal
 	Gossip     time.Duration
 	Layout     time.Duration // the debounce of automatic layouts
 	Request    time.Duration
@@ -106,10 +106,10 @@ func NewPlan(seed uint64, length time.Duration) *Plan {
 	p := &Plan{Seed: seed, Length: length}
 	p.drawCluster(core.Stream(seed, "sim/cluster"))
 	p.drawClients(core.Stream(seed, "sim/clients"))
+	p.AntiEntropy = pick(core.Stream(seed, "sim/anti-entropy"), 10*time.Second, 30*time.Second, time.Minute, time.Minute, 0)
 	p.drawHints(core.Stream(seed, "sim/hints"))
 	p.drawFaults(core.Stream(seed, "sim/faults"))
 	p.drawBursts(core.Stream(seed, "sim/bursts"))
-	p.AntiEntropy = pick(core.Stream(seed, "sim/anti-entropy"), 10*time.Second, 30*time.Second, time.Minute, time.Minute, 0)
 	return p
 }
 
@@ -179,8 +179,8 @@ func (p *Plan) drawCluster(rng *rand.Rand) {
 func (p *Plan) drawHints(rng *rand.Rand) {
 	p.Strict = rng.IntN(4) == 0
 	p.HintBytes = pick[uint64](rng, ampleHints, ampleHints, 2<<10)
-	if p.Still = rng.IntN(6) == 0; p.Still {
-		p.HintBytes, p.Nodes = ampleHints, p.Initial
+	if p.Still = rng.IntN(4) == 0; p.Still {
+		p.HintBytes, p.Nodes, p.AntiEntropy = ampleHints, p.Initial, 0
 		p.Early, p.Warmup = false, time.Minute
 	}
 }

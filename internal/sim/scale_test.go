@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -17,9 +18,9 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
 )
 
-// scaleFlag lists the sizes of the clusters that TestGossipScales measures. The
-// largest of docs/failure-detection.md takes minutes.
-var scaleFlag = flag.String("sim.scale", "10,100", "the cluster sizes that TestGossipScales measures")
+// scaleFlag lists the sizes of the clusters that are measured. The largest of
+// docs/failure-detection.md takes minutes.
+var scaleFlag = flag.String("sim.scale", "", "the cluster sizes that TestGossipScales and TestFailureDetection measure, with commas in between; a few small ones if empty")
 
 // swarm is many membership machines alone in virtual time: shards that adopt
 // and report at once, disks that are durable at once, and a network that only loses and delays. It counts
@@ -35,11 +36,12 @@ type swarm struct {
 	buf    []byte
 
 	loss    float64
+	refuses bool    // the machine of a dead process refuses what is sent to it
 	pauses  float64 // share of the rounds in which a process stands still …
 	pauseOf time.Duration
 
 	bytes   uint64
-	largest int
+	largest int // without layouts
 	sent    uint64
 	// changed is told of each change of an opinion.
 	changed func(by *swarmer, c core.StatusChange)
@@ -95,15 +97,19 @@ func (q *swarmQueue) Pop() any {
 // newSwarm returns a cluster of that size, whose nodes have just been started.
 func newSwarm(t *testing.T, size int, seed uint64) *swarm {
 	t.Helper()
-	s := &swarm{
-		rng: rand.New(rand.NewPCG(seed, 1)), byAddr: make(map[string]*swarmer), buf: make([]byte, 1<<20),
-		changed: func(*swarmer, core.StatusChange) {},
-	}
+	s := emptySwarm(seed)
 	for i := range size {
 		s.add(i)
 		s.begin(t, s.nodes[i])
 	}
 	return s
+}
+
+func emptySwarm(seed uint64) *swarm {
+	return &swarm{
+		rng: rand.New(rand.NewPCG(seed, 1)), byAddr: make(map[string]*swarmer), buf: make([]byte, 1<<20),
+		changed: func(*swarmer, core.StatusChange) {},
+	}
 }
 
 // add makes a node. Addresses are as long as those of cloud machines.
@@ -239,7 +245,7 @@ func (s *swarm) send(n *swarmer, e *core.Envelope) {
 	s.after(delay, func() {
 		to := s.byAddr[c.Addr]
 		if !to.up {
-			if !c.Reply && n.up {
+			if s.refuses && !c.Reply && n.up {
 				s.step(n, func(now core.Now) { n.machine.SendFailed(now, &c, &n.out) })
 			}
 			return
@@ -353,9 +359,12 @@ func (s *swarm) settle(t *testing.T) {
 	}
 }
 
-// sizes returns those of -sim.scale.
-func sizes(t *testing.T) []int {
+// sizes returns those of -sim.scale, or others.
+func sizes(t *testing.T, others ...int) []int {
 	t.Helper()
+	if *scaleFlag == "" {
+		return others
+	}
 	var sizes []int
 	for part := range strings.SplitSeq(*scaleFlag, ",") {
 		var n int
@@ -369,11 +378,11 @@ func sizes(t *testing.T) []int {
 
 // TestGossipScales prints how far gossip carries, by the size of the cluster.
 func TestGossipScales(t *testing.T) {
-	for _, size := range sizes(t) {
+	for _, size := range sizes(t, 10, 100) {
 		began := time.Now()
 		s := newSwarm(t, size, 1)
 		s.settle(t)
-		formed := s.now
+		formed, growing := s.now, s.largest
 		s.run(20 * time.Second)
 		s.bytes, s.sent, s.largest = 0, 0, 0
 		const steady = 20 * time.Second
@@ -391,7 +400,36 @@ func TestGossipScales(t *testing.T) {
 		s.run(time.Second)
 		s.begin(t, again)
 		restart := s.rounds(t, again, func(m core.Member) bool { return m.Incarnation == 2 })
-		t.Logf("%4d nodes: a join %.1f rounds, an incarnation %.1f rounds; %.0f bytes a node and second in %.1f messages, the largest %d; formed in %v; real time %v",
-			size, join, restart, perNode, messages, largest, formed, time.Since(began).Round(time.Millisecond))
+		t.Logf("%4d nodes: a join %.1f rounds, an incarnation %.1f rounds; %.0f bytes a node and second in %.1f messages, the largest %d; formed in %v, the largest message %d bytes; real time %v",
+			size, join, restart, perNode, messages, largest, formed, growing, time.Since(began).Round(time.Millisecond))
+		if most := math.Log2(float64(size)); join > most || restart > most {
+			t.Errorf("%d nodes: more than log2(n) = %.1f rounds until all know", size, most)
+		}
+		if perNode > 10_000 {
+			t.Errorf("%d nodes: %.0f bytes a node and second; at most 10,000 are allowed", size, perNode)
+		}
+		if growing > membership.MaxMessageBytes || s.largest > membership.MaxMessageBytes {
+			t.Errorf("%d nodes: a message of %d bytes; at most %d are allowed", size, max(growing, s.largest), membership.MaxMessageBytes)
+		}
 	}
+}
+
+// TestGossipOfLongRecords lets nodes find each other whose records are as long
+// as they may be, so that no message has room for all of them.
+func TestGossipOfLongRecords(t *testing.T) {
+	s := emptySwarm(3)
+	long := strings.Repeat("a", 250)
+	for i := range 60 {
+		n := s.add(i)
+		delete(s.byAddr, n.cfg.Addr)
+		n.cfg.Self = id.Node(fmt.Sprintf("%s-%03d", long[:60], i))
+		n.cfg.Addr, n.cfg.Zone, n.cfg.Datacentre = fmt.Sprintf("%s%03d:7171", long, i), long[:64], long[:64]
+		s.byAddr[n.cfg.Addr] = n
+		s.begin(t, n)
+	}
+	s.settle(t)
+	if s.largest > membership.MaxMessageBytes {
+		t.Errorf("a message of %d bytes; at most %d are allowed", s.largest, membership.MaxMessageBytes)
+	}
+	t.Logf("60 nodes know each other after %v; the largest message had %d bytes", s.now, s.largest)
 }

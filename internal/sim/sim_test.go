@@ -32,7 +32,7 @@ const (
 	// defaultHours are what every test run affords, also with -race.
 	defaultHours = 24
 	// enoughHours are those in which everything that can go wrong must have.
-	enoughHours = 10
+	enoughHours = 20
 	// shrinkTries bounds the runs that are spent on making a failure smaller.
 	shrinkTries = 150
 )
