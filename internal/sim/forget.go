@@ -125,10 +125,10 @@ func (w *world) endingOf(k *keyHistory) ending {
 	return ending(mix(w.plan.Seed+uint64(k.index)) % uint64(endings))
 }
 
-// forgetAll brings the owners of most keys level, waits until everything is
+// forgetAll brings the owners of most keys level, by what the last gets have
+// shown, waits until everything is
 // forgotten that can be, and writes some of those keys anew.
 func (w *world) forgetAll() {
-	w.readAll()
 	level := w.writeAll(false, func(e ending) (write, remove bool) { return e != endAsItIs, e != endWritten })
 	w.until(w.now + w.plan.restTime())
 	for _, o := range level {

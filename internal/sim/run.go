@@ -127,10 +127,13 @@ func (w *world) run() {
 	if w.halted {
 		return
 	}
-	w.forgetAll()
+	w.checkHinted()
+	w.readAll()
+	w.checkEnd() // before anything is written again that could hide what is wrong
 	if w.halted {
 		return
 	}
+	w.forgetAll()
 	w.readAll()
 	w.checkEnd()
 }
