@@ -32,7 +32,7 @@ func TestSeededBugs(t *testing.T) {
 		{bug.NeverSuspect, 5, []string{"failure detection"}},
 		{bug.TreeSkipsApply, 5, []string{"trees"}},
 		{bug.TreeOutlivesWrite, 5, []string{"trees"}},
-		{bug.RepairOneWay, 20, []string{"convergence"}},
+		{bug.RepairOneWay, 60, []string{"convergence"}},
 		{bug.StaleHintAck, 20, []string{"hints"}},
 		{bug.CountFallbackTwice, 40, []string{"durable"}},
 		{bug.HintWithoutAck, 80, []string{"hints", "lost write", "convergence"}},

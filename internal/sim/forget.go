@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -18,6 +20,19 @@ func (h *history) forget(k *keyHistory, set version.Siblings) {
 	k.forgotten.add(covered)
 	replaced, _ := k.coveredBy(set.Clock)
 	k.forgotten.add(replaced)
+}
+
+// changed looks at what becomes of a node's own copy.
+func (h *history) changed(p *process, k *keyHistory, set version.Siblings) {
+	old := p.held[k.index]
+	if !set.Clock.Dominates(old.Clock) {
+		h.pruned(p, k, old, set)
+	}
+	news := slices.ContainsFunc(set.Versions, func(v version.Version) bool { return !k.forgot(v.Dot) })
+	if k.reaped && old.IsEmpty() && !news {
+		h.w.report.Stats.Returned++
+		h.w.trace.printf(h.w.now, "  the tombstone of %s is back at %v", k.key, p.id)
+	}
 }
 
 // reaped holds the removal of a key by one of its owners to the rule: it has
@@ -126,8 +141,8 @@ func (w *world) endingOf(k *keyHistory) ending {
 }
 
 // forgetAll brings the owners of most keys level, by what the last gets have
-// shown, waits until everything is
-// forgotten that can be, and writes some of those keys anew.
+// shown, waits until everything is forgotten that can be, and writes some of
+// those keys anew.
 func (w *world) forgetAll() {
 	level := w.writeAll(false, func(e ending) (write, remove bool) { return e != endAsItIs, e != endWritten })
 	w.until(w.now + w.plan.restTime())

@@ -180,8 +180,8 @@ func (h *history) stored(p *process, l *loop, dataKey, value []byte) {
 	hint := core.IsHintKey(dataKey)
 	if hint {
 		h.w.hintWritten(p, l, k, value)
-	} else if old := p.held[k.index]; !set.Clock.Dominates(old.Clock) {
-		h.pruned(p, k, old, set)
+	} else {
+		h.changed(p, k, set)
 	}
 	p.keep(k, hint, set)
 	for i := range set.Versions {
