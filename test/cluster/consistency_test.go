@@ -13,7 +13,7 @@ import (
 
 // embedded starts a cluster of that many nodes in this process and waits
 // until its layout is whole.
-func embedded(t *testing.T, nodes int, change func(*dynamo.Config)) []*dynamo.Node {
+func embedded(t testing.TB, nodes int, change func(*dynamo.Config)) []*dynamo.Node {
 	t.Helper()
 	var all []*dynamo.Node
 	for i := range nodes {

@@ -130,7 +130,7 @@ type status struct {
 }
 
 // await polls until the condition holds; the test's deadline bounds it.
-func await(t *testing.T, what string, ok func() bool) {
+func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
