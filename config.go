@@ -117,6 +117,14 @@ type Config struct {
 	// data aside if one of them knows a newer state of it. For once: where the
 	// others are lost.
 	ForceServe bool
+	// TombstoneTTL is how long every node must have agreed on what a delete has
+	// left of a key before they forget it: at least 7 minutes, up to a year. It
+	// begins anew when any node is restarted or joins, so choose one that is
+	// shorter than the time between restarts.
+	TombstoneTTL time.Duration
+	// TombstoneInterval is the pause between two looks for deleted keys that
+	// may be forgotten: 1 s to 24 h.
+	TombstoneInterval time.Duration
 
 	// Logger gets what the node has to say; nil drops it.
 	Logger *slog.Logger
@@ -143,6 +151,9 @@ const (
 	maxLayoutDelay    = time.Hour
 	minAntiEntropy    = 10 * time.Millisecond
 	maxAntiEntropy    = 24 * time.Hour
+	maxTombstoneTTL   = 365 * 24 * time.Hour
+	minTombstoneEach  = time.Second
+	maxTombstoneEach  = 24 * time.Hour
 	maxSeeds          = 256 // a person lists them
 	maxWeight         = 1 << 16
 )
@@ -170,6 +181,8 @@ func DefaultConfig() *Config {
 		AntiEntropyInterval: time.Minute,
 		Quorum:              QuorumSloppy,
 		MaxHintBytes:        1 << 30,
+		TombstoneTTL:        7 * 24 * time.Hour,
+		TombstoneInterval:   time.Hour,
 	}
 }
 
@@ -274,6 +287,10 @@ func (c *Config) checkCluster(f *faults) {
 		c.AntiEntropyInterval, minAntiEntropy, maxAntiEntropy)
 	f.check(c.LayoutDelay >= 0 && c.LayoutDelay <= maxLayoutDelay,
 		"LayoutDelay is %v; 0s to %v are allowed: 1s takes nodes in together that start together", c.LayoutDelay, maxLayoutDelay)
+	f.check(c.TombstoneTTL >= id.MinTombstoneTTL && c.TombstoneTTL <= maxTombstoneTTL,
+		"TombstoneTTL is %v; %v to %v are allowed: 168h suits most clusters", c.TombstoneTTL, id.MinTombstoneTTL, maxTombstoneTTL)
+	f.check(c.TombstoneInterval >= minTombstoneEach && c.TombstoneInterval <= maxTombstoneEach,
+		"TombstoneInterval is %v; %v to %v are allowed: 1h suits most clusters", c.TombstoneInterval, minTombstoneEach, maxTombstoneEach)
 	f.check(len(c.Seeds) <= maxSeeds, "Seeds has %d addresses; at most %d are allowed: two or three are enough", len(c.Seeds), maxSeeds)
 	for _, seed := range c.Seeds {
 		f.address("Seeds", seed, false)

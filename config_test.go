@@ -61,6 +61,9 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"AntiEntropyInterval", func(c *Config) { c.AntiEntropyInterval = time.Millisecond }, []string{"1ms"}},
 		{"AntiEntropyInterval", func(c *Config) { c.AntiEntropyInterval = 25 * time.Hour }, []string{"25h0m0s"}},
 		{"LayoutDelay", func(c *Config) { c.LayoutDelay = -1 }, []string{"-1ns", "1h0m0s"}},
+		{"TombstoneTTL", func(c *Config) { c.TombstoneTTL = 7*time.Minute - 1 }, []string{"6m59.999999999s", "7m0s to"}},
+		{"TombstoneTTL", func(c *Config) { c.TombstoneTTL = 1 << 62 }, []string{"8760h0m0s"}},
+		{"TombstoneInterval", func(c *Config) { c.TombstoneInterval = 0 }, []string{"1s to 24h0m0s"}},
 	}
 	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true} // which have no wrong value
 	for _, test := range tests {

@@ -22,6 +22,7 @@ type Status struct {
 	AntiEntropy     AntiEntropy
 	Hints           Hints
 	ReadRepair      ReadRepair
+	Forgetting      Forgetting
 }
 
 // ReadRepair counts what reads that this node coordinated have repaired, since
@@ -41,6 +42,18 @@ type Hints struct {
 	Delivered       uint64
 	Refused         uint64 // for want of room, since the start
 	Expired         uint64 // notes without data that grew too old, since the start
+}
+
+// Forgetting is how far a node has come with letting go of deleted keys, since
+// it was started.
+type Forgetting struct {
+	Reaped  uint64 // deleted keys that it holds no more
+	Pruned  uint64 // entries removed from the clocks of keys
+	Waiting int    // deleted keys that will be forgotten if nothing changes until Config.TombstoneTTL has passed
+	// BlockedBy is the member that keeps this node from forgetting: it does
+	// not answer, or goes by other members. Empty: nobody.
+	BlockedBy    string
+	BlockedSince time.Time
 }
 
 // Member is a node as another one sees it.
@@ -100,6 +113,11 @@ func statusOf(st core.ClusterStatus) Status {
 	}
 	for _, p := range st.Hints.Pending {
 		out.Hints.Pending[string(p.Target)] = p.Keys
+	}
+	f := st.Forgetting
+	out.Forgetting = Forgetting{Reaped: f.Reaped, Pruned: f.Pruned, Waiting: f.Waiting, BlockedBy: string(f.Blocker)}
+	if f.Blocker != "" {
+		out.Forgetting.BlockedSince = time.Unix(0, int64(f.BlockedSince))
 	}
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)

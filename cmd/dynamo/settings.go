@@ -40,7 +40,10 @@ type settings struct {
 
 // flagNames has the flags that are not named after their field.
 func flagNames() map[string]string {
-	return map[string]string{"StorageEngine": "engine", "StoragePath": "data", "Seeds": "join"}
+	return map[string]string{
+		"StorageEngine": "engine", "StoragePath": "data", "Seeds": "join",
+		"TombstoneTTL": "tombstone-ttl",
+	}
 }
 
 // usages says what each field of dynamo.Config is, with units.
@@ -71,6 +74,8 @@ func usages() map[string]string {
 		"AntiEntropyInterval": "time within which two nodes compare what both hold, 10ms to 24h; 0 is off",
 		"Quorum":              "who counts: sloppy (others may stand in for owners that cannot be reached) or strict (owners only)",
 		"MaxHintBytes":        "most that is kept for other nodes that cannot be reached, in bytes, at least 1048576",
+		"TombstoneTTL":        "time for which all nodes must agree on a deleted key before they forget it, at least 7m",
+		"TombstoneInterval":   "pause between two looks for deleted keys that may be forgotten, 1s to 24h",
 	}
 }
 

@@ -54,6 +54,12 @@ type status struct {
 	ReadRepair struct {
 		Sent, Own, Dropped uint64
 	} `json:"read_repair"`
+	Forgetting struct {
+		BlockedBy *struct {
+			ID    string
+			Since time.Time
+		} `json:"blocked_by"`
+	}
 }
 
 func newStatus() *cobra.Command {
@@ -164,6 +170,10 @@ func (st *status) notes() []string {
 	}
 	if n := st.ReadRepair.Dropped; n > 0 {
 		notes = append(notes, fmt.Sprintf("reads found more owners behind than they may repair at once: %d left to anti-entropy", n))
+	}
+	if by := st.Forgetting.BlockedBy; by != nil {
+		notes = append(notes, fmt.Sprintf("deleted keys are kept: since %s node %s does not confirm that they may be forgotten",
+			by.Since.Format(time.RFC3339), by.ID))
 	}
 	return notes
 }

@@ -30,7 +30,7 @@ func floors() []floor {
 		{"1½", true, []string{"internal/core"}},
 		{"2", true, []string{
 			"internal/replica", "internal/coordinator", "internal/handoff",
-			"internal/antientropy", "internal/membership",
+			"internal/antientropy", "internal/membership", "internal/forget",
 		}},
 		{"3", true, []string{"internal/node"}},
 		{"3½", false, []string{"api/..."}}, // generated

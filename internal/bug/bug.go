@@ -46,6 +46,12 @@ const (
 	// AnswerBeforeRepair: a blocking read answers when R owners have answered
 	// it, whether or not they hold what it returns.
 	AnswerBeforeRepair
+	// ReapEarly: a key is forgotten after the first round.
+	ReapEarly
+	// ReapWithoutOthers: only the owners are asked in the rounds.
+	ReapWithoutOthers
+	// ReapWithoutSilent: a member that does not answer counts as confirming.
+	ReapWithoutSilent
 )
 
 // All returns every bug, None excluded.
@@ -55,6 +61,7 @@ func All() []Bug {
 		TreeSkipsApply, TreeOutlivesWrite, RepairOneWay,
 		StaleHintAck, CountFallbackTwice, HintWithoutAck, HintsExpire, TwoHintRecords, EpochFromMerge,
 		AnswerBeforeRepair,
+		ReapEarly, ReapWithoutOthers, ReapWithoutSilent,
 	}
 }
 
@@ -95,6 +102,12 @@ func (b Bug) String() string {
 		return "epoch-from-merge"
 	case AnswerBeforeRepair:
 		return "answer-before-repair"
+	case ReapEarly:
+		return "reap-early"
+	case ReapWithoutOthers:
+		return "reap-without-others"
+	case ReapWithoutSilent:
+		return "reap-without-silent"
 	}
 	return "unknown bug"
 }

@@ -128,6 +128,8 @@ type ShardReport struct {
 	Trees     TreeReport
 	Hints     HintReport
 	Repairs   RepairReport
+
+	Forgetting Forgetting
 }
 
 // RepairReport counts read repairs since the start of the process: in one

@@ -221,6 +221,8 @@ type ClusterStatus struct {
 	Trees    TreeReport
 	Hints    HintReport   // of all shards
 	Repairs  RepairReport // of all shards
+	// Forgetting is that of all shards.
+	Forgetting Forgetting
 }
 
 // MemberStatus is a member as this node sees it.

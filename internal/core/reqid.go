@@ -16,6 +16,7 @@ const (
 	MachineHandoff
 	MachineMembership
 	MachineAntiEntropy
+	MachineForget
 )
 
 // The widths of a ReqID's parts. MaxSlots bounds the outstanding requests of

@@ -40,7 +40,7 @@ const (
 type Local interface {
 	Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, ok bool)
 	Chunk(first, last ring.Position, after []byte, limit core.Limit, out *core.Out) (items []core.Item, done bool, flush uint64)
-	Holds(first, last ring.Position, out *core.Out) bool
+	Holds(first, last ring.Position, out *core.Out) (held bool, flush uint64)
 	Remove(key []byte, set version.Siblings, out *core.Out) bool
 	Alarms() core.Alarms
 	Hints

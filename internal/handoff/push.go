@@ -49,7 +49,7 @@ func (h *Handoff) planPushes(out *core.Out) {
 			return
 		}
 		first, last := l.Range(p)
-		if h.local.Holds(first, last, out) {
+		if held, _ := h.local.Holds(first, last, out); held {
 			h.pushes.partitions = append(h.pushes.partitions, p)
 		}
 	})

@@ -55,3 +55,8 @@ const MaxMessageAge = 60 * time.Second
 // was deleted and forgotten meanwhile could come back from it. It spans a
 // restart, an update and a reboot.
 const MaxDiskAge = 5 * time.Minute
+
+// MinTombstoneTTL bounds the time between the two rounds of forgetting from
+// below: L + 2M of DESIGN section 4. A copy of old state that was under way in
+// the first round is gone by the second.
+const MinTombstoneTTL = MaxDiskAge + 2*MaxMessageAge

@@ -58,6 +58,7 @@ func (m *Machine) Status() core.ClusterStatus {
 		s.Trees = s.Trees.Plus(r.Trees)
 		s.Hints = s.Hints.Plus(r.Hints)
 		s.Repairs = s.Repairs.Plus(r.Repairs)
+		s.Forgetting = s.Forgetting.Plus(r.Forgetting)
 	}
 	s.WaitsFor = m.missing()
 	s.Serving = s.WaitsFor == ""

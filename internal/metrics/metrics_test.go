@@ -37,6 +37,7 @@ func TestHints(t *testing.T) {
 		Trees:     core.TreeReport{Building: 4, Repaired: 5},
 		Alarms:    core.Alarms{LostData: 7, Conflicts: 8},
 		Leftovers: 10, PullsLeft: 11,
+		Forgetting: core.Forgetting{Reaped: 12, Pruned: 13, Waiting: 14, Cancelled: 15, Blocker: "n3"},
 	},
 		`dynamo_hints_pending{target="n2"} 3`,
 		`dynamo_hints_bytes 70`,
@@ -47,11 +48,20 @@ func TestHints(t *testing.T) {
 		`dynamo_hints_expired_total 2`,
 		`dynamo_hash_trees_building 4`,
 		`dynamo_anti_entropy_keys_repaired_total 5`,
+		`dynamo_tombstones_reaped_total 12`,
+		`dynamo_clock_entries_pruned_total 13`,
+		`dynamo_forgetting_keys_waiting 14`,
+		`dynamo_forgetting_rounds_cancelled_total 15`,
+		`dynamo_forgetting_blocked 1`,
 		`dynamo_lost_data_total 7`,
 		`dynamo_conflicts_total 8`,
 		`dynamo_leftover_partitions 10`,
 		`dynamo_transfer_partitions_pending 11`,
 	)
+}
+
+func TestNothingBlocksForgetting(t *testing.T) {
+	wantLines(t, source{}, `dynamo_forgetting_blocked 0`)
 }
 
 // wantLines fails unless the metrics of s have these lines.

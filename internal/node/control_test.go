@@ -28,6 +28,7 @@ func controlOptions(addr string, seeds ...string) node.Options {
 		Self: "n1", Start: 7, Instance: 1, Addr: addr, Weight: 1, Seed: 3, Shards: 2,
 		Partitions: 8, N: 3, R: 2, W: 2,
 		PeerTimeout: 300 * time.Millisecond, GossipInterval: time.Second,
+		TombstoneTTL: time.Hour, TombstoneInterval: time.Minute,
 		LayoutDelay: time.Second, LayoutAuto: true, Seeds: seeds,
 	}
 }

@@ -44,6 +44,9 @@ type Options struct {
 	// AntiEntropyInterval is how long two owners leave each other alone at most;
 	// 0: this node compares with nobody by itself.
 	AntiEntropyInterval time.Duration
+
+	TombstoneTTL      time.Duration // between the two rounds of forgetting, at least
+	TombstoneInterval time.Duration // between two looks for what may be forgotten
 }
 
 // Route returns the loop that an inbound envelope belongs to: a shard's index,

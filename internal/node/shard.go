@@ -7,6 +7,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/coordinator"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/forget"
 	"github.com/dynamo-kv/dynamo/internal/handoff"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/replica"
@@ -23,14 +24,17 @@ type Shard struct {
 	coordinator *coordinator.Coordinator
 	handoff     *handoff.Handoff
 	antientropy *antientropy.AntiEntropy
+	forget      *forget.Forget
 	told        core.ShardReport // the latest
 }
 
 // NewShard returns the shard of that index over what store holds, without a
 // view: it answers CodeNotReady until it has one.
 func NewShard(o Options, index int, store core.Store) *Shard {
+	tokens := forget.NewTokens()
 	r := replica.New(replica.Config{
 		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, MaxHintBytes: o.MaxHintBytes / uint64(o.Shards),
+		Watch: tokens,
 	}, store)
 	return &Shard{
 		start:   o.Start,
@@ -45,6 +49,10 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 		antientropy: antientropy.New(antientropy.Config{
 			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval, Seed: o.Seed,
 		}, r),
+		forget: forget.New(forget.Config{
+			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards,
+			TTL: o.TombstoneTTL, Interval: o.TombstoneInterval, Seed: o.Seed,
+		}, r, tokens),
 	}
 }
 
@@ -99,6 +107,8 @@ func (s *Shard) deliverReply(now core.Now, e *core.Envelope, out *core.Out) {
 		s.handoff.Deliver(now, e, out)
 	case core.MachineAntiEntropy:
 		s.antientropy.Deliver(now, e, out)
+	case core.MachineForget:
+		s.forget.Deliver(now, e, out)
 	case core.MachineMembership:
 	}
 }
@@ -137,6 +147,8 @@ func (s *Shard) deliverRequest(now core.Now, e *core.Envelope, out *core.Out) {
 		s.handoff.Serve(now, e, out)
 	case *core.TreeCompare, *core.BucketAsk:
 		s.antientropy.Serve(now, e, out)
+	case *core.Confirm, *core.Forget:
+		s.forget.Serve(now, e, out)
 	}
 }
 
@@ -212,6 +224,8 @@ func (s *Shard) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 		s.handoff.SendFailed(now, e, out)
 	case core.MachineAntiEntropy:
 		s.antientropy.SendFailed(now, e, out)
+	case core.MachineForget:
+		s.forget.SendFailed(now, e, out)
 	case core.MachineMembership:
 	}
 }
@@ -236,6 +250,7 @@ func (s *Shard) SetView(now core.Now, v *core.View, out *core.Out) {
 	s.handoff.SetView(now, v, out)
 	s.coordinator.SetView(now, v, out)
 	s.antientropy.SetView(now, v, out)
+	s.forget.SetView(now, v, out)
 	s.report(now, out)
 }
 
@@ -247,19 +262,21 @@ func (s *Shard) Tick(now core.Now, out *core.Out) {
 		s.antientropy.MarkDirty(p)
 	}
 	s.antientropy.Tick(now, out)
+	s.forget.Tick(now, out)
 	s.report(now, out)
 }
 
-// report completes what is told to Control by how far the hash trees and read
-// repairs are, and tells it where only they have moved on.
+// report completes what is told to Control by how far the hash trees, read
+// repairs and forgetting are, and tells it where only they have moved on.
 func (s *Shard) report(now core.Now, out *core.Out) {
 	trees, news := s.antientropy.Report(now)
 	repairs, repaired := s.coordinator.Repairs(now)
-	news = news || repaired
+	forgetting := s.forget.Progress()
+	news = news || repaired || forgetting != s.told.Forgetting
 	if n := len(out.Shards); n > 0 {
 		s.told = out.Shards[n-1]
 	}
-	s.told.Trees, s.told.Repairs = trees, repairs
+	s.told.Trees, s.told.Repairs, s.told.Forgetting = trees, repairs, forgetting
 	switch n := len(out.Shards); {
 	case n > 0:
 		out.Shards[n-1] = s.told
@@ -300,6 +317,9 @@ func (s *Shard) Next() (time.Duration, bool) {
 		at = min(at, due)
 	}
 	if due, ok := s.antientropy.Next(); ok {
+		at = min(at, due)
+	}
+	if due, ok := s.forget.Next(); ok {
 		at = min(at, due)
 	}
 	return at, at != core.Never

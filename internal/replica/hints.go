@@ -313,11 +313,24 @@ func (r *Replica) ReadHint(key []byte, out *core.Out) (set version.Siblings, flu
 	return rec.set, flush
 }
 
-// Hinted says whether anything is kept of a key for any owner: a hint or a
-// marker. NextHinted says so for a whole partition. Whoever forgets a key asks.
-func (r *Replica) Hinted(key []byte, out *core.Out) bool {
-	rec, _, _ := r.getHint(key, out)
-	return len(rec.owners) > 0
+// HoldsHint says whether anything is kept of a key for others, markers
+// included, and returns the flush that this answer waits for.
+func (r *Replica) HoldsHint(key []byte, out *core.Out) (held bool, flush uint64) {
+	hintKey := core.HintKey(key)
+	if !r.hints.has(key) {
+		return false, r.store.pending[string(hintKey)].flush // its removal's, if any
+	}
+	_, held, flush, err := r.store.get(hintKey)
+	if err != nil {
+		r.fail(key, err, out)
+	}
+	return held, flush
+}
+
+// HoldsHints says the same of all keys at the positions first to last.
+func (r *Replica) HoldsHints(first, last ring.Position, out *core.Out) (held bool, flush uint64) {
+	from, to := core.HintRange(first, last)
+	return r.holds(from, to, out)
 }
 
 // HintRoom says whether a hint of about so many bytes would find room.

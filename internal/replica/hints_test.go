@@ -154,8 +154,8 @@ func TestMarkersStandForTheOwnCopy(t *testing.T) {
 	if !item.Set.Equal(mine.Set) || len(item.Owners) != 2 || item.Owners[0] != (core.HintOwner{Node: "b", Since: 7}) {
 		t.Errorf("%+v", item)
 	}
-	if !h.Hinted([]byte("k"), &h.out) || h.Hinted([]byte("other"), &h.out) {
-		t.Error("a marked key is not told from another")
+	if held, _ := h.HoldsHint([]byte("k"), &h.out); !held {
+		t.Error("a marked key is free to be forgotten")
 	}
 	if set, _ := h.ReadHint([]byte("k"), &h.out); !set.IsEmpty() {
 		t.Errorf("a marker holds no data, and a read of hints shows %v", set)
@@ -408,5 +408,40 @@ func TestChunksGoOnPastWhatIsSettled(t *testing.T) {
 	}
 	if seen != 5 {
 		t.Errorf("saw %d hints of 5", seen)
+	}
+}
+
+// What forgets keys asks whether anything is kept of them, and is told of each
+// change of that.
+func TestForgettingSeesHints(t *testing.T) {
+	h := newHints(t, ample)
+	var seen watcher
+	h.Replica = New(Config{Self: "f", Start: 1, Shard: 0, Shards: 1, MaxHintBytes: ample, Watch: &seen}, h.store)
+	h.OpenHints(hintPartitions, &h.out)
+	key, set := []byte("k"), setOf("b", "v")
+	step := func(what string, held bool, f func()) {
+		t.Helper()
+		seen = nil
+		f()
+		if want := []ring.Position{ring.Hash(key)}; !slices.Equal(seen, want) {
+			t.Errorf("%s: the watcher was told of %v, not of %v", what, seen, want)
+		}
+		one, flush := h.HoldsHint(key, &h.out)
+		all, flushAll := h.HoldsHints(0, ^ring.Position(0), &h.out)
+		if one != held || all != held || flush == 0 || flush != flushAll {
+			t.Errorf("%s: held %v after flush %d, in all %v after %d", what, one, flush, all, flushAll)
+		}
+	}
+	step("kept", true, func() { h.mustHint("k", set, "b") })
+	step("marked", true, func() { h.Mark(core.Now{Wall: 5}, key, []id.Node{"c"}, &h.out) })
+	step("settled for one", true, func() { h.Settle(key, "b", set, &h.out) })
+	step("settled for all", false, func() { h.Settle(key, "c", version.Siblings{}, &h.out) })
+	step("minted", true, func() { h.fallbackPut("k", "w", "b") })
+	h.flush()
+	if held, flush := h.HoldsHint(key, &h.out); !held || flush != 0 {
+		t.Errorf("on the disk: held %v after flush %d", held, flush)
+	}
+	if held, flush := h.HoldsHint([]byte("other"), &h.out); held || flush != 0 {
+		t.Errorf("another key: held %v after flush %d", held, flush)
 	}
 }

@@ -10,7 +10,8 @@ import (
 // has been written since, over the engine. It also tells which flush a key's
 // newest state waits for.
 type overlay struct {
-	base core.Store
+	base  core.Store
+	watch Watcher // nil: nobody watches
 	// flush is the number of the flush that takes what is written now.
 	flush   uint64
 	pending map[string]pending // by data key
@@ -28,8 +29,8 @@ type change struct {
 	key   string
 }
 
-func newOverlay(base core.Store) overlay {
-	return overlay{base: base, flush: 1, pending: make(map[string]pending)}
+func newOverlay(base core.Store, watch Watcher) overlay {
+	return overlay{base: base, watch: watch, flush: 1, pending: make(map[string]pending)}
 }
 
 // get returns the record of a data key, and the flush after which that state
@@ -65,6 +66,9 @@ func (o *overlay) remove(dataKey []byte, out *core.Out) {
 }
 
 func (o *overlay) note(dataKey []byte, p pending) {
+	if o.watch != nil {
+		o.watch.Changed(core.DataPosition(dataKey))
+	}
 	key := string(dataKey)
 	o.pending[key] = p
 	o.order = append(o.order, change{flush: p.flush, key: key})

@@ -20,7 +20,13 @@ type Config struct {
 	Shard, Shards int
 	// MaxHintBytes is what the hints of this shard may need, keys included.
 	MaxHintBytes uint64
+	// Watch is told of every key that changes; nil: nobody watches.
+	Watch Watcher
 }
+
+// Watcher is told where on the ring a key changes: it is stored, with whatever
+// set, or removed.
+type Watcher interface{ Changed(at ring.Position) }
 
 // Replica is one shard's part of the node's own copy.
 type Replica struct {
@@ -34,7 +40,7 @@ type Replica struct {
 
 // New returns the replica over what base holds.
 func New(c Config, base core.Store) *Replica {
-	return &Replica{config: c, store: newOverlay(base), trees: trees{shard: c.Shard, shards: c.Shards}}
+	return &Replica{config: c, store: newOverlay(base, c.Watch), trees: trees{shard: c.Shard, shards: c.Shards}}
 }
 
 // Alarms returns the counts since the start.
@@ -233,34 +239,31 @@ func (r *Replica) nextEpoch() version.Epoch {
 	return version.Epoch{Start: r.config.Start, Seq: seq}
 }
 
-// Prune removes an actor's clock entry from the key's set; the caller has
-// made sure by the two rounds of DESIGN section 4 that nobody holds anything
-// that the entry stands for. An actor with a version present is kept, and
-// pruning the own entry clears the record's actor (scenario
-// pruned-own-entry). It reports whether the entry was removed.
-func (r *Replica) Prune(key []byte, a version.Actor, out *core.Out) bool {
+// Prune removes the clock entries of actors without a version from the key's
+// set, where that is still exactly the given one and durable, and returns how
+// many actors it has forgotten; the caller has made sure by the two rounds of
+// DESIGN section 4 that nobody holds anything that the entries stand for.
+// Actors with a version present are kept, and pruning the own entry clears
+// the record's actor (scenario pruned-own-entry).
+func (r *Replica) Prune(key []byte, set version.Siblings, out *core.Out) int {
 	dataKey := core.DataKey(key)
-	rec, found, _, err := r.store.get(dataKey)
+	rec, found, flush, err := r.store.get(dataKey)
 	if err != nil {
 		r.fail(key, err, out)
-		return false
+		return 0
 	}
-	if !found || rec.set.Clock.Max(a) == 0 {
-		return false
-	}
-	for _, v := range rec.set.Versions {
-		if v.Dot.Actor == a {
-			return false
-		}
-	}
-	if a.Node == r.config.Self && a.Epoch == rec.epoch {
-		rec.epoch = version.Epoch{}
+	unused := rec.set.Unused()
+	if !found || flush != 0 || unused == 0 || !rec.set.Equal(set) {
+		return 0
 	}
 	before := rec.set
-	rec.set.Clock = rec.set.Clock.Without(a)
+	rec.set = rec.set.WithoutUnused()
+	if own := (version.Actor{Node: r.config.Self, Epoch: rec.epoch}); rec.set.Clock.Max(own) == 0 {
+		rec.epoch = version.Epoch{}
+	}
 	r.store.put(dataKey, rec, out)
 	r.changeTree(dataKey, before, rec.set, out)
-	return true
+	return unused
 }
 
 // Remove forgets the key where its set is still exactly that one and durable;
@@ -303,10 +306,25 @@ func (r *Replica) Chunk(first, last ring.Position, after []byte, limit core.Limi
 	return items, next == nil, flush
 }
 
-// Holds says whether any key is stored at the positions first to last.
-func (r *Replica) Holds(first, last ring.Position, out *core.Out) bool {
-	items, _, _ := r.Chunk(first, last, nil, core.Limit{Keys: 1, Bytes: 1}, out)
-	return len(items) > 0
+// Holds says whether any key is stored at the positions first to last, and
+// returns the flush that this answer waits for.
+func (r *Replica) Holds(first, last ring.Position, out *core.Out) (held bool, flush uint64) {
+	from, to := core.DataRange(first, last)
+	return r.holds(from, to, out)
+}
+
+// holds says whether any record is stored in [from, to).
+func (r *Replica) holds(from, to []byte, out *core.Out) (held bool, flush uint64) {
+	for from != nil && !held {
+		// A key whose removal is pending is read and not found: go on behind it.
+		found, next, f, err := r.store.scan(from, to, core.Limit{Keys: 1, Bytes: 1})
+		if err != nil {
+			r.fail(core.ClientKey(from), err, out)
+			return false, 0
+		}
+		held, flush, from = len(found) > 0, max(flush, f), next
+	}
+	return held, flush
 }
 
 // fail records the first failure of a step: the node stops on it.

@@ -118,8 +118,8 @@ func TestCausesOfANewEpoch(t *testing.T) {
 			set, _ := version.Siblings{Clock: ctx}.Put(ctx, other, version.Write{ID: version.WriteID{50}, Data: []byte("b")})
 			h.Apply([]byte("k"), set, &h.out)
 			h.flush()
-			if !h.Prune([]byte("k"), a, &h.out) {
-				t.Fatal("Prune kept an entry without a version")
+			if n := h.Prune([]byte("k"), set, &h.out); n != 1 || h.read().Clock.Max(a) != 0 {
+				t.Fatalf("Prune removed %d entries and left %v", n, h.read().Clock)
 			}
 			h.flush()
 		}},
@@ -179,9 +179,9 @@ func TestRestoredDiskMintsUnderAnotherEpoch(t *testing.T) {
 
 func TestPruneKeepsAnActorWithAVersion(t *testing.T) {
 	h := newHarness(t)
-	a := actorOf(t, h.put("k", "1", version.Clock{}).Set, "1")
+	set := h.put("k", "1", version.Clock{}).Set
 	h.flush()
-	if h.Prune([]byte("k"), a, &h.out) {
+	if n := h.Prune([]byte("k"), set, &h.out); n != 0 || !h.read().Equal(set) {
 		t.Error("pruned the entry of a version that is present")
 	}
 }
@@ -379,3 +379,68 @@ func TestBrokenStoreStopsTheNode(t *testing.T) {
 		t.Errorf("Write: %v, Failed = %v", res.Code, h.out.Failed)
 	}
 }
+
+// Holds goes on behind keys whose removal is pending: they are not the last.
+func TestHoldsBehindPendingRemovals(t *testing.T) {
+	h := newHarness(t)
+	first, last := ring.Position(0), ^ring.Position(0)
+	if held, flush := h.Holds(first, last, &h.out); held || flush != 0 {
+		t.Errorf("an empty store holds keys: %v, flush %d", held, flush)
+	}
+	for i := range 5 {
+		h.put(fmt.Sprint(i), "v", version.Clock{})
+	}
+	h.flush()
+	items, _, _ := h.Chunk(first, last, nil, core.Limit{Keys: 5, Bytes: 1 << 20}, &h.out)
+	for i, item := range items {
+		if held, _ := h.Holds(first, last, &h.out); !held {
+			t.Fatalf("no key is held when %d of 5 are removed", i)
+		}
+		if !h.Remove(item.Key, item.Set, &h.out) {
+			t.Fatal("Remove kept an unchanged key")
+		}
+	}
+	if held, flush := h.Holds(first, last, &h.out); held || flush == 0 {
+		t.Errorf("all are removed, and not durably: held %v, flush %d", held, flush)
+	}
+	h.flush()
+	if held, flush := h.Holds(first, last, &h.out); held || flush != 0 {
+		t.Errorf("held %v, flush %d at the end", held, flush)
+	}
+}
+
+// Whoever watches is told of every change, and of nothing else.
+func TestWatcherIsToldOfChanges(t *testing.T) {
+	h := newHarness(t)
+	var seen watcher
+	h.Replica = New(Config{Self: "a", Start: 1, Shard: 0, Shards: 4, Watch: &seen}, h.store)
+	at := ring.Hash([]byte("k"))
+	told := func(what string, want bool) {
+		t.Helper()
+		if got := len(seen) > 0; got != want || got && seen[0] != at {
+			t.Errorf("%s: told of %v", what, seen)
+		}
+		seen = nil
+	}
+	set := h.put("k", "v", version.Clock{}).Set
+	told("a put", true)
+	h.flush()
+	h.Apply([]byte("k"), set, &h.out)
+	h.read()
+	told("an apply that changes nothing, and a read", false)
+	other, _ := set.Put(set.Clock, version.Actor{Node: "b", Epoch: version.Epoch{Start: 7, Seq: 1}}, version.Write{ID: version.WriteID{9}})
+	h.Apply([]byte("k"), other, &h.out)
+	told("an apply", true)
+	h.flush()
+	h.Prune([]byte("k"), other, &h.out)
+	told("pruning", true)
+	h.flush()
+	if !h.Remove([]byte("k"), h.read(), &h.out) {
+		t.Error("Remove kept an unchanged key")
+	}
+	told("a removal", true)
+}
+
+type watcher []ring.Position
+
+func (w *watcher) Changed(at ring.Position) { *w = append(*w, at) }

@@ -218,7 +218,7 @@ func (g *grove) step(t *rapid.T, keys []string) {
 	case 6:
 		g.Remove(key, set, &g.out)
 	case 7:
-		g.Prune(key, peerActor("b", rapid.Uint64Range(1, 3).Draw(t, "pruned")), &g.out)
+		g.Prune(key, set, &g.out)
 	case 8:
 		g.flush(rapid.Bool().Draw(t, "durable"))
 	default:

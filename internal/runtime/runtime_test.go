@@ -88,6 +88,7 @@ func (c *cluster) add(i int, wrap func(runtime.Engine) runtime.Engine) {
 			Self: name(i), Start: uint64(i + 1), Instance: uint64(i + 1), Addr: string(name(i)), Weight: 1, Seed: uint64(i),
 			Shards: 4, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, PeerTimeout: 300 * time.Millisecond,
 			GossipInterval: time.Second, LayoutDelay: time.Second, LayoutAuto: true,
+			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Minute,
 		},
 	}
 	if i > 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
 	"github.com/dynamo-kv/dynamo/internal/runtime"
 	"github.com/dynamo-kv/dynamo/internal/storage/memory"
@@ -54,6 +55,7 @@ func (m *member) start(t *testing.T, network *memnet.Network, i int) {
 			Self: name(i), Start: m.starts<<8 + uint64(i), Instance: m.wiped<<8 + uint64(i+1), Addr: string(name(i)), Weight: 1, Seed: m.starts,
 			Shards: 4, Partitions: 32, N: 3, R: 2, W: 2, PeerTimeout: 300 * time.Millisecond,
 			GossipInterval: time.Second, LayoutDelay: time.Second, LayoutAuto: true, AntiEntropyInterval: compareEach,
+			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Hour,
 		},
 	}
 	if i > 0 {

@@ -24,6 +24,7 @@ type statusJSON struct {
 	AntiEntropy     treesJSON      `json:"anti_entropy"`
 	Hints           hintsJSON      `json:"hints"`
 	ReadRepair      repairsJSON    `json:"read_repair"`
+	Forgetting      forgettingJSON `json:"forgetting"`
 }
 
 // repairsJSON counts what reads have repaired since the start of the process.
@@ -50,6 +51,21 @@ type hintsJSON struct {
 type pendingJSON struct {
 	Target string `json:"target"`
 	Keys   uint64 `json:"keys"`
+}
+
+// forgettingJSON counts since the start of the process.
+type forgettingJSON struct {
+	Reaped    uint64       `json:"reaped"`    // keys removed from this node: they were deleted
+	Pruned    uint64       `json:"pruned"`    // clock entries removed from this node
+	Waiting   int          `json:"waiting"`   // keys for whose second round this node waits
+	Cancelled uint64       `json:"cancelled"` // rounds of this node that were given up
+	BlockedBy *blockerJSON `json:"blocked_by,omitempty"`
+}
+
+// blockerJSON is the member that rounds wait for.
+type blockerJSON struct {
+	ID    string    `json:"id"`
+	Since time.Time `json:"since"`
 }
 
 type memberJSON struct {
@@ -143,6 +159,7 @@ func statusOf(st core.ClusterStatus) statusJSON {
 		Hints:           hintsOf(st.Hints),
 		ReadRepair:      repairsJSON(st.Repairs),
 	}
+	out.Forgetting = forgettingOf(st.Forgetting)
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)
 	}
@@ -171,6 +188,14 @@ func hintsOf(h core.HintReport) hintsJSON {
 	}
 	for i, p := range h.Pending {
 		out.Pending[i] = pendingJSON{Target: string(p.Target), Keys: p.Keys}
+	}
+	return out
+}
+
+func forgettingOf(f core.Forgetting) forgettingJSON {
+	out := forgettingJSON{Reaped: f.Reaped, Pruned: f.Pruned, Waiting: f.Waiting, Cancelled: f.Cancelled}
+	if f.Blocker != "" {
+		out.BlockedBy = &blockerJSON{ID: string(f.Blocker), Since: time.Unix(0, int64(f.BlockedSince)).UTC()}
 	}
 	return out
 }

@@ -20,7 +20,9 @@ func TestStatusBeforeThereIsACluster(t *testing.T) {
 		`"layout":{"version":0,"name":"","partitions":0,"replicas":3,"phase":"none"},"under_replicated":true,` +
 		`"transition":{"pulls":0,"left":0},"leftovers":0,` +
 		`"anti_entropy":{"trees_building":0,"pairs":0,"compared":0,"keys_repaired":0},` +
-		`"hints":{"records":0,"bytes":0,"max_bytes":0,"pending":[],"stored":0,"delivered":0,"refused":0,"expired":0},"read_repair":{"sent":0,"own":0,"dropped":0,"waited":0}}` + "\n"
+		`"hints":{"records":0,"bytes":0,"max_bytes":0,"pending":[],"stored":0,"delivered":0,"refused":0,"expired":0},` +
+		`"read_repair":{"sent":0,"own":0,"dropped":0,"waited":0},` +
+		`"forgetting":{"reaped":0,"pruned":0,"waiting":0,"cancelled":0}}` + "\n"
 	if got := w.Body.String(); got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
@@ -37,7 +39,8 @@ func TestStatusBeforeThereIsACluster(t *testing.T) {
 func TestStatusOfACluster(t *testing.T) {
 	f := &fake{status: core.ClusterStatus{
 		Self: "n1", Cluster: 0xabc, Replicas: 3, Serving: true, Pulls: 5, PullsLeft: 2, Leftovers: 1, Blocking: []id.Node{"n2"},
-		Trees: core.TreeReport{Building: 2, Pairs: 10, Compared: 10, Since: 1_700_000_000 * time.Second, Repaired: 7},
+		Trees:      core.TreeReport{Building: 2, Pairs: 10, Compared: 10, Since: 1_700_000_000 * time.Second, Repaired: 7},
+		Forgetting: core.Forgetting{Reaped: 3, Pruned: 4, Waiting: 5, Cancelled: 6, Blocker: "n2", BlockedSince: 90 * time.Second},
 		Members: []core.MemberStatus{
 			{Member: core.Member{ID: "n1", Addr: "127.0.0.1:1", Zone: "a", State: core.Active}, Status: core.Alive},
 			{Member: core.Member{ID: "n2", Addr: "127.0.0.1:2", Zone: "b", State: core.Joining}, Status: core.Suspected},
@@ -71,6 +74,10 @@ func TestStatusOfACluster(t *testing.T) {
 	if h := got.Hints; h.Bytes != 70 || h.MaxBytes != 100 || h.Records != 3 || len(h.Pending) != 1 || h.Pending[0] != (pendingJSON{"n2", 3}) ||
 		h.Stored != 9 || h.Delivered != 6 || h.Refused != 1 || h.Expired != 2 {
 		t.Errorf("hints %+v", h)
+	}
+	since := time.Unix(90, 0).UTC()
+	if f := got.Forgetting; f.Reaped != 3 || f.Pruned != 4 || f.Waiting != 5 || f.Cancelled != 6 || *f.BlockedBy != (blockerJSON{ID: "n2", Since: since}) {
+		t.Errorf("forgetting %+v, blocked by %+v", f, f.BlockedBy)
 	}
 	want := memberJSON{ID: "n2", Address: "127.0.0.1:2", Zone: "b", Status: "suspected", State: "joining", Partitions: 4}
 	if got.Members[1] != want {

@@ -32,13 +32,16 @@ func TestSeededBugs(t *testing.T) {
 		{bug.NeverSuspect, 5, []string{"failure detection"}},
 		{bug.TreeSkipsApply, 5, []string{"trees"}},
 		{bug.TreeOutlivesWrite, 5, []string{"trees"}},
-		{bug.RepairOneWay, 20, []string{"convergence"}},
+		{bug.RepairOneWay, 60, []string{"convergence"}},
 		{bug.StaleHintAck, 20, []string{"hints"}},
 		{bug.CountFallbackTwice, 40, []string{"durable"}},
 		{bug.HintWithoutAck, 80, []string{"hints", "lost write", "convergence"}},
 		{bug.HintsExpire, 20, []string{"hints", "lost write"}},
 		{bug.TwoHintRecords, 20, []string{"equal dots"}},
 		{bug.AnswerBeforeRepair, 40, []string{"blocking reads", "monotonic reads"}},
+		{bug.ReapEarly, 40, []string{"resurrection"}},
+		{bug.ReapWithoutOthers, 100, []string{"resurrection"}},
+		{bug.ReapWithoutSilent, 40, []string{"resurrection"}},
 	}
 	// A bug that needs a rarer chain of events than a budget can wait for has a
 	// named scenario instead: this one in internal/replica.

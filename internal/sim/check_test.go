@@ -186,14 +186,14 @@ func TestAnswersAreHeldToTheDisks(t *testing.T) {
 	n1, n2 := s.w.nodes[0], s.w.nodes[1]
 	n1.view = &core.View{Layouts: core.LayoutState{Live: []*ring.Layout{s.layout}, Phase: core.PhaseDone}}
 	get := s.w.clients[0].get(s.w, s.k)
-	n1.durable[0] = set.Clock
+	n1.durable[0] = set
 	s.w.checkDurable(n1, get, &core.Result{Code: core.CodeOK, Set: set, Context: set.Clock})
 	s.expect()
 	ok := &core.Result{Code: core.CodeOK, Outcome: core.Written, Context: version.DotClock(dot)}
-	n2.durable[0] = set.Clock
+	n2.durable[0] = set
 	s.w.checkDurable(n1, o, ok)
 	s.expect()
-	n2.durable[0] = version.Clock{}
+	n2.durable[0] = version.Siblings{}
 	s.w.checkDurable(n1, o, ok)
 	s.expect("durable")
 }
@@ -202,13 +202,106 @@ func TestMovedLayoutIsChecked(t *testing.T) {
 	s := newStory(t)
 	o, set, dot := s.put(version.Siblings{}, nil)
 	s.acked(o, dot)
-	s.w.nodes[0].durable[0] = set.Clock
-	s.w.nodes[1].durable[0] = set.Clock
+	s.w.nodes[0].durable[0] = set
+	s.w.nodes[1].durable[0] = set
 	s.w.checkMoved(s.layout)
 	s.expect()
-	s.w.nodes[1].durable[0] = version.Clock{}
+	s.w.nodes[1].durable[0] = version.Siblings{}
 	s.w.checkMoved(s.layout)
 	s.expect("strict quorum")
+}
+
+// bury deletes what a set has, at n1, and brings the tombstone to some nodes'
+// disks.
+func (s *story) bury(set version.Siblings, at ...int) version.Siblings {
+	s.t.Helper()
+	seen := &held{clock: set.Clock}
+	for i := range s.k.mints {
+		seen.seen.set(i)
+	}
+	o := s.w.clients[0].put(s.w, s.k, seen, true)
+	a := version.Actor{Node: "n1", Epoch: version.Epoch{Start: 1, Seq: 1}}
+	set, dot := set.Put(set.Clock, a, version.Write{ID: o.write.id, Tombstone: true})
+	v, _ := set.Find(o.write.id)
+	s.w.history.minted(s.w.nodes[0], s.k, &set, &v)
+	s.acked(o, dot)
+	for _, i := range at {
+		s.w.nodes[i].durable[0], s.w.nodes[i].held[0] = set, set
+	}
+	return set
+}
+
+// removed has a node remove its record of the key.
+func (s *story) removed(n int) {
+	s.w.history.removed(s.w.nodes[n], &loop{view: s.view()}, core.DataKey(s.k.key))
+}
+
+func (s *story) view() *core.View {
+	return &core.View{Layouts: core.LayoutState{Live: []*ring.Layout{s.layout}, Phase: core.PhaseDone}}
+}
+
+func TestGoodReapingPasses(t *testing.T) {
+	s := newStory(t)
+	o, set, dot := s.put(version.Siblings{}, nil)
+	s.acked(o, dot)
+	s.bury(set, 0, 1, 2)
+	for _, p := range s.w.nodes {
+		s.removed(p.index)
+		p.durable[0] = version.Siblings{}
+	}
+	again, newer, dot2 := s.put(version.Siblings{}, nil)
+	s.acked(again, dot2)
+	s.w.checkKey(s.layout, s.k, copies(newer, newer, newer))
+	s.expect()
+	if n := s.w.report.Stats; n.Reaped != 3 || n.Recreated != 1 {
+		t.Errorf("%d removals, %d keys written again", n.Reaped, n.Recreated)
+	}
+}
+
+func TestResurrectionIsFound(t *testing.T) {
+	s := newStory(t)
+	o, set, dot := s.put(version.Siblings{}, nil)
+	s.acked(o, dot)
+	s.bury(set, 0, 1, 2)
+	s.removed(0)
+	s.expect()
+	s.w.history.gotten(s.w.clients[0].get(s.w, s.k), &core.Result{Code: core.CodeOK, Set: set, Context: set.Clock})
+	s.expect("resurrection")
+
+	s = newStory(t) // without a removal: by its history alone
+	o, set, dot = s.put(version.Siblings{}, nil)
+	s.acked(o, dot)
+	s.bury(set)
+	s.w.checkKey(s.layout, s.k, copies(set, set, set))
+	s.expect("lost write", "resurrection", "strict quorum")
+}
+
+func TestBadReapingIsFound(t *testing.T) {
+	s := newStory(t)
+	o, set, dot := s.put(version.Siblings{}, nil)
+	s.acked(o, dot)
+	s.bury(set, 0, 1)
+	s.removed(0)
+	s.expect("forgetting") // n3 has not got the tombstone
+
+	s = newStory(t)
+	_, set, _ = s.put(version.Siblings{}, nil)
+	s.w.nodes[0].held[0] = set
+	s.removed(0)
+	s.expect("forgetting") // it is a value
+
+	s = newStory(t)
+	_, set, _ = s.put(version.Siblings{}, nil)
+	stone := s.bury(set, 0, 1, 2)
+	s.w.nodes[1].held[0] = set // in memory, out of nowhere
+	s.w.nodes[1].up = true
+	s.w.nowhere(s.w.nodes[0], s.k, stone)
+	s.expect("forgetting")
+	s = newStory(t)
+	_, set, _ = s.put(version.Siblings{}, nil)
+	stone = s.bury(set, 0, 1, 2)
+	s.w.history.pruned(s.w.nodes[0], s.k, stone, version.Siblings{Clock: version.Clock{}})
+	s.expect("forgetting") // the tombstone's own entry
 }
 
 // A sloppy write need not be found by a quorum of owners.
@@ -260,8 +353,8 @@ func TestHintsAreHeldToTheDisksOfTheirOwners(t *testing.T) {
 func TestHintsCountAsHolders(t *testing.T) {
 	s := newStory(t)
 	_, set, dot := s.put(version.Siblings{}, nil)
-	s.w.nodes[0].durable[0] = set.Clock
-	s.w.nodes[1].hints.durable[0] = set.Clock
+	s.w.nodes[0].durable[0] = set
+	s.w.nodes[1].hints.durable[0] = set
 	if n := s.w.durableAt(s.k, dot); n != 2 {
 		t.Errorf("%d nodes hold it; one has it as an owner, one as a hint", n)
 	}

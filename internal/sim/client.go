@@ -119,6 +119,16 @@ func (w *world) hot(rng *rand.Rand) bool {
 	return w.burst.Hot && w.now < w.burst.At+w.plan.Warmup+w.burst.For && rng.IntN(2) == 0
 }
 
+// resting says whether clients leave a key alone for now: each does so in turn,
+// for long enough to be forgotten.
+func (w *world) resting(key int) bool {
+	turns := 3
+	if w.plan.steady {
+		turns = 2
+	}
+	return (key+int(w.now/w.plan.restTime()))%turns == 0
+}
+
 // think draws a pause: half of them are hardly any, so that clients race.
 func (c *client) think() time.Duration {
 	if c.storm > 0 || c.rng.IntN(2) == 0 {
@@ -140,6 +150,9 @@ func (c *client) draw(w *world) *operation {
 	}
 	if w.hot(c.rng) {
 		i = w.burst.Key
+	}
+	for w.resting(i) {
+		i = (i + 1) % p.Keys
 	}
 	k := w.history.keys[i]
 	switch n := c.rng.IntN(100); {

@@ -18,10 +18,11 @@
 // Clients read, write with what they have read, write blindly, overwrite and
 // delete, on few keys, so that they contend. Every value is unique. What the
 // history must hold is in check.go: no lost write, no phantom, no false
-// siblings, strict quorums; in trees.go, convergence with reads off and hash
-// trees that a rescan confirms; in health.go, that nobody who runs is dead for
-// anybody in calm times, nor alive who has long been down. While it runs, equal
-// dots with other bytes, contexts that cover what their holder has not seen, and
+// siblings, no resurrection, strict quorums; in trees.go, convergence with reads
+// off and hash trees that a rescan confirms; in forget.go, what may be
+// forgotten; in health.go, that nobody who runs is dead for anybody in calm
+// times, nor alive who has long been down. While it runs, equal dots with other
+// bytes, contexts that cover what their holder has not seen, and
 // acknowledgements of what is not on a disk fail at once. So does a hint that is
 // let go of before its owner has it on its disk; in the end none is left, and
 // where only messages were lost all owners are equal by hints alone.

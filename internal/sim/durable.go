@@ -1,18 +1,21 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/replica"
+	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
 // unsynced is a record that a process has written and its disk may still
-// lose: the key's clock once the batch is durable.
+// lose: the key's set once the batch is durable.
 type unsynced struct {
 	batch uint64
 	key   int
 	hint  bool // it is a hint record
-	clock version.Clock
+	set   version.Siblings
 }
 
 // noteSynced moves what the disk has synced to what is durable.
@@ -21,10 +24,10 @@ func (p *process) noteSynced() {
 	for n < len(p.unsynced) && p.unsynced[n].batch <= p.disk.Synced() {
 		u := &p.unsynced[n]
 		if u.hint {
-			p.hints.durable[u.key] = u.clock
+			p.hints.durable[u.key] = u.set
 		} else {
-			p.durable[u.key] = u.clock
-			p.hints.ever[u.key] = p.hints.ever[u.key].Join(u.clock)
+			p.durable[u.key] = u.set
+			p.hints.ever[u.key] = p.hints.ever[u.key].Join(u.set.Clock)
 		}
 		n++
 	}
@@ -34,13 +37,14 @@ func (p *process) noteSynced() {
 // noteRecovered reads what the disk still holds after a crash.
 func (w *world) noteRecovered(p *process) {
 	p.unsynced = nil
-	p.durable = make([]version.Clock, len(w.history.keys))
+	p.durable = make([]version.Siblings, len(w.history.keys))
 	for _, row := range w.rows(p) {
 		k := w.history.byKey[string(core.ClientKey(row.key))]
 		if set, err := replica.StoredSet(row.value); err == nil && k != nil {
-			p.durable[k.index] = set.Clock
+			p.durable[k.index] = set
 		}
 	}
+	p.held = slices.Clone(p.durable)
 	w.recoverHints(p)
 }
 
@@ -48,7 +52,7 @@ func (w *world) noteRecovered(p *process) {
 // replaced it.
 func (w *world) durableAt(k *keyHistory, d version.Dot) (nodes int) {
 	for _, p := range w.nodes {
-		if p.exists && (p.durable[k.index].Covers(d) || p.hints.durable[k.index].Covers(d)) {
+		if p.exists && (p.durable[k.index].Clock.Covers(d) || p.hints.durable[k.index].Clock.Covers(d)) {
 			nodes++
 		}
 	}
@@ -56,18 +60,13 @@ func (w *world) durableAt(k *keyHistory, d version.Dot) (nodes int) {
 }
 
 // checkRemoved holds the removal of a record that its node does not own to
-// what it waits for: every owner has it on its disk for good. Keys that are
-// owned are never removed.
-func (w *world) checkRemoved(p *process, k *keyHistory) {
-	gone := p.durable[k.index]
-	for _, l := range p.view.Layouts.Live {
-		for _, owner := range l.Owners(l.Partition(k.key)) {
-			q := w.nodes[peerIndex(owner)]
-			if q == p {
-				w.fail("leftovers", "%v removes %s, which it owns in %v", p.id, k.key, l.Name())
-			} else if !q.durable[k.index].Dominates(gone) {
-				w.fail("leftovers", "%v removes %s with %v, and %v has only %v durably", p.id, k.key, gone, q.id, q.durable[k.index])
-			}
+// what it waits for: every owner has it on its disk for good.
+func (w *world) checkRemoved(p *process, l *ring.Layout, k *keyHistory) {
+	gone := p.durable[k.index].Clock
+	for _, owner := range l.Owners(l.Partition(k.key)) {
+		q := w.nodes[peerIndex(owner)]
+		if has := q.durable[k.index].Clock; !has.Dominates(gone) {
+			w.fail("leftovers", "%v removes %s with %v, and %v has only %v durably", p.id, k.key, gone, q.id, has)
 		}
 	}
 }
@@ -79,7 +78,7 @@ func (w *world) checkDurable(p *process, o *operation, r *core.Result) {
 	k := o.key
 	if o.write == nil {
 		for i := range r.Set.Versions {
-			if d := r.Set.Versions[i].Dot; w.durableAt(k, d) == 0 {
+			if d := r.Set.Versions[i].Dot; w.durableAt(k, d) == 0 && !k.forgot(d) {
 				w.fail("durable", "%v answers a get of %s with %v, which a crash may still take back", p.id, k.key, d)
 			}
 		}

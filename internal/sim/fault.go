@@ -44,6 +44,8 @@ const (
 	Reweigh
 	// Grow starts new nodes that join the cluster. It does not heal.
 	Grow
+	// Away is a Crash of one node for longer than a tombstone is kept.
+	Away
 
 	faultKinds
 )
@@ -81,6 +83,8 @@ func (k FaultKind) String() string {
 		return "reweigh"
 	case Grow:
 		return "grow"
+	case Away:
+		return "away"
 	case faultKinds:
 	}
 	return "unknown"

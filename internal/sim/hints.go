@@ -18,10 +18,9 @@ const hintBound = 20 * time.Second
 
 // hintBooks is what the simulator knows of a process's hints, by key index.
 type hintBooks struct {
-	now     []storedHint    // as the process has written them
-	durable []version.Clock // of what the disk holds for good
-	own     []version.Clock // of the own copies, as the process has written them
-	ever    []version.Clock // of the own copies that its disk has held for good at any time
+	now     []storedHint       // as the process has written them
+	durable []version.Siblings // what the disk holds for good
+	ever    []version.Clock    // of the own copies that its disk has held for good at any time
 }
 
 // storedHint is one hint record.
@@ -71,10 +70,9 @@ func (w *world) recoverHints(p *process) {
 	if ever == nil {
 		ever = make([]version.Clock, n)
 	}
-	p.hints = hintBooks{now: make([]storedHint, n), durable: make([]version.Clock, n), own: make([]version.Clock, n), ever: ever}
-	for i, c := range p.durable {
-		p.hints.own[i] = c
-		p.hints.ever[i] = p.hints.ever[i].Join(c)
+	p.hints = hintBooks{now: make([]storedHint, n), durable: make([]version.Siblings, n), ever: ever}
+	for i := range p.durable {
+		p.hints.ever[i] = p.hints.ever[i].Join(p.durable[i].Clock)
 	}
 	for _, row := range w.hintRows(p) {
 		k := w.history.byKey[string(core.ClientKey(row.key))]
@@ -84,7 +82,7 @@ func (w *world) recoverHints(p *process) {
 			continue
 		}
 		p.hints.now[k.index] = storedHint{owners, set}
-		p.hints.durable[k.index] = set.Clock
+		p.hints.durable[k.index] = set
 	}
 }
 
@@ -142,7 +140,7 @@ func (w *world) hintWritten(p *process, l *loop, k *keyHistory, value []byte) {
 			s.Expired++
 			continue
 		default:
-			w.checkSettled(p, l, k, o.Node, p.hints.own[k.index])
+			w.checkSettled(p, l, k, o.Node, p.held[k.index].Clock)
 		}
 		if !is.Data && is.Since == 0 {
 			s.Settled++
@@ -155,7 +153,7 @@ func (w *world) hintWritten(p *process, l *loop, k *keyHistory, value []byte) {
 func (w *world) checkSettled(p *process, l *loop, k *keyHistory, owner id.Node, kept version.Clock) {
 	has := func(n id.Node) bool {
 		q := w.nodes[peerIndex(n)]
-		return q.hints.ever != nil && q.hints.ever[k.index].Dominates(kept) || q == p && p.hints.own[k.index].Dominates(kept)
+		return q.hints.ever != nil && q.hints.ever[k.index].Dominates(kept) || q == p && p.held[k.index].Clock.Dominates(kept)
 	}
 	if has(owner) {
 		return
@@ -169,7 +167,7 @@ func (w *world) checkSettled(p *process, l *loop, k *keyHistory, owner id.Node, 
 			return
 		}
 	}
-	w.fail("hints", "%v lets go of %s with %v for %v, which has only %v durably", p.id, k.key, kept, owner, w.nodes[peerIndex(owner)].durable[k.index])
+	w.fail("hints", "%v lets go of %s with %v for %v, which has only %v durably", p.id, k.key, kept, owner, w.nodes[peerIndex(owner)].durable[k.index].Clock)
 }
 
 // checkTallies holds what each node counts of its hints to what it has.
@@ -201,6 +199,17 @@ func (w *world) tallied(p *process) (bytes, records uint64) {
 		records, bytes = records+n, bytes+size
 	}
 	return bytes, records
+}
+
+// checkHinted looks at all keys when everything is at rest.
+func (w *world) checkHinted() {
+	l := w.checkLayouts()
+	if l == nil {
+		return
+	}
+	for i, copies := range w.collect(l) {
+		w.checkEqual(l, w.history.keys[i], copies)
+	}
 }
 
 // checkEqual holds hints to what they are for: where nothing else can have

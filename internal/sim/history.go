@@ -40,6 +40,11 @@ type keyHistory struct {
 	// observed has the mints that a get returned, acknowledged or not.
 	observed bitset
 	held     heldReads
+	// forgotten has the mints that were let go of, with what had replaced them:
+	// tombstones that were reaped and what they replaced, clock entries that
+	// were pruned. No node holds a value of these any more.
+	forgotten bitset
+	reaped    bool // and not written again since
 
 	contexts [8]*held // the latest that clients were given, a ring
 	next     int
@@ -173,40 +178,59 @@ func (h *history) stored(p *process, l *loop, dataKey, value []byte) {
 		h.w.fail("phantom", "%v stores the key %q, which nobody wrote", p.id, core.ClientKey(dataKey))
 		return
 	}
-	u := unsynced{batch: p.disk.Last() + 1, key: k.index, clock: set.Clock}
-	if u.hint = core.IsHintKey(dataKey); u.hint {
+	hint := core.IsHintKey(dataKey)
+	if hint {
 		h.w.hintWritten(p, l, k, value)
 	} else {
-		p.hints.own[k.index] = set.Clock
+		h.changed(p, k, set)
 	}
-	p.unsynced = append(p.unsynced, u)
+	p.keep(k, hint, set)
 	for i := range set.Versions {
 		v := &set.Versions[i]
 		if at, ok := k.byDot[v.Dot]; ok {
 			h.same(p, k, at, v)
 		} else {
 			h.minted(p, k, &set, v)
-			if u.hint {
+			if hint {
 				h.w.report.Stats.Hints.Minted++
 			}
 		}
 	}
 }
 
-// removed notes that a step has removed a record.
+// removed notes that a step has removed a record: a hint, or a key; as an owner,
+// which has reaped it, or as a node that has handed it over.
 func (h *history) removed(p *process, l *loop, dataKey []byte) {
 	k := h.byKey[string(core.ClientKey(dataKey))]
 	if k == nil {
 		return
 	}
-	u := unsynced{batch: p.disk.Last() + 1, key: k.index}
-	if u.hint = core.IsHintKey(dataKey); u.hint {
+	if core.IsHintKey(dataKey) {
 		h.w.hintWritten(p, l, k, nil)
-	} else {
-		h.w.checkRemoved(p, k)
-		p.hints.own[k.index] = version.Clock{}
+		p.keep(k, true, version.Siblings{})
+		return
 	}
-	p.unsynced = append(p.unsynced, u)
+	owned := false
+	for _, live := range l.view.Layouts.Live {
+		owned = owned || live.Owns(p.id, live.Partition(k.key))
+	}
+	if owned {
+		h.reaped(p, l.view, k)
+	} else {
+		for _, live := range l.view.Layouts.Live {
+			h.w.checkRemoved(p, live, k)
+		}
+	}
+	p.keep(k, false, version.Siblings{})
+}
+
+// keep notes what a process holds of a key now, in its own copy or as a hint,
+// and its disk soon.
+func (p *process) keep(k *keyHistory, hint bool, set version.Siblings) {
+	if !hint { // those are noted with their owners
+		p.held[k.index] = set
+	}
+	p.unsynced = append(p.unsynced, unsynced{batch: p.disk.Last() + 1, key: k.index, hint: hint, set: set})
 }
 
 // same checks that a version has the bytes that were minted with its dot.
@@ -252,6 +276,10 @@ func (h *history) minted(p *process, k *keyHistory, set *version.Siblings, v *ve
 	if at := h.mintedHere(p, wr, v.Dot); at >= 0 && wr.attempts < 2 {
 		h.w.fail("minted twice", "%v mints write %d to %s as %v, which it has minted as %v; its client sent it once",
 			p.id, wr.number, k.key, v.Dot, k.mints[at].dot)
+	}
+	if k.reaped {
+		k.reaped = false
+		h.w.report.Stats.Recreated++
 	}
 	k.add(m)
 	wr.mints = append(wr.mints, i)
@@ -315,8 +343,8 @@ func (k *keyHistory) coveredBy(c version.Clock) (covered bitset, strange uint64)
 
 // replacedBy returns what an Overwrite has replaced, from the set that it
 // left: all that the clock covers and that is not beside it, and what that has
-// replaced in turn, which the node need not have heard of. This is what only
-// the machine can tell.
+// replaced in turn, which the node need not have heard of, or may have
+// forgotten. This is what only the machine can tell.
 func (k *keyHistory) replacedBy(set *version.Siblings) bitset {
 	covered, _ := k.coveredBy(set.Clock)
 	past := covered.clone()

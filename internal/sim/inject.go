@@ -26,6 +26,9 @@ func (w *world) pull(t trigger, p *process, within time.Duration) {
 		if f.On != t || t == onCommit && f.Nodes&(1<<p.index) == 0 {
 			return false
 		}
+		if f.Kind == Away { // before the node can hand over what it loses
+			within = min(within, w.plan.Latency)
+		}
 		w.queue.push(event{at: w.now + drawTime(w.rng, within), kind: evStrike, n: int64(i)})
 		return true
 	})
@@ -73,7 +76,7 @@ func (w *world) inflict(i int, f *Fault) bool {
 			met = w.grow() || met
 		}
 		return met
-	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, Misjudge, faultKinds:
+	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, Misjudge, Away, faultKinds:
 	}
 	met := false
 	for _, p := range w.nodes {
@@ -81,7 +84,7 @@ func (w *world) inflict(i int, f *Fault) bool {
 			continue
 		}
 		switch f.Kind {
-		case Crash, Blackout:
+		case Crash, Blackout, Away:
 			if !p.up {
 				continue
 			}
@@ -162,7 +165,7 @@ func (w *world) healFault(i int) {
 			continue
 		}
 		switch f.Kind {
-		case Crash, Blackout, Restart, Reweigh:
+		case Crash, Blackout, Away, Restart, Reweigh:
 			if !p.up && p.downBy == i {
 				w.restart(p)
 			}
@@ -277,7 +280,7 @@ func (w *world) setNetwork() {
 			n.duplicate, n.lateBy = max(n.duplicate, f.Share), max(n.lateBy, f.By)
 		case Reorder:
 			n.reorder, n.slowBy = max(n.reorder, f.Share), max(n.slowBy, f.By)
-		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Misjudge, Grow, faultKinds:
+		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Misjudge, Grow, Away, faultKinds:
 		}
 	}
 }

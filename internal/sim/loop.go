@@ -72,6 +72,8 @@ type loop struct {
 	// Flushes that wait for the disk, oldest first.
 	flights []flight
 	batch   uint64 // the disk's number of this loop's newest batch
+
+	cancelled uint64 // rounds of forgetting, as reported last
 }
 
 // flight is a flush on its way to the disk, with what it holds back.
@@ -274,6 +276,11 @@ func (w *world) flush(p *process, l *loop) {
 		w.input(p, controlLoop, input{kind: inReport, report: r})
 	}
 	for _, r := range out.Shards {
+		if r.Forgetting.Cancelled < l.cancelled {
+			w.fail("report", "%v: loop %d has cancelled %d rounds, and now reports %d", p.id, l.index, l.cancelled, r.Forgetting.Cancelled)
+		}
+		w.report.Stats.Cancelled += r.Forgetting.Cancelled - l.cancelled
+		l.cancelled = r.Forgetting.Cancelled
 		w.input(p, controlLoop, input{kind: inShard, shard: r})
 	}
 	if l.control == nil {

@@ -25,6 +25,10 @@ const (
 	defaultRequest   = 2 * time.Second
 	defaultPeer      = 300 * time.Millisecond
 	defaultPartition = 16
+
+	// leastTTL is the shortest time between the two rounds of forgetting, 2M
+	// of DESIGN section 4: no disk is older here than its node.
+	leastTTL = 2 * id.MaxMessageAge
 )
 
 // Plan is everything about a run that is fixed before it begins: the cluster,
@@ -49,11 +53,13 @@ type Plan struct {
 	Peer       time.Duration
 	// AntiEntropy is the interval in which owners are compared, 0: never.
 	AntiEntropy time.Duration
-	RepairBytes uint64      // that reads may keep for repairs at a node, 0: they repair nothing
-	Blocking    float64     // share of gets that wait for their repairs
-	Seeds       []joinStyle // how each node comes to the cluster, by index
-	Zones       []string    // by index
-	Weights     []uint32    // by index
+	RepairBytes uint64        // that reads may keep for repairs at a node, 0: they repair nothing
+	Blocking    float64       // share of gets that wait for their repairs
+	Seeds       []joinStyle   // how each node comes to the cluster, by index
+	Zones       []string      // by index
+	Weights     []uint32      // by index
+	TTL         time.Duration // of tombstones
+	Reap        time.Duration // between two looks at a partition
 
 	// The network and the disks, when nothing is wrong with them.
 	Latency time.Duration // typical, one way
@@ -77,6 +83,7 @@ type Plan struct {
 
 	Faults []Fault // in order
 	kinds  uint32  // that are drawn, as bits; growth is drawn whatever it says
+	steady bool    // processes are seldom ended: what takes long without that comes to its end
 }
 
 // Burst is a time in which every client is busy: everywhere, or in a hot one
@@ -153,6 +160,7 @@ func (p *Plan) drawCluster(rng *rand.Rand) {
 	p.Layout = pick(rng, 100*time.Millisecond, 500*time.Millisecond, 3*time.Second)
 	p.Request = defaultRequest
 	p.Peer = defaultPeer
+	p.TTL, p.Reap = pick(rng, leastTTL, leastTTL+time.Minute, leastTTL+3*time.Minute), pick(rng, 10*time.Second, time.Minute)
 	zones, heaviest := rng.IntN(4), 1+rng.IntN(maxWeight)
 	for i := range maxNodes {
 		p.Seeds = append(p.Seeds, pick(rng, joinSeeds, joinSeeds, joinCall))
@@ -190,6 +198,9 @@ func (p *Plan) drawClients(rng *rand.Rand) {
 	p.Clients = 4 + rng.IntN(5)
 	p.Pipelined = rng.IntN(3)
 	p.Keys = pick(rng, 3, 10, 25, maxKeys)
+	if p.steady = rng.IntN(4) == 0; p.steady {
+		p.Keys = maxKeys
+	}
 	p.Skewed = rng.IntN(2) == 0
 	p.Vary = rng.IntN(2) == 0
 	p.ZeroID = pick(rng, 0, 0.2)
@@ -214,6 +225,9 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 	}
 	if !p.Still {
 		p.drawGrowth(rng)
+		for range pick(rng, 0, 0, 1, 2) {
+			p.drawAway(rng, drawTime(rng, p.Length), nothing)
+		}
 	}
 	if !p.Still && rng.IntN(2) == 0 { // what was acknowledged a moment ago must be there
 		p.Faults = append(p.Faults, Fault{At: p.Length, For: time.Second, Kind: Blackout, Nodes: 1<<p.Nodes - 1})
@@ -233,7 +247,10 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 // over and over. Kinds that hide each other's mistakes are apart in many runs.
 func (p *Plan) drawKinds(rng *rand.Rand) {
 	p.kinds = 1<<faultKinds - 1
-	if rng.IntN(2) == 0 {
+	switch {
+	case p.steady:
+		p.kinds &^= 1<<Crash | 1<<Restart | 1<<Blackout
+	case rng.IntN(2) == 0:
 		p.kinds &= rng.Uint32() | 1<<rng.IntN(int(Reweigh)) // at least one that is drawn
 	}
 	if p.Still {
@@ -258,8 +275,19 @@ func (p *Plan) drawGrowth(rng *rand.Rand) {
 		left -= f.Count
 		p.disturb(rng, f)
 	}
-	for range pick(rng, 0, 0, 2, 4, 10) {
-		p.disturb(rng, Fault{At: drawTime(rng, p.Length), For: drawTime(rng, time.Second), Kind: Reweigh, Nodes: 1 << rng.IntN(p.Nodes)})
+	reweighs := pick(rng, 0, 0, 2, 4, 10)
+	if p.steady {
+		reweighs = 3
+	}
+	for i := range reweighs {
+		f := Fault{At: drawTime(rng, p.Length), For: drawTime(rng, time.Second), Kind: Reweigh, Nodes: 1 << rng.IntN(p.Nodes)}
+		if p.steady { // one after another, so that each comes to its end
+			f.At = (f.At + p.Length*time.Duration(i)) / time.Duration(reweighs)
+			p.Faults = append(p.Faults, f)
+			p.drawAway(rng, f.At, onMoved)
+			continue
+		}
+		p.disturb(rng, f)
 	}
 }
 
@@ -280,6 +308,18 @@ func (p *Plan) disturb(rng *rand.Rand, f Fault) {
 		p.addFault(rng, g)
 	}
 }
+
+// drawAway lets a node be away for longer than a tombstone is kept. One that
+// goes when reads move has what it does not own any more still to hand over.
+func (p *Plan) drawAway(rng *rand.Rand, at time.Duration, on trigger) {
+	f := Fault{At: at, Kind: Away, Nodes: 1 << rng.IntN(p.Initial), On: on}
+	f.For = 2*p.restTime() + drawTime(rng, time.Minute)
+	p.Faults = append(p.Faults, f)
+}
+
+// restTime is how long a key must be left alone to be forgotten: two looks at
+// its partition, the TTL, and some time for the rounds.
+func (p *Plan) restTime() time.Duration { return p.TTL + 2*p.Reap + 30*time.Second }
 
 // someNodes draws a few of the nodes, as bits.
 func (p *Plan) someNodes(rng *rand.Rand) uint32 { return uint32(1 + rng.IntN(1<<p.Nodes-1)) }

@@ -40,8 +40,9 @@ type process struct {
 	stalled      time.Duration // when the latest stall ended: deadlines meanwhile were missed
 	slowDisk     time.Duration // most that an fsync takes longer
 	syncing      bool
-	unsynced     []unsynced      // oldest first
-	durable      []version.Clock // by key index: what the disk holds for good
+	unsynced     []unsynced         // oldest first
+	durable      []version.Siblings // by key index: what the disk holds for good
+	held         []version.Siblings // by key index: what this process has written last
 	hints        hintBooks
 	starts       int
 	start        uint64 // the nonce of the latest
@@ -148,6 +149,7 @@ func (w *world) options(p *process) node.Options {
 		PeerTimeout: w.plan.Peer, GossipInterval: w.plan.Gossip,
 		LayoutDelay: w.plan.Layout, LayoutAuto: true,
 		AntiEntropyInterval: w.plan.AntiEntropy,
+		TombstoneTTL:        w.plan.TTL, TombstoneInterval: w.plan.Reap,
 	}
 	if p.index > 0 && w.plan.Seeds[p.index] == joinSeeds {
 		o.Seeds = w.seedsOf(p)

@@ -105,7 +105,7 @@ func (h *history) neverBack(o *operation, seen bitset) {
 	if l == nil || l.Name() != o.layout {
 		return // owners have changed meanwhile
 	}
-	o.found.minus(seen).each(func(i int) {
+	o.found.minus(seen).minus(k.forgotten).each(func(i int) {
 		m := &k.mints[i]
 		h.w.fail("monotonic reads", "a get of %s with R=%d misses %v of write %d, which a blocking get had returned before it began",
 			k.key, o.r, m.dot, m.write.number)
@@ -126,9 +126,15 @@ func (w *world) checkHeld(p *process, o *operation, r *core.Result) {
 	if l == nil || o.options.Repair != core.RepairBlocking || r.Code != core.CodeOK && r.Code != core.CodeNotFound {
 		return
 	}
-	holders := 0
-	for _, owner := range l.Owners(l.Partition(o.key.key)) {
-		if q := w.nodes[peerIndex(owner)]; q.exists && q.durable[o.key.index].Dominates(r.Set.Clock) {
+	k, holders := o.key, 0
+	found, _ := k.coveredBy(r.Set.Clock)
+	for _, owner := range l.Owners(l.Partition(k.key)) {
+		q := w.nodes[peerIndex(owner)]
+		if !q.exists {
+			continue
+		}
+		held, _ := k.coveredBy(q.durable[k.index].Clock)
+		if found.minus(held).minus(k.forgotten).isEmpty() {
 			holders++
 		}
 	}

@@ -69,6 +69,12 @@ type Stats struct {
 	RepliesLost uint64
 	Minted      uint64
 	MintedTwice uint64 // writes that got more than one dot
+	Reaped      uint64 // removals of deleted keys, one for each owner
+	ReapedAmid  uint64 // those of them before everything has healed
+	Pruned      uint64 // clock entries forgotten, one for each owner
+	Returned    uint64 // reaped tombstones that an owner took in again
+	Recreated   uint64 // keys that were written again after they were reaped
+	Cancelled   uint64 // rounds of forgetting given up
 
 	Faults             [faultKinds]uint64
 	FaultsInTransition uint64
@@ -171,6 +177,12 @@ func (s *Stats) Add(o *Stats) {
 	s.RepliesLost += o.RepliesLost
 	s.Minted += o.Minted
 	s.MintedTwice += o.MintedTwice
+	s.Reaped += o.Reaped
+	s.ReapedAmid += o.ReapedAmid
+	s.Pruned += o.Pruned
+	s.Returned += o.Returned
+	s.Recreated += o.Recreated
+	s.Cancelled += o.Cancelled
 	for i := range s.Faults {
 		s.Faults[i] += o.Faults[i]
 	}
@@ -226,6 +238,7 @@ func (s *Stats) String() string {
 		s.Blind, s.ByRead, s.ByPut, s.Overwrites, s.Retries, s.Calm)
 	line("outcomes", "%s", counts(s.Results))
 	line("versions", "%d minted, %d writes minted more than once, %d gets with siblings, %d replies lost", s.Minted, s.MintedTwice, s.Siblings, s.RepliesLost)
+	line("forgetting", "%d removals of deleted keys, %d of them amid faults, %d that were brought back, %d keys written again, %d clock entries pruned, %d rounds cancelled", s.Reaped, s.ReapedAmid, s.Returned, s.Recreated, s.Pruned, s.Cancelled)
 	faults := make(map[string]uint64)
 	for k, n := range s.Faults {
 		faults[FaultKind(k).String()] = n

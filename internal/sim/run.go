@@ -124,6 +124,16 @@ func (w *world) run() {
 		return
 	}
 	w.converge()
+	if w.halted {
+		return
+	}
+	w.checkHinted()
+	w.readAll()
+	w.checkEnd() // before anything is written again that could hide what is wrong
+	if w.halted {
+		return
+	}
+	w.forgetAll()
 	w.readAll()
 	w.checkEnd()
 }

@@ -172,6 +172,8 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"blind puts": s.Blind, "writes with a read's context": s.ByRead, "writes with a write's context": s.ByPut,
 		"overwrites": s.Overwrites, "retries": s.Retries, "gets with siblings": s.Siblings,
 		"writes minted more than once": s.MintedTwice, "lost replies": s.RepliesLost,
+		"keys reaped amid faults": s.ReapedAmid, "keys written again after they were reaped": s.Recreated,
+		"clock entries pruned": s.Pruned, "cancelled rounds": s.Cancelled,
 		"restarts": s.Restarts, "transitions": s.Transitions, "nodes that joined": s.Joined,
 		"growths under faults": s.GrowthUnderFault, "faults in transitions": s.FaultsInTransition,
 		"crashes": s.Disk.Crashes, "dropped unsynced batches": s.Disk.Dropped, "kept unsynced batches": s.Disk.Survived,

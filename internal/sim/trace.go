@@ -97,6 +97,7 @@ func (t *tracer) input(in *input) {
 		t.num(uint64(in.shard.Shard), in.shard.Stamp.Layout.Number, uint64(in.shard.Stamp.Phase), in.shard.Synced.Number, uint64(in.shard.PullsLeft))
 		t.num(in.shard.Hints.Bytes, in.shard.Hints.Stored, in.shard.Hints.Delivered, in.shard.Hints.Refused)
 		t.num(in.shard.Repairs.Sent, in.shard.Repairs.Own, in.shard.Repairs.Dropped, in.shard.Repairs.Waited)
+		t.num(in.shard.Forgetting.Reaped, in.shard.Forgetting.Pruned, in.shard.Forgetting.Cancelled)
 	case inTick, inBegin, inJoin:
 	}
 }
@@ -162,6 +163,10 @@ const (
 	msgBucketReply
 	msgHint
 	msgHinted
+	msgConfirm
+	msgConfirmed
+	msgForget
+	msgForgotten
 )
 
 // String returns the message's name.
@@ -169,6 +174,7 @@ func (k messageKind) String() string {
 	names := [...]string{
 		"?", "apply", "applied", "read", "read-reply", "forward", "forwarded", "pull", "pull-reply", "refused", "gossip", "gossip-reply",
 		"tree-compare", "tree-differ", "bucket-ask", "bucket-reply", "hint", "hinted",
+		"confirm", "confirmed", "forget", "forgotten",
 	}
 	if int(k) < len(names) {
 		return names[k]
@@ -217,6 +223,14 @@ func describe(m core.Message) (messageKind, uint64) {
 		return msgBucketAsk, uint64(len(m.Leaves))<<32 + xxhash.Sum64(m.After)
 	case *core.BucketReply:
 		return msgBucketReply, uint64(len(m.Keys))
+	case *core.Confirm:
+		return msgConfirm, digestKeys(m.Keys) + m.Round + m.Members
+	case *core.Confirmed:
+		return msgConfirmed, uint64(len(m.Except))
+	case *core.Forget:
+		return msgForget, digestKeys(m.Keys) + m.Round + m.Members
+	case *core.Forgotten:
+		return msgForgotten, uint64(len(m.Except))
 	}
 	return 0, 0
 }
@@ -239,6 +253,13 @@ func gossiped(s *core.GossipState) uint64 {
 	}
 	for _, hash := range s.Wants {
 		sum = sum*31 + hash
+	}
+	return sum
+}
+
+func digestKeys(keys []core.KeyDigest) (sum uint64) {
+	for i := range keys {
+		sum = mix(sum ^ xxhash.Sum64(keys[i].Key) ^ keys[i].Digest)
 	}
 	return sum
 }
@@ -293,10 +314,26 @@ func explain(e *core.Envelope) string {
 		detail = fmt.Sprintf(" leaves %v after %s", m.Leaves, m.After)
 	case *core.BucketReply:
 		detail = fmt.Sprintf(" %d keys, more %v", len(m.Keys), m.More)
+	case *core.Confirm:
+		detail = fmt.Sprintf(" round %d again %v members %x %s", m.Round, m.Again, m.Members, explainKeys(m.Keys))
+	case *core.Confirmed:
+		detail = fmt.Sprintf(" except %d", m.Except)
+	case *core.Forget:
+		detail = fmt.Sprintf(" round %d members %x %s", m.Round, m.Members, explainKeys(m.Keys))
+	case *core.Forgotten:
+		detail = fmt.Sprintf(" except %d", m.Except)
 	}
 	to := e.To
 	if to == "" {
 		to = id.Node("@" + e.Addr)
 	}
 	return fmt.Sprintf("%v %v→%v req %v p%d %v%s", kind, e.From, to, e.Req, e.Partition, e.Stamp, detail)
+}
+
+func explainKeys(keys []core.KeyDigest) string {
+	var b strings.Builder
+	for i := range keys {
+		fmt.Fprintf(&b, " %s=%x", keys[i].Key, keys[i].Digest)
+	}
+	return b.String()
 }

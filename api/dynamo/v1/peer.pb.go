@@ -552,6 +552,10 @@ type Envelope struct {
 	//	*Envelope_BucketReply
 	//	*Envelope_Hint
 	//	*Envelope_Hinted
+	//	*Envelope_Confirm
+	//	*Envelope_Confirmed
+	//	*Envelope_Forget
+	//	*Envelope_Forgotten
 	Message       isEnvelope_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -796,6 +800,42 @@ func (x *Envelope) GetHinted() *Hinted {
 	return nil
 }
 
+func (x *Envelope) GetConfirm() *Confirm {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Confirm); ok {
+			return x.Confirm
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetConfirmed() *Confirmed {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Confirmed); ok {
+			return x.Confirmed
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetForget() *Forget {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Forget); ok {
+			return x.Forget
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetForgotten() *Forgotten {
+	if x != nil {
+		if x, ok := x.Message.(*Envelope_Forgotten); ok {
+			return x.Forgotten
+		}
+	}
+	return nil
+}
+
 type isEnvelope_Message interface {
 	isEnvelope_Message()
 }
@@ -868,6 +908,22 @@ type Envelope_Hinted struct {
 	Hinted *Hinted `protobuf:"bytes,21,opt,name=hinted,proto3,oneof"`
 }
 
+type Envelope_Confirm struct {
+	Confirm *Confirm `protobuf:"bytes,35,opt,name=confirm,proto3,oneof"`
+}
+
+type Envelope_Confirmed struct {
+	Confirmed *Confirmed `protobuf:"bytes,36,opt,name=confirmed,proto3,oneof"`
+}
+
+type Envelope_Forget struct {
+	Forget *Forget `protobuf:"bytes,37,opt,name=forget,proto3,oneof"`
+}
+
+type Envelope_Forgotten struct {
+	Forgotten *Forgotten `protobuf:"bytes,38,opt,name=forgotten,proto3,oneof"`
+}
+
 func (*Envelope_Apply) isEnvelope_Message() {}
 
 func (*Envelope_Applied) isEnvelope_Message() {}
@@ -901,6 +957,14 @@ func (*Envelope_BucketReply) isEnvelope_Message() {}
 func (*Envelope_Hint) isEnvelope_Message() {}
 
 func (*Envelope_Hinted) isEnvelope_Message() {}
+
+func (*Envelope_Confirm) isEnvelope_Message() {}
+
+func (*Envelope_Confirmed) isEnvelope_Message() {}
+
+func (*Envelope_Forget) isEnvelope_Message() {}
+
+func (*Envelope_Forgotten) isEnvelope_Message() {}
 
 // TreeCompare asks which of the sender's hashes the receiver does not have.
 type TreeCompare struct {
@@ -1837,6 +1901,286 @@ func (x *Item) GetSet() []byte {
 	return nil
 }
 
+// Confirm asks a member to confirm a round of forgetting: an owner, that it
+// holds exactly these sets durably; anybody else, that it holds nothing for
+// these keys of the envelope's partition.
+type Confirm struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Round grows with each round of the asker's process.
+	Round uint64 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`
+	// Again asks whether what was confirmed has not changed since.
+	Again bool `protobuf:"varint,2,opt,name=again,proto3" json:"again,omitempty"`
+	// Members is a digest of the members that are not left, and of their starts.
+	Members       uint64       `protobuf:"fixed64,3,opt,name=members,proto3" json:"members,omitempty"`
+	Keys          []*KeyDigest `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Confirm) Reset() {
+	*x = Confirm{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Confirm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Confirm) ProtoMessage() {}
+
+func (x *Confirm) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Confirm.ProtoReflect.Descriptor instead.
+func (*Confirm) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Confirm) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *Confirm) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
+}
+
+func (x *Confirm) GetMembers() uint64 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *Confirm) GetKeys() []*KeyDigest {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// KeyDigest is a key with a digest of its sibling set's clock and dots.
+type KeyDigest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Digest        uint64                 `protobuf:"fixed64,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyDigest) Reset() {
+	*x = KeyDigest{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyDigest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyDigest) ProtoMessage() {}
+
+func (x *KeyDigest) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyDigest.ProtoReflect.Descriptor instead.
+func (*KeyDigest) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *KeyDigest) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *KeyDigest) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
+// Confirmed answers a Confirm.
+type Confirmed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Except has the indexes of the keys that are not confirmed, ascending.
+	Except        []uint32 `protobuf:"varint,1,rep,packed,name=except,proto3" json:"except,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Confirmed) Reset() {
+	*x = Confirmed{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Confirmed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Confirmed) ProtoMessage() {}
+
+func (x *Confirmed) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Confirmed.ProtoReflect.Descriptor instead.
+func (*Confirmed) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Confirmed) GetExcept() []uint32 {
+	if x != nil {
+		return x.Except
+	}
+	return nil
+}
+
+// Forget asks an owner to forget keys that everybody has confirmed twice.
+type Forget struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Round         uint64                 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`
+	Members       uint64                 `protobuf:"fixed64,2,opt,name=members,proto3" json:"members,omitempty"`
+	Keys          []*KeyDigest           `protobuf:"bytes,3,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forget) Reset() {
+	*x = Forget{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forget) ProtoMessage() {}
+
+func (x *Forget) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forget.ProtoReflect.Descriptor instead.
+func (*Forget) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Forget) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *Forget) GetMembers() uint64 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *Forget) GetKeys() []*KeyDigest {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// Forgotten answers a Forget.
+type Forgotten struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Except has the indexes of the keys that were left alone, ascending.
+	Except        []uint32 `protobuf:"varint,1,rep,packed,name=except,proto3" json:"except,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forgotten) Reset() {
+	*x = Forgotten{}
+	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forgotten) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forgotten) ProtoMessage() {}
+
+func (x *Forgotten) ProtoReflect() protoreflect.Message {
+	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
+func (*Forgotten) Descriptor() ([]byte, []int) {
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Forgotten) GetExcept() []uint32 {
+	if x != nil {
+		return x.Except
+	}
+	return nil
+}
+
 // Refused says that nothing of a request was done, and why.
 type Refused struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1847,7 +2191,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1859,7 +2203,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[18]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1872,7 +2216,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{18}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Refused) GetWhy() Refusal {
@@ -1892,7 +2236,7 @@ type Gossip struct {
 
 func (x *Gossip) Reset() {
 	*x = Gossip{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +2248,7 @@ func (x *Gossip) String() string {
 func (*Gossip) ProtoMessage() {}
 
 func (x *Gossip) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[19]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2261,7 @@ func (x *Gossip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
 func (*Gossip) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{19}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Gossip) GetState() *GossipState {
@@ -1937,7 +2281,7 @@ type GossipReply struct {
 
 func (x *GossipReply) Reset() {
 	*x = GossipReply{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2293,7 @@ func (x *GossipReply) String() string {
 func (*GossipReply) ProtoMessage() {}
 
 func (x *GossipReply) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[20]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2306,7 @@ func (x *GossipReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GossipReply.ProtoReflect.Descriptor instead.
 func (*GossipReply) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{20}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GossipReply) GetState() *GossipState {
@@ -2000,7 +2344,7 @@ type GossipState struct {
 
 func (x *GossipState) Reset() {
 	*x = GossipState{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2356,7 @@ func (x *GossipState) String() string {
 func (*GossipState) ProtoMessage() {}
 
 func (x *GossipState) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[21]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2369,7 @@ func (x *GossipState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GossipState.ProtoReflect.Descriptor instead.
 func (*GossipState) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{21}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GossipState) GetCluster() uint64 {
@@ -2115,7 +2459,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +2471,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[22]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +2484,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{22}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Bucket) GetIndex() uint32 {
@@ -2185,7 +2529,7 @@ type RecordVersion struct {
 
 func (x *RecordVersion) Reset() {
 	*x = RecordVersion{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[23]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2541,7 @@ func (x *RecordVersion) String() string {
 func (*RecordVersion) ProtoMessage() {}
 
 func (x *RecordVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[23]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2554,7 @@ func (x *RecordVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordVersion.ProtoReflect.Descriptor instead.
 func (*RecordVersion) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{23}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RecordVersion) GetMember() uint64 {
@@ -2269,7 +2613,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[24]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +2625,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[24]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +2638,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{24}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Member) GetId() string {
@@ -2424,7 +2768,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[25]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2436,7 +2780,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[25]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2449,7 +2793,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{25}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Options) GetR() uint32 {
@@ -2503,7 +2847,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_dynamo_v1_peer_proto_msgTypes[26]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2859,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_dynamo_v1_peer_proto_msgTypes[26]
+	mi := &file_dynamo_v1_peer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2872,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{26}
+	return file_dynamo_v1_peer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Result) GetCode() Code {
@@ -2582,7 +2926,8 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x18\n" +
 	"\acluster\x18\x03 \x01(\x06R\acluster\x121\n" +
-	"\tenvelopes\x18\x04 \x03(\v2\x13.dynamo.v1.EnvelopeR\tenvelopes\"\xc0\b\n" +
+	"\tenvelopes\x18\x04 \x03(\v2\x13.dynamo.v1.EnvelopeR\tenvelopes\"\x89\n" +
+	"\n" +
 	"\bEnvelope\x12\x10\n" +
 	"\x03req\x18\x01 \x01(\x06R\x03req\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\rR\tpartition\x12#\n" +
@@ -2612,7 +2957,11 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"bucket_ask\x18\x1b \x01(\v2\x14.dynamo.v1.BucketAskH\x00R\tbucketAsk\x12;\n" +
 	"\fbucket_reply\x18\x1c \x01(\v2\x16.dynamo.v1.BucketReplyH\x00R\vbucketReply\x12%\n" +
 	"\x04hint\x18\x14 \x01(\v2\x0f.dynamo.v1.HintH\x00R\x04hint\x12+\n" +
-	"\x06hinted\x18\x15 \x01(\v2\x11.dynamo.v1.HintedH\x00R\x06hintedB\t\n" +
+	"\x06hinted\x18\x15 \x01(\v2\x11.dynamo.v1.HintedH\x00R\x06hinted\x12.\n" +
+	"\aconfirm\x18# \x01(\v2\x12.dynamo.v1.ConfirmH\x00R\aconfirm\x124\n" +
+	"\tconfirmed\x18$ \x01(\v2\x14.dynamo.v1.ConfirmedH\x00R\tconfirmed\x12+\n" +
+	"\x06forget\x18% \x01(\v2\x11.dynamo.v1.ForgetH\x00R\x06forget\x124\n" +
+	"\tforgotten\x18& \x01(\v2\x14.dynamo.v1.ForgottenH\x00R\tforgottenB\t\n" +
 	"\amessage\"i\n" +
 	"\vTreeCompare\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x14\n" +
@@ -2673,7 +3022,23 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x04done\x18\x02 \x01(\bR\x04done\"*\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x10\n" +
-	"\x03set\x18\x02 \x01(\fR\x03set\"/\n" +
+	"\x03set\x18\x02 \x01(\fR\x03set\"y\n" +
+	"\aConfirm\x12\x14\n" +
+	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x14\n" +
+	"\x05again\x18\x02 \x01(\bR\x05again\x12\x18\n" +
+	"\amembers\x18\x03 \x01(\x06R\amembers\x12(\n" +
+	"\x04keys\x18\x04 \x03(\v2\x14.dynamo.v1.KeyDigestR\x04keys\"5\n" +
+	"\tKeyDigest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\x06R\x06digest\"#\n" +
+	"\tConfirmed\x12\x16\n" +
+	"\x06except\x18\x01 \x03(\rR\x06except\"b\n" +
+	"\x06Forget\x12\x14\n" +
+	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x18\n" +
+	"\amembers\x18\x02 \x01(\x06R\amembers\x12(\n" +
+	"\x04keys\x18\x03 \x03(\v2\x14.dynamo.v1.KeyDigestR\x04keys\"#\n" +
+	"\tForgotten\x12\x16\n" +
+	"\x06except\x18\x01 \x03(\rR\x06except\"/\n" +
 	"\aRefused\x12$\n" +
 	"\x03why\x18\x01 \x01(\x0e2\x12.dynamo.v1.RefusalR\x03why\"6\n" +
 	"\x06Gossip\x12,\n" +
@@ -2807,7 +3172,7 @@ func file_dynamo_v1_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_dynamo_v1_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_dynamo_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_dynamo_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_dynamo_v1_peer_proto_goTypes = []any{
 	(Phase)(0),            // 0: dynamo.v1.Phase
 	(State)(0),            // 1: dynamo.v1.State
@@ -2834,15 +3199,20 @@ var file_dynamo_v1_peer_proto_goTypes = []any{
 	(*Pull)(nil),          // 22: dynamo.v1.Pull
 	(*PullReply)(nil),     // 23: dynamo.v1.PullReply
 	(*Item)(nil),          // 24: dynamo.v1.Item
-	(*Refused)(nil),       // 25: dynamo.v1.Refused
-	(*Gossip)(nil),        // 26: dynamo.v1.Gossip
-	(*GossipReply)(nil),   // 27: dynamo.v1.GossipReply
-	(*GossipState)(nil),   // 28: dynamo.v1.GossipState
-	(*Bucket)(nil),        // 29: dynamo.v1.Bucket
-	(*RecordVersion)(nil), // 30: dynamo.v1.RecordVersion
-	(*Member)(nil),        // 31: dynamo.v1.Member
-	(*Options)(nil),       // 32: dynamo.v1.Options
-	(*Result)(nil),        // 33: dynamo.v1.Result
+	(*Confirm)(nil),       // 25: dynamo.v1.Confirm
+	(*KeyDigest)(nil),     // 26: dynamo.v1.KeyDigest
+	(*Confirmed)(nil),     // 27: dynamo.v1.Confirmed
+	(*Forget)(nil),        // 28: dynamo.v1.Forget
+	(*Forgotten)(nil),     // 29: dynamo.v1.Forgotten
+	(*Refused)(nil),       // 30: dynamo.v1.Refused
+	(*Gossip)(nil),        // 31: dynamo.v1.Gossip
+	(*GossipReply)(nil),   // 32: dynamo.v1.GossipReply
+	(*GossipState)(nil),   // 33: dynamo.v1.GossipState
+	(*Bucket)(nil),        // 34: dynamo.v1.Bucket
+	(*RecordVersion)(nil), // 35: dynamo.v1.RecordVersion
+	(*Member)(nil),        // 36: dynamo.v1.Member
+	(*Options)(nil),       // 37: dynamo.v1.Options
+	(*Result)(nil),        // 38: dynamo.v1.Result
 }
 var file_dynamo_v1_peer_proto_depIdxs = []int32{
 	8,  // 0: dynamo.v1.Batch.envelopes:type_name -> dynamo.v1.Envelope
@@ -2851,11 +3221,11 @@ var file_dynamo_v1_peer_proto_depIdxs = []int32{
 	15, // 3: dynamo.v1.Envelope.applied:type_name -> dynamo.v1.Applied
 	18, // 4: dynamo.v1.Envelope.read:type_name -> dynamo.v1.Read
 	19, // 5: dynamo.v1.Envelope.read_reply:type_name -> dynamo.v1.ReadReply
-	25, // 6: dynamo.v1.Envelope.refused:type_name -> dynamo.v1.Refused
+	30, // 6: dynamo.v1.Envelope.refused:type_name -> dynamo.v1.Refused
 	20, // 7: dynamo.v1.Envelope.forward:type_name -> dynamo.v1.Forward
 	21, // 8: dynamo.v1.Envelope.forwarded:type_name -> dynamo.v1.Forwarded
-	26, // 9: dynamo.v1.Envelope.gossip:type_name -> dynamo.v1.Gossip
-	27, // 10: dynamo.v1.Envelope.gossip_reply:type_name -> dynamo.v1.GossipReply
+	31, // 9: dynamo.v1.Envelope.gossip:type_name -> dynamo.v1.Gossip
+	32, // 10: dynamo.v1.Envelope.gossip_reply:type_name -> dynamo.v1.GossipReply
 	22, // 11: dynamo.v1.Envelope.pull:type_name -> dynamo.v1.Pull
 	23, // 12: dynamo.v1.Envelope.pull_reply:type_name -> dynamo.v1.PullReply
 	9,  // 13: dynamo.v1.Envelope.tree_compare:type_name -> dynamo.v1.TreeCompare
@@ -2864,30 +3234,36 @@ var file_dynamo_v1_peer_proto_depIdxs = []int32{
 	12, // 16: dynamo.v1.Envelope.bucket_reply:type_name -> dynamo.v1.BucketReply
 	16, // 17: dynamo.v1.Envelope.hint:type_name -> dynamo.v1.Hint
 	17, // 18: dynamo.v1.Envelope.hinted:type_name -> dynamo.v1.Hinted
-	13, // 19: dynamo.v1.BucketReply.keys:type_name -> dynamo.v1.KeyHash
-	2,  // 20: dynamo.v1.Forward.op:type_name -> dynamo.v1.Op
-	32, // 21: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
-	33, // 22: dynamo.v1.Forwarded.result:type_name -> dynamo.v1.Result
-	24, // 23: dynamo.v1.PullReply.items:type_name -> dynamo.v1.Item
-	6,  // 24: dynamo.v1.Refused.why:type_name -> dynamo.v1.Refusal
-	28, // 25: dynamo.v1.Gossip.state:type_name -> dynamo.v1.GossipState
-	28, // 26: dynamo.v1.GossipReply.state:type_name -> dynamo.v1.GossipState
-	31, // 27: dynamo.v1.GossipState.members:type_name -> dynamo.v1.Member
-	0,  // 28: dynamo.v1.GossipState.phase:type_name -> dynamo.v1.Phase
-	29, // 29: dynamo.v1.GossipState.chunk:type_name -> dynamo.v1.Bucket
-	30, // 30: dynamo.v1.GossipState.versions:type_name -> dynamo.v1.RecordVersion
-	1,  // 31: dynamo.v1.Member.state:type_name -> dynamo.v1.State
-	0,  // 32: dynamo.v1.Member.phase:type_name -> dynamo.v1.Phase
-	3,  // 33: dynamo.v1.Options.quorum:type_name -> dynamo.v1.Quorum
-	4,  // 34: dynamo.v1.Result.code:type_name -> dynamo.v1.Code
-	5,  // 35: dynamo.v1.Result.outcome:type_name -> dynamo.v1.Outcome
-	7,  // 36: dynamo.v1.Peer.Stream:input_type -> dynamo.v1.Batch
-	7,  // 37: dynamo.v1.Peer.Stream:output_type -> dynamo.v1.Batch
-	37, // [37:38] is the sub-list for method output_type
-	36, // [36:37] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	25, // 19: dynamo.v1.Envelope.confirm:type_name -> dynamo.v1.Confirm
+	27, // 20: dynamo.v1.Envelope.confirmed:type_name -> dynamo.v1.Confirmed
+	28, // 21: dynamo.v1.Envelope.forget:type_name -> dynamo.v1.Forget
+	29, // 22: dynamo.v1.Envelope.forgotten:type_name -> dynamo.v1.Forgotten
+	13, // 23: dynamo.v1.BucketReply.keys:type_name -> dynamo.v1.KeyHash
+	2,  // 24: dynamo.v1.Forward.op:type_name -> dynamo.v1.Op
+	37, // 25: dynamo.v1.Forward.options:type_name -> dynamo.v1.Options
+	38, // 26: dynamo.v1.Forwarded.result:type_name -> dynamo.v1.Result
+	24, // 27: dynamo.v1.PullReply.items:type_name -> dynamo.v1.Item
+	26, // 28: dynamo.v1.Confirm.keys:type_name -> dynamo.v1.KeyDigest
+	26, // 29: dynamo.v1.Forget.keys:type_name -> dynamo.v1.KeyDigest
+	6,  // 30: dynamo.v1.Refused.why:type_name -> dynamo.v1.Refusal
+	33, // 31: dynamo.v1.Gossip.state:type_name -> dynamo.v1.GossipState
+	33, // 32: dynamo.v1.GossipReply.state:type_name -> dynamo.v1.GossipState
+	36, // 33: dynamo.v1.GossipState.members:type_name -> dynamo.v1.Member
+	0,  // 34: dynamo.v1.GossipState.phase:type_name -> dynamo.v1.Phase
+	34, // 35: dynamo.v1.GossipState.chunk:type_name -> dynamo.v1.Bucket
+	35, // 36: dynamo.v1.GossipState.versions:type_name -> dynamo.v1.RecordVersion
+	1,  // 37: dynamo.v1.Member.state:type_name -> dynamo.v1.State
+	0,  // 38: dynamo.v1.Member.phase:type_name -> dynamo.v1.Phase
+	3,  // 39: dynamo.v1.Options.quorum:type_name -> dynamo.v1.Quorum
+	4,  // 40: dynamo.v1.Result.code:type_name -> dynamo.v1.Code
+	5,  // 41: dynamo.v1.Result.outcome:type_name -> dynamo.v1.Outcome
+	7,  // 42: dynamo.v1.Peer.Stream:input_type -> dynamo.v1.Batch
+	7,  // 43: dynamo.v1.Peer.Stream:output_type -> dynamo.v1.Batch
+	43, // [43:44] is the sub-list for method output_type
+	42, // [42:43] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_dynamo_v1_peer_proto_init() }
@@ -2913,6 +3289,10 @@ func file_dynamo_v1_peer_proto_init() {
 		(*Envelope_BucketReply)(nil),
 		(*Envelope_Hint)(nil),
 		(*Envelope_Hinted)(nil),
+		(*Envelope_Confirm)(nil),
+		(*Envelope_Confirmed)(nil),
+		(*Envelope_Forget)(nil),
+		(*Envelope_Forgotten)(nil),
 	}
 	file_dynamo_v1_peer_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
@@ -2921,7 +3301,7 @@ func file_dynamo_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dynamo_v1_peer_proto_rawDesc), len(file_dynamo_v1_peer_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   27,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -163,6 +163,16 @@ func message(in *dynamov1.Envelope) (m core.Message, reply bool, err error) {
 	case *dynamov1.Envelope_BucketReply:
 		reply = true
 		m, err = bucketReply(in.BucketReply)
+	case *dynamov1.Envelope_Confirm:
+		m, err = confirm(in.Confirm)
+	case *dynamov1.Envelope_Confirmed:
+		reply = true
+		m, err = confirmed(in.Confirmed)
+	case *dynamov1.Envelope_Forget:
+		m, err = forget(in.Forget)
+	case *dynamov1.Envelope_Forgotten:
+		reply = true
+		m, err = forgotten(in.Forgotten)
 	default:
 		err = errUnknown
 	}
@@ -366,6 +376,51 @@ func pullReply(in *dynamov1.PullReply) (core.Message, error) {
 		out.Items[i] = core.Item{Key: item.Key, Set: s}
 	}
 	return out, nil
+}
+
+func confirm(in *dynamov1.Confirm) (core.Message, error) {
+	keys, err := keyDigestsOf(in.Keys)
+	return &core.Confirm{Round: in.Round, Again: in.Again, Members: in.Members, Keys: keys}, err
+}
+
+func confirmed(in *dynamov1.Confirmed) (core.Message, error) {
+	return &core.Confirmed{Except: in.Except}, checkExcept(in.Except)
+}
+
+func forget(in *dynamov1.Forget) (core.Message, error) {
+	keys, err := keyDigestsOf(in.Keys)
+	return &core.Forget{Round: in.Round, Members: in.Members, Keys: keys}, err
+}
+
+func forgotten(in *dynamov1.Forgotten) (core.Message, error) {
+	return &core.Forgotten{Except: in.Except}, checkExcept(in.Except)
+}
+
+func keyDigestsOf(in []*dynamov1.KeyDigest) ([]core.KeyDigest, error) {
+	if len(in) < 1 || len(in) > core.MaxForgetKeys {
+		return nil, fmt.Errorf("a round of %d keys; 1 to %d are allowed", len(in), core.MaxForgetKeys)
+	}
+	out := make([]core.KeyDigest, len(in))
+	for i, k := range in {
+		if err := checkKey(k.Key); err != nil {
+			return nil, fmt.Errorf("key %d of %d: %w", i+1, len(in), err)
+		}
+		out[i] = core.KeyDigest{Key: k.Key, Digest: k.Digest}
+	}
+	return out, nil
+}
+
+// checkExcept checks the indexes of keys that are left out of an answer.
+func checkExcept(except []uint32) error {
+	for i, n := range except {
+		switch {
+		case n >= core.MaxForgetKeys:
+			return fmt.Errorf("the index %d of a key; at most %d are in a round", n, core.MaxForgetKeys)
+		case i > 0 && except[i-1] >= n:
+			return fmt.Errorf("the index %d of a key follows %d", n, except[i-1])
+		}
+	}
+	return nil
 }
 
 func gossip(in *dynamov1.GossipState) (core.Message, error) {

@@ -67,6 +67,10 @@ type (
 	pullOf      = *dynamov1.Envelope_Pull
 	pullReplyOf = *dynamov1.Envelope_PullReply
 	refusedOf   = *dynamov1.Envelope_Refused
+	confirmOf   = *dynamov1.Envelope_Confirm
+	confirmedOf = *dynamov1.Envelope_Confirmed
+	forgetOf    = *dynamov1.Envelope_Forget
+	forgottenOf = *dynamov1.Envelope_Forgotten
 )
 
 func longKey() []byte { return bytes.Repeat([]byte("k"), id.MaxKeyBytes+1) }
@@ -192,6 +196,32 @@ func breakForwards() map[string]breaks {
 	}
 }
 
+// breakForgetting returns ways to break the rounds, by the error that says so.
+func breakForgetting() map[string]breaks {
+	return map[string]breaks{
+		"a round of 0 keys": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[confirmOf](t, b)
+			m.Confirm.Keys = nil
+		},
+		"a round of 1025 keys": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[forgetOf](t, b)
+			m.Forget.Keys = slices.Repeat(m.Forget.Keys, core.MaxForgetKeys+1)
+		},
+		"key 2 of 2: a key of 0 bytes": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[confirmOf](t, b)
+			m.Confirm.Keys = append(m.Confirm.Keys, &dynamov1.KeyDigest{})
+		},
+		"the index 1024 of a key": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[confirmedOf](t, b)
+			m.Confirmed.Except = []uint32{core.MaxForgetKeys}
+		},
+		"the index 3 of a key follows 3": func(t *testing.T, b *dynamov1.Batch) {
+			_, m := only[forgottenOf](t, b)
+			m.Forgotten.Except = []uint32{3, 3}
+		},
+	}
+}
+
 // breakGossip returns ways to break gossip, by the error that says so.
 func breakGossip() map[string]breaks {
 	return map[string]breaks{
@@ -259,7 +289,7 @@ func breakGossip() map[string]breaks {
 }
 
 func TestMalformedIsRefused(t *testing.T) {
-	for _, group := range []map[string]breaks{breakEnvelopes(), breakData(), breakForwards(), breakGossip(), breakTrees()} {
+	for _, group := range []map[string]breaks{breakEnvelopes(), breakData(), breakForwards(), breakForgetting(), breakGossip(), breakTrees()} {
 		for want, breaks := range group {
 			t.Run(want, func(t *testing.T) {
 				b := good(t)
@@ -325,6 +355,11 @@ func TestRepetitionIsBounded(t *testing.T) {
 			PullReply: &dynamov1.PullReply{Items: make([]*dynamov1.Item, n)},
 		}}
 	}
+	keys := func(n int) *dynamov1.Envelope {
+		return &dynamov1.Envelope{Message: &dynamov1.Envelope_Confirm{
+			Confirm: &dynamov1.Confirm{Keys: make([]*dynamov1.KeyDigest, n)},
+		}}
+	}
 	gossip := func(members, layouts int) *dynamov1.Envelope {
 		return &dynamov1.Envelope{Message: &dynamov1.Envelope_GossipReply{
 			GossipReply: &dynamov1.GossipReply{State: &dynamov1.GossipState{
@@ -346,6 +381,7 @@ func TestRepetitionIsBounded(t *testing.T) {
 			Chunk: make([]*dynamov1.Bucket, 1000), Versions: make([]*dynamov1.RecordVersion, maxElements-999),
 		}}}}}, "more than 32768 items"},
 		"layouts":           {[]*dynamov1.Envelope{gossip(0, maxElements+1)}, "more than 32768 items"},
+		"keys":              {[]*dynamov1.Envelope{keys(maxElements + 1)}, "more than 32768 items"},
 		"as many as may be": {many[:MaxBatchEnvelopes], "0 ns remain"},
 	} {
 		t.Run(name, func(t *testing.T) {

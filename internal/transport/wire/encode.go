@@ -138,6 +138,18 @@ func (c *Encoder) envelope(s *slot, now time.Duration, e *core.Envelope) {
 		out.Message = encodeBucketAsk(m)
 	case *core.BucketReply:
 		out.Message = encodeBucketReply(m)
+	case *core.Confirm:
+		out.Message = &dynamov1.Envelope_Confirm{Confirm: &dynamov1.Confirm{
+			Round: m.Round, Again: m.Again, Members: m.Members, Keys: keyDigests(m.Keys),
+		}}
+	case *core.Confirmed:
+		out.Message = &dynamov1.Envelope_Confirmed{Confirmed: &dynamov1.Confirmed{Except: m.Except}}
+	case *core.Forget:
+		out.Message = &dynamov1.Envelope_Forget{Forget: &dynamov1.Forget{
+			Round: m.Round, Members: m.Members, Keys: keyDigests(m.Keys),
+		}}
+	case *core.Forgotten:
+		out.Message = &dynamov1.Envelope_Forgotten{Forgotten: &dynamov1.Forgotten{Except: m.Except}}
 	default:
 		panic(fmt.Sprintf("wire: no encoding for %T", e.Msg))
 	}
@@ -203,6 +215,14 @@ func (c *Encoder) pullReply(m *core.PullReply) *dynamov1.PullReply {
 	out := &dynamov1.PullReply{Done: m.Done, Items: make([]*dynamov1.Item, len(m.Items))}
 	for i := range m.Items {
 		out.Items[i] = &dynamov1.Item{Key: m.Items[i].Key, Set: c.set(m.Items[i].Set)}
+	}
+	return out
+}
+
+func keyDigests(keys []core.KeyDigest) []*dynamov1.KeyDigest {
+	out := make([]*dynamov1.KeyDigest, len(keys))
+	for i := range keys {
+		out[i] = &dynamov1.KeyDigest{Key: keys[i].Key, Digest: keys[i].Digest}
 	}
 	return out
 }

@@ -228,8 +228,25 @@ func liveLayouts(t rapid.TB, live, members int) []*ring.Layout {
 	return []*ring.Layout{first, second}
 }
 
+func genKeyDigests(t *rapid.T) (keys []core.KeyDigest) {
+	for range rapid.IntRange(1, 4).Draw(t, "keys") {
+		keys = append(keys, core.KeyDigest{Key: genKey(t), Digest: rapid.Uint64().Draw(t, "digest")})
+	}
+	return keys
+}
+
+// genExcept draws ascending indexes of keys.
+func genExcept(t *rapid.T) (except []uint32) {
+	for i := range uint32(core.MaxForgetKeys) {
+		if i%127 == 126 && rapid.Bool().Draw(t, "except") {
+			except = append(except, i)
+		}
+	}
+	return except
+}
+
 func genMessage(t *rapid.T) core.Message {
-	switch rapid.IntRange(0, 16).Draw(t, "kind") {
+	switch rapid.IntRange(0, 20).Draw(t, "kind") {
 	case 0:
 		return &core.Apply{Key: genKey(t), Set: genSet(t)}
 	case 1:
@@ -272,6 +289,17 @@ func genMessage(t *rapid.T) core.Message {
 		return &core.Hint{Key: genKey(t), Set: genSet(t), Owner: genNode(t)}
 	case 15:
 		return &core.Hinted{}
+	case 16:
+		return &core.Confirm{
+			Round: rapid.Uint64().Draw(t, "round"), Again: rapid.Bool().Draw(t, "again"),
+			Members: rapid.Uint64().Draw(t, "members"), Keys: genKeyDigests(t),
+		}
+	case 17:
+		return &core.Confirmed{Except: genExcept(t)}
+	case 18:
+		return &core.Forget{Round: rapid.Uint64().Draw(t, "round"), Members: rapid.Uint64().Draw(t, "members"), Keys: genKeyDigests(t)}
+	case 19:
+		return &core.Forgotten{Except: genExcept(t)}
 	}
 	return &core.GossipReply{State: genState(t)}
 }
@@ -316,10 +344,11 @@ func genBatch(t *rapid.T, now time.Duration) []core.Envelope {
 func isReply(t rapid.TB, m core.Message) bool {
 	t.Helper()
 	switch m.(type) {
-	case *core.Apply, *core.Hint, *core.Read, *core.Forward, *core.Pull, *core.Gossip, *core.TreeCompare, *core.BucketAsk:
+	case *core.Apply, *core.Hint, *core.Read, *core.Forward, *core.Pull, *core.Gossip, *core.TreeCompare, *core.BucketAsk,
+		*core.Confirm, *core.Forget:
 		return false
 	case *core.Applied, *core.Hinted, *core.ReadReply, *core.Forwarded, *core.PullReply, *core.Refused, *core.GossipReply,
-		*core.TreeDiffer, *core.BucketReply:
+		*core.TreeDiffer, *core.BucketReply, *core.Confirmed, *core.Forgotten:
 		return true
 	}
 	t.Fatalf("is %T a reply?", m)
@@ -372,6 +401,10 @@ func samples(tb testing.TB) []core.Message {
 		&core.TreeDiffer{Differ: []uint32{1, 2}, Unknown: []uint32{3}, Elsewhere: []uint32{4, 5}},
 		&core.BucketAsk{Leaves: []uint32{1, 1023}, After: []byte("key")},
 		&core.BucketReply{Keys: []core.KeyHash{{Key: []byte("key"), Hash: core.TreeHash{5, 6}}}, More: true},
+		&core.Confirm{Round: 1, Again: true, Members: 2, Keys: []core.KeyDigest{{Key: []byte("key"), Digest: 3}}},
+		&core.Confirmed{Except: []uint32{4, 1023}},
+		&core.Forget{Round: 1, Members: 2, Keys: []core.KeyDigest{{Key: []byte("key"), Digest: 3}}},
+		&core.Forgotten{Except: []uint32{0, 4}},
 	}
 }
 

@@ -54,6 +54,7 @@ const (
 	layoutBytes     = fieldBytes + 1 + 1 + 4*10 + 8 + 10 + 8
 	ringMemberBytes = 3 * 10
 	ownerBytes      = 2
+	indexBytes      = 2 // of an index below core.MaxForgetKeys
 )
 
 // Size returns an upper bound, and a close one, of what e takes in a message.
@@ -84,6 +85,14 @@ func messageSize(m core.Message) int {
 		return stateSize(m.State)
 	case *core.GossipReply:
 		return stateSize(m.State)
+	case *core.Confirm:
+		return 2*varintBytes + fixedBytes + keyDigestsSize(m.Keys)
+	case *core.Forget:
+		return varintBytes + fixedBytes + keyDigestsSize(m.Keys)
+	case *core.Confirmed:
+		return exceptSize(m.Except)
+	case *core.Forgotten:
+		return exceptSize(m.Except)
 	case *core.Refused:
 		return varintBytes
 	}
@@ -99,6 +108,17 @@ func itemsSize(items []core.Item) int {
 	}
 	return size
 }
+
+func keyDigestsSize(keys []core.KeyDigest) int {
+	size := 0
+	for i := range keys {
+		size += 2*fieldBytes + fixedBytes + len(keys[i].Key)
+	}
+	return size
+}
+
+// exceptSize bounds a packed list of indexes below core.MaxForgetKeys.
+func exceptSize(except []uint32) int { return fieldBytes + indexBytes*len(except) }
 
 func stateSize(s core.GossipState) int {
 	size := fieldBytes + fixedBytes + varintBytes

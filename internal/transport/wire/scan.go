@@ -13,6 +13,8 @@ const (
 	envelopeGossip      = 14
 	envelopeGossipReply = 15
 	envelopePullReply   = 17
+	envelopeConfirm     = 35
+	envelopeForget      = 37
 	gossipStateField    = 1
 	stateMembers        = 2
 	stateVersions       = 7 // with the layouts and the buckets in between
@@ -22,6 +24,8 @@ const (
 	envelopeBucketAsk   = 27
 	envelopeBucketReply = 28
 	bucketReplyKeys     = 1
+	confirmKeys         = 4
+	forgetKeys          = 3
 )
 
 // scan counts what a message repeats before anything is allocated for it: an
@@ -47,6 +51,12 @@ func (s *scan) envelope(b []byte) error {
 	return fields(b, func(num protowire.Number, v []byte) error {
 		if num == envelopePullReply {
 			return s.count(v, pullReplyItems, pullReplyItems)
+		}
+		if num == envelopeConfirm {
+			return s.count(v, confirmKeys, confirmKeys)
+		}
+		if num == envelopeForget {
+			return s.count(v, forgetKeys, forgetKeys)
 		}
 		if num == envelopeGossip || num == envelopeGossipReply {
 			return s.gossip(v)

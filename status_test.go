@@ -1,0 +1,19 @@
+package dynamo
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+)
+
+func TestStatusShowsForgetting(t *testing.T) {
+	st := core.ClusterStatus{Forgetting: core.Forgetting{Reaped: 1, Pruned: 2, Waiting: 3}}
+	if got, want := statusOf(st).Forgetting, (Forgetting{Reaped: 1, Pruned: 2, Waiting: 3}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	st.Forgetting.Blocker, st.Forgetting.BlockedSince = "n2", 90*time.Second
+	if got := statusOf(st).Forgetting; got.BlockedBy != "n2" || got.BlockedSince.Unix() != 90 {
+		t.Errorf("got %+v", got)
+	}
+}
