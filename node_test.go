@@ -233,6 +233,12 @@ func TestInvalidRequests(t *testing.T) {
 	if _, err := n.Get(ctx, "k", Overwrite()); !errors.Is(err, ErrInvalidRequest) {
 		t.Errorf("a get that overwrites: %v", err)
 	}
+	if _, err := n.Get(ctx, "k", Sloppy(), BlockingRepair()); !errors.Is(err, ErrInvalidRequest) {
+		t.Errorf("a blocking get that lets others stand in: %v", err)
+	}
+	if err := putWith("k", nil, nil, BlockingRepair()); !errors.Is(err, ErrInvalidRequest) {
+		t.Errorf("a put that blocks for repairs: %v", err)
+	}
 }
 
 func TestIdempotencyKey(t *testing.T) {

@@ -64,6 +64,16 @@ func Strict() Option { return func(r *request) { r.Options.Quorum = core.QuorumS
 // Config.Quorum says.
 func Sloppy() Option { return func(r *request) { r.Options.Quorum = core.QuorumSloppy } }
 
+// BlockingRepair has a read answer only when R owners of the key durably hold
+// what it returns, so that such reads never go back: one that begins after
+// another has ended finds at least what that one found, whoever coordinates
+// it, provided that their R add up to more than N and that the layout does not
+// change. It counts owners alone, as Strict does. Without it, owners that are
+// behind get what they miss after the answer.
+func BlockingRepair() Option {
+	return func(r *request) { r.Options.Repair = core.RepairBlocking }
+}
+
 // QuorumMet says by whom a request was answered.
 type QuorumMet struct {
 	Replicas  int // nodes that stored the write, or answered the read

@@ -22,6 +22,16 @@ type Status struct {
 	AntiEntropy     AntiEntropy
 	Hints           Hints
 	Forgetting      Forgetting
+	ReadRepair      ReadRepair
+}
+
+// ReadRepair counts what reads that this node coordinated have repaired, since
+// it started.
+type ReadRepair struct {
+	Sent    uint64 // to owners that were behind
+	Own     uint64 // times that the node's own copy was behind
+	Dropped uint64 // owners that were behind and are left to anti-entropy: too many at once
+	Waited  uint64 // reads with BlockingRepair that could not answer at once
 }
 
 // Hints is what a node keeps for others that missed writes.
@@ -96,6 +106,7 @@ func statusOf(st core.ClusterStatus) Status {
 	if st.Trees.Since > 0 {
 		out.AntiEntropy.Since = time.Unix(0, int64(st.Trees.Since))
 	}
+	out.ReadRepair = ReadRepair(st.Repairs)
 	out.Hints = Hints{
 		Bytes: st.Hints.Bytes, MaxBytes: st.Hints.Limit, Pending: make(map[string]uint64, len(st.Hints.Pending)),
 		Stored: st.Hints.Stored, Delivered: st.Hints.Delivered, Refused: st.Hints.Refused, Expired: st.Hints.Expired,

@@ -12,6 +12,7 @@ import (
 
 func newGet() *cobra.Command {
 	var q request
+	var repair string
 	cmd := &cobra.Command{
 		Use:   "get KEY",
 		Short: "Print the value of a key",
@@ -27,12 +28,19 @@ them by one. A key that is not found is exit code 1.`,
 		Args: arguments(1, 1),
 	}
 	q.register(cmd, `print {"context","siblings":[{"data","timestamp"}]}, the data in base64`)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return q.get(cmd, args[0]) }
+	cmd.Flags().StringVar(&repair, "repair", "", "when owners that are behind are repaired: background, or blocking for reads that never go back (background)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		query := url.Values{}
+		if cmd.Flags().Changed("repair") {
+			query.Set("repair", repair)
+		}
+		return q.get(cmd, args[0], query)
+	}
 	return cmd
 }
 
-func (q *request) get(cmd *cobra.Command, key string) error {
-	a, failure := q.send(cmd, http.MethodGet, key, url.Values{}, nil)
+func (q *request) get(cmd *cobra.Command, key string, query url.Values) error {
+	a, failure := q.send(cmd, http.MethodGet, key, query, nil)
 	var e *exitError
 	missing := errors.As(failure, &e) && e.code == exitNotFound
 	if missing {

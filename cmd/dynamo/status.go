@@ -57,6 +57,9 @@ type status struct {
 			Since time.Time
 		} `json:"blocked_by"`
 	}
+	ReadRepair struct {
+		Sent, Own, Dropped uint64
+	} `json:"read_repair"`
 }
 
 func newStatus() *cobra.Command {
@@ -168,6 +171,9 @@ func (st *status) notes() []string {
 	if by := st.Forgetting.BlockedBy; by != nil {
 		notes = append(notes, fmt.Sprintf("deleted keys are kept: since %s node %s does not confirm that they may be forgotten",
 			by.Since.Format(time.RFC3339), by.ID))
+	}
+	if n := st.ReadRepair.Dropped; n > 0 {
+		notes = append(notes, fmt.Sprintf("reads found more owners behind than they may repair at once: %d left to anti-entropy", n))
 	}
 	return notes
 }

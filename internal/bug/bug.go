@@ -49,6 +49,9 @@ const (
 	ReapWithoutOthers
 	// ReapWithoutSilent: a member that does not answer counts as confirming.
 	ReapWithoutSilent
+	// AnswerBeforeRepair: a blocking read answers when R owners have answered
+	// it, whether or not they hold what it returns.
+	AnswerBeforeRepair
 )
 
 // All returns every bug, None excluded.
@@ -58,6 +61,7 @@ func All() []Bug {
 		TreeSkipsApply, TreeOutlivesWrite, RepairOneWay,
 		StaleHintAck, CountFallbackTwice, HintWithoutAck, HintsExpire, TwoHintRecords, EpochFromMerge,
 		ReapEarly, ReapWithoutOthers, ReapWithoutSilent,
+		AnswerBeforeRepair,
 	}
 }
 
@@ -102,6 +106,8 @@ func (b Bug) String() string {
 		return "reap-without-others"
 	case ReapWithoutSilent:
 		return "reap-without-silent"
+	case AnswerBeforeRepair:
+		return "answer-before-repair"
 	}
 	return "unknown bug"
 }

@@ -40,6 +40,9 @@ const (
 type Local interface {
 	Read(key []byte, out *core.Out) (set version.Siblings, flush uint64)
 	Write(w core.LocalWrite, out *core.Out) core.LocalResult
+	// Apply merges a set into the own copy, which is durable after the flush;
+	// ok is false where nothing was done.
+	Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, ok bool)
 	// Conflict counts a peer's answer that breaks an invariant.
 	Conflict()
 	Hints
@@ -71,6 +74,9 @@ type Config struct {
 	PeerTimeout time.Duration
 	Retry       backoff.Policy
 	Seed        uint64
+	// RepairBytes is what reads that are answered may keep for repairs at once;
+	// 0: reads repair nothing in the background.
+	RepairBytes uint64
 }
 
 // Coordinator runs the requests of one shard.
@@ -86,6 +92,7 @@ type Coordinator struct {
 	waits      []wait // in order of their flushes
 	forwards   forwards
 	reports    reports
+	repairs    repairs
 }
 
 // wait is a slot that waits for its own node's flush.
@@ -124,7 +131,11 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 	s.client = r.Req
 	s.op, s.key, s.value, s.options = r.Op, r.Key, r.Value, r.Options
 	s.context = r.Context
+	s.began = now.Mono
 	s.deadline = min(r.Deadline, now.Mono+id.MaxMessageAge)
+	if r.Options.Repair == core.RepairBlocking {
+		s.options.Quorum = core.QuorumStrict // what fallbacks hold makes no two reads meet
+	}
 	s.options.Quorum = c.quorum(s.options.Quorum)
 	s.sloppy = s.options.Quorum == core.QuorumSloppy
 	if s.options.WriteID.IsZero() {
@@ -181,7 +192,7 @@ func (c *Coordinator) begin(now core.Now, s *slot, out *core.Out) {
 // need returns how many of l's owners must answer or acknowledge.
 func (c *Coordinator) need(s *slot, l *ring.Layout) int {
 	asked, configured := s.options.W, c.config.W
-	if s.stage == reading {
+	if s.stage == reading || s.stage == repairing {
 		asked, configured = s.options.R, c.config.R
 	}
 	if asked == 0 {
@@ -212,6 +223,10 @@ func (c *Coordinator) ask(now core.Now, s *slot, t *try, out *core.Out) {
 	case forwarding:
 		e.Deadline = min(e.Deadline, t.due)
 		e.Msg = c.forwardMessage(now, s, t)
+	case repairing:
+		e.Msg = &core.Apply{Key: s.key, Set: s.merged}
+		t.repair = true
+		c.repairs.now.Sent++
 	case free:
 		panic("coordinator: a free slot asks a peer")
 	}
@@ -256,6 +271,7 @@ func (c *Coordinator) finish(now core.Now, s *slot, r core.Result, out *core.Out
 		c.remember(now, s, out)
 	}
 	c.background--
+	c.repairs.ended(s)
 	generation, peers := s.id.Generation(), s.peers
 	clear(peers)
 	i := s.id.Slot()
@@ -303,6 +319,12 @@ func (c *Coordinator) settle(now core.Now, s *slot, out *core.Out) {
 		c.settleWrite(now, s, out)
 	case forwarding:
 		c.settleForward(now, s, out)
+	case repairing:
+		if s.answered {
+			c.settleLater(now, s, out)
+		} else {
+			c.settleFirst(now, s, out)
+		}
 	case free:
 	}
 	if s.stage != free {

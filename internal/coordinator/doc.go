@@ -34,6 +34,12 @@
 // Any node runs them: it asks the R fastest owners, and the next one each
 // time a peer fails or is slower than its own p95. Not found is an answer.
 //
+// When one has answered, it awaits whom it has asked, then sends each owner
+// that answered with less than all together the merged set, once, and this
+// node's own copy takes it in likewise. A blocking read does so before its
+// answer, which comes when R owners hold the set durably; it counts owners
+// alone.
+//
 // # Layout changes
 //
 // A replica that goes by newer layouts refuses; the slot waits for the view

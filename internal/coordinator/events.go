@@ -27,15 +27,20 @@ func (c *Coordinator) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	case *core.Refused:
 		c.refused(now, s, t, e, m.Why, out)
 	case *core.Applied, *core.Hinted:
-		if s.stage != writing {
+		_, applied := e.Msg.(*core.Applied)
+		if s.stage != writing && (s.stage != repairing || !applied || !t.repair) {
 			return
 		}
 		t.state = done
 	case *core.ReadReply:
+		if s.stage == repairing {
+			c.answeredLate(now, s, t, m.Set, out)
+			break
+		}
 		if s.stage != reading {
 			return
 		}
-		t.state = done
+		t.state, t.seen = done, m.Set
 		if !c.merge(s, m.Set) {
 			t.state = failed
 		}
@@ -68,6 +73,9 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 	switch why {
 	case core.RefusedStale, core.RefusedStart, core.RefusedNotOwner, core.RefusedBehind:
 		t.state, t.due = stale, now.Mono+staleRetry
+		if s.stage == repairing && s.answered {
+			t.state = failed // a later read will see by the new layout
+		}
 		if c.view.Stamp().Older(e.Stamp) {
 			ahead(t.node, e.Stamp, out)
 		}
@@ -86,7 +94,7 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 // forward goes to another owner instead.
 func (c *Coordinator) fail(now core.Now, s *slot, t *try) {
 	t.state, t.missed = failed, true
-	if s.stage == forwarding {
+	if s.stage == forwarding || s.stage == repairing && s.answered {
 		return
 	}
 	delay, ok := c.config.Retry.Delay(t.attempts, c.rng)
@@ -195,6 +203,8 @@ func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
 			c.readAnew(now, s, out)
 		case writing:
 			c.askOwners(now, s, out)
+		case repairing:
+			c.repairAnew(now, s, out)
 		case forwarding:
 			c.forwardAnew(now, s, out)
 		case free:

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/quorum"
@@ -159,9 +160,9 @@ func (c *Coordinator) merge(s *slot, set version.Siblings) bool {
 // still take away must not be shown, though others make up the quorum
 // (scenario lost-observed-read).
 func (c *Coordinator) mergeOwn(s *slot) {
-	if s.stage == reading && s.local == done {
+	late := s.stage == repairing && s.answered && !s.repaired
+	if s.local == done && (s.stage == reading || late) {
 		c.merge(s, s.own)
-		s.own = version.Siblings{}
 	}
 }
 
@@ -178,18 +179,28 @@ func (c *Coordinator) settleRead(now core.Now, s *slot, out *core.Out) {
 	case quorum.Won:
 		if s.op == core.OpDelete {
 			s.context = s.merged.Clock
-			c.startWrite(now, s, out)
+			c.startWrite(now, s, out) // which sends all owners what this read has found
 			return
 		}
-		r := core.Result{
-			Code: core.CodeOK, Set: s.merged, Context: s.merged.Clock,
-			Acknowledged: t.Yes, Fallbacks: fallbacks, Required: t.Need,
+		if s.options.Repair == core.RepairBlocking && !bug.On(bug.AnswerBeforeRepair) {
+			c.repairFirst(now, s, out)
+			return
 		}
-		if len(s.merged.Live()) == 0 {
-			r.Code = core.CodeNotFound
-		}
-		c.finish(now, s, r, out)
+		c.answer(now, s, found(s, t, fallbacks), out)
+		c.repairLater(now, s, out)
 	}
+}
+
+// found is the answer of a read.
+func found(s *slot, t quorum.Tally, fallbacks int) core.Result {
+	r := core.Result{
+		Code: core.CodeOK, Set: s.merged, Context: s.merged.Clock,
+		Acknowledged: t.Yes, Fallbacks: fallbacks, Required: t.Need,
+	}
+	if len(s.merged.Live()) == 0 {
+		r.Code = core.CodeNotFound
+	}
+	return r
 }
 
 // expired is the answer of a request whose deadline has passed.
@@ -204,6 +215,9 @@ func (c *Coordinator) expired(s *slot) core.Result {
 		r.Acknowledged, r.Fallbacks, r.Required = t.Yes, fallbacks, t.Need
 		r.Outcome = core.Unknown
 		r.Context = s.seen
+	case repairing:
+		t := c.tallyHeld(s)
+		r.Acknowledged, r.Required = t.Yes, t.Need
 	case forwarding:
 		r.Required = c.need(s, c.view.ReadLayout())
 		r.Outcome = forwardOutcome(s)

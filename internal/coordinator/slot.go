@@ -17,6 +17,7 @@ const (
 	reading
 	writing
 	forwarding
+	repairing // a read that is decided
 )
 
 // slot is one request under way, or free.
@@ -38,6 +39,7 @@ type slot struct {
 	value     []byte
 	context   version.Clock
 	options   core.Options
+	began     time.Duration // at this node
 	deadline  time.Duration
 	armed     time.Duration // the earliest timer in the heap for this slot
 
@@ -59,8 +61,12 @@ type slot struct {
 	// A read.
 	layout ring.Name        // that it counts answers in
 	merged version.Siblings // over the answers so far
-	own    version.Siblings // this node's own answer, until it is durable
+	own    version.Siblings // this node's own answer: merged once it is durable
 	hedge  time.Duration    // when the next peer is asked as well; core.Never: not
+
+	// repaired says that a read's repairs were sent, held what they count for.
+	repaired bool
+	held     uint64
 
 	// A write that has been minted.
 	set    version.Siblings
@@ -93,10 +99,12 @@ type try struct {
 	// owner that it is. In a transition one node may be asked both ways.
 	owner    id.Node
 	state    tryState
+	repair   bool // it was sent what a read has found
 	missed   bool // it has failed once: others stand in for it until it answers
 	attempts int
 	sent     time.Duration
-	due      time.Duration // of asked: when it counts as failed; of waiting and stale: when it is asked again
+	seen     version.Siblings // its answer to a read, as an owner
+	due      time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
 }
 
 // find returns how node n stands as an owner.

@@ -127,8 +127,23 @@ type ShardReport struct {
 	Alarms    Alarms
 	Trees     TreeReport
 	Hints     HintReport
+	Repairs   RepairReport
 
 	Forgetting Forgetting
+}
+
+// RepairReport counts read repairs since the start of the process: in one
+// shard, or in all.
+type RepairReport struct {
+	Sent    uint64 // sets sent to owners that had answered with less, or for a blocking read
+	Own     uint64 // times that this node's own copy was behind
+	Dropped uint64 // owners known to be behind and left to anti-entropy, at the limit
+	Waited  uint64 // blocking reads that could not answer at once
+}
+
+// Plus returns the sum of both.
+func (r RepairReport) Plus(o RepairReport) RepairReport {
+	return RepairReport{Sent: r.Sent + o.Sent, Own: r.Own + o.Own, Dropped: r.Dropped + o.Dropped, Waited: r.Waited + o.Waited}
 }
 
 // HintReport tells what a shard, or a node, keeps for owners that missed

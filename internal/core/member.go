@@ -219,7 +219,8 @@ type ClusterStatus struct {
 	// that are suspected or dead.
 	Blocking []id.Node
 	Trees    TreeReport
-	Hints    HintReport // of all shards
+	Hints    HintReport   // of all shards
+	Repairs  RepairReport // of all shards
 	// Forgetting is that of all shards.
 	Forgetting Forgetting
 }

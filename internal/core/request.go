@@ -45,10 +45,28 @@ const (
 	QuorumStrict
 )
 
+// Repair is when a read's reply comes.
+type Repair uint8
+
+// The kinds of repair.
+const (
+	// RepairBackground: at once. Owners that miss what it shows get it after.
+	RepairBackground Repair = iota
+	// RepairBlocking: when R owners durably hold what it shows. Owners alone
+	// count, whatever Quorum says.
+	RepairBlocking
+)
+
+// DefaultRepairBytes is what read repair in the background may hold of a node's
+// memory: some thousand repairs of usual sets at once. What does not find room
+// is left to anti-entropy.
+const DefaultRepairBytes = 32 << 20
+
 // Options of one request. The zero value means: as configured.
 type Options struct {
 	R, W      int // replicas; 0: as configured, lowered to the owners there are
 	Quorum    Quorum
+	Repair    Repair          // of a get; other nodes never hear of it
 	Overwrite bool            // the coordinator's own stored clock is the context
 	WriteID   version.WriteID // zero: drawn by the first node
 }

@@ -58,6 +58,7 @@ func (m *Machine) Status() core.ClusterStatus {
 		s.Trees = s.Trees.Plus(r.Trees)
 		s.Hints = s.Hints.Plus(r.Hints)
 		s.Forgetting = s.Forgetting.Plus(r.Forgetting)
+		s.Repairs = s.Repairs.Plus(r.Repairs)
 	}
 	s.WaitsFor = m.missing()
 	s.Serving = s.WaitsFor == ""

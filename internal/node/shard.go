@@ -43,6 +43,7 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 		coordinator: coordinator.New(coordinator.Config{
 			Self: o.Self, Start: o.Start, Shard: index, R: o.R, W: o.W, Strict: o.Strict,
 			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
+			RepairBytes: o.RepairBytes / uint64(o.Shards),
 		}, r),
 		handoff: handoff.New(handoff.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
 		antientropy: antientropy.New(antientropy.Config{
@@ -265,16 +266,17 @@ func (s *Shard) Tick(now core.Now, out *core.Out) {
 	s.report(now, out)
 }
 
-// report completes what is told to Control by how far the hash trees are and
-// how far forgetting has come, and tells it where only they have moved on.
+// report completes what is told to Control by how far the hash trees, read
+// repairs and forgetting are, and tells it where only they have moved on.
 func (s *Shard) report(now core.Now, out *core.Out) {
 	trees, news := s.antientropy.Report(now)
+	repairs, repaired := s.coordinator.Repairs(now)
 	forgetting := s.forget.Progress()
-	news = news || forgetting != s.told.Forgetting
+	news = news || repaired || forgetting != s.told.Forgetting
 	if n := len(out.Shards); n > 0 {
 		s.told = out.Shards[n-1]
 	}
-	s.told.Trees, s.told.Forgetting = trees, forgetting
+	s.told.Trees, s.told.Repairs, s.told.Forgetting = trees, repairs, forgetting
 	switch n := len(out.Shards); {
 	case n > 0:
 		out.Shards[n-1] = s.told
@@ -302,9 +304,12 @@ func (s *Shard) Root(p ring.Partition) (root core.TreeHash, ok bool) {
 // Trees returns how far the hash trees of this shard are.
 func (s *Shard) Trees() core.TreeReport { return s.antientropy.Counters() }
 
+// Repairs returns what reads of this shard have repaired.
+func (s *Shard) Repairs() core.RepairReport { return s.coordinator.RepairCounts() }
+
 // Next returns when Tick is due.
 func (s *Shard) Next() (time.Duration, bool) {
-	at := core.Never
+	at := s.coordinator.RepairsDue()
 	if due, ok := s.coordinator.Next(); ok {
 		at = min(at, due)
 	}

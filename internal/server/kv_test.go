@@ -164,6 +164,16 @@ func TestRequestsAsTheBackendSeesThem(t *testing.T) {
 			core.Request{Op: core.OpGet, Key: []byte("k"), Options: core.Options{R: 3}},
 			time.Minute,
 		},
+		{
+			"a blocking get", "GET", "/v1/kv/k?repair=blocking", "", nil,
+			core.Request{Op: core.OpGet, Key: []byte("k"), Options: core.Options{Repair: core.RepairBlocking}},
+			2 * time.Second,
+		},
+		{
+			"a get that says what is the default", "GET", "/v1/kv/k?repair=background&quorum=sloppy", "", nil,
+			core.Request{Op: core.OpGet, Key: []byte("k"), Options: core.Options{Quorum: core.QuorumSloppy}},
+			2 * time.Second,
+		},
 		{"a head", "HEAD", "/v1/kv/k", "", nil, core.Request{Op: core.OpGet, Key: []byte("k")}, 2 * time.Second},
 		{
 			"a get ignores the headers of writes", "GET", "/v1/kv/k", "",
@@ -209,6 +219,9 @@ func TestRefusals(t *testing.T) {
 		{"a timeout without a unit", "GET", "/v1/kv/k?timeout=500", nil, 400, "invalid_request", "500ms"},
 		{"a timeout too short", "GET", "/v1/kv/k?timeout=999us", nil, 400, "invalid_request", "1ms"},
 		{"a timeout too long", "GET", "/v1/kv/k?timeout=61s", nil, 400, "invalid_request", "1m0s"},
+		{"an unknown repair", "GET", "/v1/kv/k?repair=later", nil, 400, "invalid_request", "background and blocking"},
+		{"a blocking write", "DELETE", "/v1/kv/k?overwrite&repair=blocking", nil, 400, "invalid_request", "is for reads"},
+		{"a blocking sloppy read", "GET", "/v1/kv/k?repair=blocking&quorum=sloppy", nil, 400, "invalid_request", "contradict"},
 		{"an unknown quorum", "GET", "/v1/kv/k?quorum=loose", nil, 400, "invalid_request", "strict and sloppy"},
 		{"overwrite with a number", "PUT", "/v1/kv/k?overwrite=2", nil, 400, "invalid_request", "true and false"},
 		{"overwrite of a read", "GET", "/v1/kv/k?overwrite=true", nil, 400, "invalid_request", "for writes"},

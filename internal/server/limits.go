@@ -116,11 +116,17 @@ func ParseContext(token string, key []byte) (version.Clock, error) {
 	return BindContext(c, key)
 }
 
-// checkCausality says whether context, overwrite and operation fit together.
+// checkCausality says whether context, overwrite, repair and operation fit
+// together.
 func checkCausality(q *core.Request) error {
 	switch {
 	case q.Op == core.OpGet && q.Options.Overwrite:
 		return invalidf("overwrite is for writes; a read does not take it")
+	case q.Op != core.OpGet && q.Options.Repair == core.RepairBlocking:
+		return invalidf("repair=blocking is for reads; a write is on W replicas when it is answered")
+	case q.Options.Repair == core.RepairBlocking && q.Options.Quorum == core.QuorumSloppy:
+		return invalidf("repair=blocking and quorum=sloppy together contradict each other: " +
+			"a blocking read counts owners alone; give one of them")
 	case q.HasContext && q.Options.Overwrite:
 		return invalidf("a context and overwrite together contradict each other: " +
 			"a context replaces what its holder has read, overwrite whatever is stored; give one of them")

@@ -56,7 +56,7 @@ func (l Limits) parseQuery(rawQuery string) (params, error) {
 	if err != nil {
 		return p, invalidf("the query is malformed: %v", err)
 	}
-	for _, name := range []string{"r", "w", "timeout", "quorum", "overwrite"} {
+	for _, name := range []string{"r", "w", "timeout", "quorum", "repair", "overwrite"} {
 		given, ok := values[name]
 		if !ok {
 			continue
@@ -70,7 +70,7 @@ func (l Limits) parseQuery(rawQuery string) (params, error) {
 		}
 	}
 	for name := range values { // order does not matter: any one of them is reported
-		return p, invalidf("the query parameter %q is not known; r, w, timeout, quorum and overwrite are", name)
+		return p, invalidf("the query parameter %q is not known; r, w, timeout, quorum, repair and overwrite are", name)
 	}
 	return p, nil
 }
@@ -85,6 +85,8 @@ func (l Limits) parseParam(p *params, name, value string) (err error) {
 		p.timeout, err = parseTimeout(value)
 	case "quorum":
 		p.options.Quorum, err = parseQuorum(value)
+	case "repair":
+		p.options.Repair, err = parseRepair(value)
 	case "overwrite":
 		p.options.Overwrite, err = parseOverwrite(value)
 	}
@@ -115,6 +117,16 @@ func parseQuorum(value string) (core.Quorum, error) {
 		return core.QuorumSloppy, nil
 	}
 	return 0, invalidf("quorum is %q; strict and sloppy are allowed", value)
+}
+
+func parseRepair(value string) (core.Repair, error) {
+	switch value {
+	case "background":
+		return core.RepairBackground, nil
+	case "blocking":
+		return core.RepairBlocking, nil
+	}
+	return 0, invalidf("repair is %q; background and blocking are allowed", value)
 }
 
 func parseOverwrite(value string) (bool, error) {

@@ -24,6 +24,15 @@ type statusJSON struct {
 	AntiEntropy     treesJSON      `json:"anti_entropy"`
 	Hints           hintsJSON      `json:"hints"`
 	Forgetting      forgettingJSON `json:"forgetting"`
+	ReadRepair      repairsJSON    `json:"read_repair"`
+}
+
+// repairsJSON counts what reads have repaired since the start of the process.
+type repairsJSON struct {
+	Sent    uint64 `json:"sent"`
+	Own     uint64 `json:"own"` // this node's own copy
+	Dropped uint64 `json:"dropped"`
+	Waited  uint64 `json:"waited"` // blocking reads
 }
 
 // hintsJSON is what this node keeps for others that missed writes. The counts
@@ -148,6 +157,7 @@ func statusOf(st core.ClusterStatus) statusJSON {
 		Leftovers:       st.Leftovers,
 		AntiEntropy:     treesOf(st.Trees),
 		Hints:           hintsOf(st.Hints),
+		ReadRepair:      repairsJSON(st.Repairs),
 	}
 	out.Forgetting = forgettingOf(st.Forgetting)
 	if st.Cluster != 0 {

@@ -41,6 +41,7 @@ func TestSeededBugs(t *testing.T) {
 		{bug.ReapEarly, 40, []string{"resurrection"}},
 		{bug.ReapWithoutOthers, 100, []string{"resurrection"}},
 		{bug.ReapWithoutSilent, 40, []string{"resurrection"}},
+		{bug.AnswerBeforeRepair, 40, []string{"blocking reads", "monotonic reads"}},
 	}
 	// A bug that needs a rarer chain of events than a budget can wait for has a
 	// named scenario instead: this one in internal/replica.

@@ -28,6 +28,7 @@ func (h *history) gotten(o *operation, r *core.Result) {
 	}
 	h.covers("a get that asked", o, covered)
 	h.notForgotten("a get", k, shown)
+	h.neverBack(o, covered)
 	k.observed.add(shown)
 	if o.final {
 		h.w.finals[k.index] = shown

@@ -7,6 +7,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -39,9 +40,11 @@ type operation struct {
 	key      *keyHistory
 	op       core.Op
 	options  core.Options
-	write    *write // nil for a get
-	must     bitset // mints that a get has to cover
-	r        int    // of a get, as it counts
+	write    *write    // nil for a get
+	must     bitset    // mints that a get has to cover
+	found    bitset    // mints that blocking gets had found before it began
+	layout   ring.Name // that everybody went by when it began, if there was one
+	r        int       // of a get, as it counts
 	timeout  time.Duration
 	attempts int
 	unsure   bool // an attempt's outcome was unknown
@@ -186,6 +189,9 @@ func (c *client) get(w *world, k *keyHistory) *operation {
 		o.options.R = 1 + c.rng.IntN(w.plan.N)
 		o.r = o.options.R
 	}
+	if w.plan.Blocking > 0 && c.rng.Float64() < w.plan.Blocking {
+		o.options.Repair, o.options.Quorum, o.strict = core.RepairBlocking, core.QuorumDefault, true
+	}
 	return o
 }
 
@@ -248,6 +254,7 @@ func (w *world) begin(o *operation) {
 	case !o.strict: // fallbacks need not overlap
 	case o.op == core.OpGet:
 		o.must = w.history.overlapping(o.key, o.r)
+		w.history.mustNotGoBack(o)
 	case o.op == core.OpDelete && o.options.Overwrite:
 		o.must = w.history.overlapping(o.key, w.plan.R)
 	}
@@ -327,6 +334,7 @@ func (w *world) answer(p *process, r *core.Reply) {
 	}
 	a.answered = true
 	w.checkDurable(p, a.op, &r.Result)
+	w.checkHeld(p, a.op, &r.Result)
 	w.checkAvailable(p, a, &r.Result)
 	if !w.healing && w.clientRng.IntN(100) == 0 { // the connection breaks
 		w.report.Stats.RepliesLost++

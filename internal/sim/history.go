@@ -44,6 +44,7 @@ type keyHistory struct {
 	// were pruned. No node holds a value of these any more.
 	forgotten bitset
 	reaped    bool // and not written again since
+	held      heldReads
 
 	contexts [8]*held // the latest that clients were given, a ring
 	next     int

@@ -145,7 +145,7 @@ func (w *world) options(p *process) node.Options {
 		Self: p.id, Start: rng.Uint64() | 1, Instance: p.instance, Addr: p.addr,
 		Zone: w.plan.Zones[p.index], Weight: p.weight, Seed: rng.Uint64(), Shards: w.plan.Shards,
 		Partitions: w.plan.Partitions, N: w.plan.N, R: w.plan.R, W: w.plan.W,
-		Strict: w.plan.Strict, MaxHintBytes: w.plan.HintBytes,
+		Strict: w.plan.Strict, MaxHintBytes: w.plan.HintBytes, RepairBytes: w.plan.RepairBytes,
 		PeerTimeout: w.plan.Peer, GossipInterval: w.plan.Gossip,
 		LayoutDelay: w.plan.Layout, LayoutAuto: true,
 		AntiEntropyInterval: w.plan.AntiEntropy,
@@ -188,6 +188,7 @@ func (w *world) stop(p *process) {
 // end forgets the process; its clients notice, at once or never.
 func (w *world) end(p *process) {
 	w.tallyTrees(p)
+	w.tallyRepairs(p)
 	p.up, p.downSince = false, w.now
 	p.gen++
 	p.view = nil

@@ -96,6 +96,7 @@ type Stats struct {
 	Network NetworkStats
 	Disk    DiskStats
 	Trees   TreeStats
+	Repairs RepairStats
 }
 
 func (s *Stats) operation(o *operation) {
@@ -201,6 +202,7 @@ func (s *Stats) Add(o *Stats) {
 	s.Network.add(&o.Network)
 	s.Disk.add(&o.Disk)
 	s.Trees.add(&o.Trees)
+	s.Repairs.add(&o.Repairs)
 }
 
 func (n *NetworkStats) add(o *NetworkStats) {
@@ -252,6 +254,8 @@ func (s *Stats) String() string {
 		s.Disk.Batches, s.Disk.Fsyncs, s.Disk.Crashes, s.Disk.Dropped, s.Disk.Survived, s.Disk.Torn)
 	line("trees", "%d exchanges, %d partitions differed, %d keys repaired; %d trees built, %d saved, %d loaded; %d clusters not equal at rest, %v until they were, at most",
 		s.Trees.Exchanges, s.Trees.Differing, s.Trees.Repaired, s.Trees.Built, s.Trees.Saved, s.Trees.Loaded, s.Trees.Diverged, s.Trees.Converged.Round(time.Second))
+	line("read repair", "%d sets sent, %d into the own copy, %d dropped; %d blocking gets, %d of them waited; %d gets that must not go back",
+		s.Repairs.Sent, s.Repairs.Own, s.Repairs.Dropped, s.Repairs.Blocking, s.Repairs.Waited, s.Repairs.Checked)
 	line("messages", "%d sent, %d delivered, %d lost, %d cut, %d duplicated, %d delayed, %d refused, %d expired, %d to the dead",
 		s.Network.Sent, s.Network.Delivered, s.Network.Lost, s.Network.Cut, s.Network.Duplicated, s.Network.Delayed,
 		s.Network.Refused, s.Network.Expired, s.Network.ToTheDead)

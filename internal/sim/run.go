@@ -273,6 +273,7 @@ func (w *world) tally() {
 	for _, p := range w.nodes {
 		s.Disk.add(&p.disk.stats)
 		w.tallyTrees(p)
+		w.tallyRepairs(p)
 		if p.joined {
 			s.Joined++
 		}
@@ -302,8 +303,8 @@ func (w *world) narrate(p *process, l *loop, in *input) {
 		what = explain(in.env)
 	case inSubmit:
 		r := in.req
-		what = fmt.Sprintf("%v %s req %d context %v overwrite %v R=%d W=%d id %v",
-			r.Op, r.Key, uint64(r.Req), r.Context, r.Options.Overwrite, r.Options.R, r.Options.W, r.Options.WriteID)
+		what = fmt.Sprintf("%v %s req %d context %v overwrite %v R=%d W=%d id %v blocking %v",
+			r.Op, r.Key, uint64(r.Req), r.Context, r.Options.Overwrite, r.Options.R, r.Options.W, r.Options.WriteID, r.Options.Repair == core.RepairBlocking)
 	case inDurable:
 		what = fmt.Sprint(in.flush)
 	case inView:

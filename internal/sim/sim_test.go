@@ -188,6 +188,8 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"hints refused for want of room": s.Hints.Refused, "versions minted into hints": s.Hints.Minted,
 		"writes that counted fallbacks": s.Hints.Writes, "reads that counted fallbacks": s.Hints.Reads,
 		"keys made equal by hints alone": s.Hints.Equal,
+		"read repairs":                   s.Repairs.Sent, "read repairs of the own copy": s.Repairs.Own, "read repairs dropped": s.Repairs.Dropped,
+		"blocking gets": s.Repairs.Blocking, "blocking gets that waited": s.Repairs.Waited, "gets that must not go back": s.Repairs.Checked,
 	}
 	for _, outcome := range []string{"get ok", "get not_found", "put ok", "put quorum unknown", "put timeout unknown", "put stopped not_written", "put too_many_siblings not_written", "delete ok"} {
 		must[outcome] = s.Results[outcome]

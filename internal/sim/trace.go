@@ -79,7 +79,7 @@ func (t *tracer) input(in *input) {
 		t.envelope(in.env)
 	case inSubmit:
 		r := in.req
-		t.num(uint64(r.Req), uint64(r.Op), uint64(r.Deadline), uint64(r.Options.R), uint64(r.Options.W), uint64(r.Context.Len()))
+		t.num(uint64(r.Req), uint64(r.Op), uint64(r.Deadline), uint64(r.Options.R), uint64(r.Options.W), uint64(r.Options.Repair), uint64(r.Context.Len()))
 		t.bytes(r.Key)
 		t.bytes(r.Value)
 	case inDurable:
@@ -97,6 +97,7 @@ func (t *tracer) input(in *input) {
 		t.num(uint64(in.shard.Shard), in.shard.Stamp.Layout.Number, uint64(in.shard.Stamp.Phase), in.shard.Synced.Number, uint64(in.shard.PullsLeft))
 		t.num(in.shard.Hints.Bytes, in.shard.Hints.Stored, in.shard.Hints.Delivered, in.shard.Hints.Refused)
 		t.num(in.shard.Forgetting.Reaped, in.shard.Forgetting.Pruned, in.shard.Forgetting.Cancelled)
+		t.num(in.shard.Repairs.Sent, in.shard.Repairs.Own, in.shard.Repairs.Dropped, in.shard.Repairs.Waited)
 	case inTick, inBegin, inJoin:
 	}
 }
