@@ -16,15 +16,20 @@ type unsynced struct {
 }
 
 // noteSynced moves what the disk has synced to what is durable.
-func (p *process) noteSynced() {
+func (w *world) noteSynced(p *process) {
 	n := 0
 	for n < len(p.unsynced) && p.unsynced[n].batch <= p.disk.Synced() {
 		u := &p.unsynced[n]
+		k, was := w.history.keys[u.key], p.durable[u.key].Join(p.hints.durable[u.key])
 		if u.hint {
 			p.hints.durable[u.key] = u.clock
 		} else {
 			p.durable[u.key] = u.clock
 			p.hints.ever[u.key] = p.hints.ever[u.key].Join(u.clock)
+		}
+		w.history.found(k, u.clock)
+		if u.clock.Len() == 0 {
+			w.history.handedOver(k, was)
 		}
 		n++
 	}
@@ -44,11 +49,26 @@ func (w *world) noteRecovered(p *process) {
 	w.recoverHints(p)
 }
 
-// durableAt counts the nodes whose disks hold a dot for good, or what has
+// heldAt counts the nodes whose disks hold a dot for good, or what has
 // replaced it.
+func (w *world) heldAt(k *keyHistory, d version.Dot) (nodes int) {
+	for _, p := range w.nodes {
+		if p.exists && p.holds(k, d) {
+			nodes++
+		}
+	}
+	return nodes
+}
+
+func (p *process) holds(k *keyHistory, d version.Dot) bool {
+	return p.durable[k.index].Covers(d) || p.hints.durable[k.index].Covers(d)
+}
+
+// durableAt counts the nodes that hold a dot for good, or would if no disk had
+// been lost: what they had acknowledged may be on its way.
 func (w *world) durableAt(k *keyHistory, d version.Dot) (nodes int) {
 	for _, p := range w.nodes {
-		if p.exists && (p.durable[k.index].Covers(d) || p.hints.durable[k.index].Covers(d)) {
+		if p.exists && (p.holds(k, d) || p.losses.had != nil && p.losses.had[k.index].Covers(d)) {
 			nodes++
 		}
 	}
@@ -65,7 +85,7 @@ func (w *world) checkRemoved(p *process, k *keyHistory) {
 			q := w.nodes[peerIndex(owner)]
 			if q == p {
 				w.fail("leftovers", "%v removes %s, which it owns in %v", p.id, k.key, l.Name())
-			} else if !q.durable[k.index].Dominates(gone) {
+			} else if has := q.durable[k.index]; !has.Dominates(gone) && (q.losses.had == nil || !has.Join(q.losses.had[k.index]).Dominates(gone)) {
 				w.fail("leftovers", "%v removes %s with %v, and %v has only %v durably", p.id, k.key, gone, q.id, q.durable[k.index])
 			}
 		}

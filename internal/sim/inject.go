@@ -73,7 +73,7 @@ func (w *world) inflict(i int, f *Fault) bool {
 			met = w.grow() || met
 		}
 		return met
-	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, Misjudge, faultKinds:
+	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, Misjudge, Wipe, Restore, faultKinds:
 	}
 	met := false
 	for _, p := range w.nodes {
@@ -106,6 +106,11 @@ func (w *world) inflict(i int, f *Fault) bool {
 			p.stalled = p.stalledUntil
 		case Misjudge:
 			w.misjudge(p, f)
+		case Wipe, Restore:
+			if !w.loseDisk(i, f, p) {
+				continue
+			}
+			p.downBy = i
 		case Halves, Isolate, OneWay, Loss, Duplicate, Reorder, Grow, faultKinds:
 		}
 		met = true
@@ -162,7 +167,7 @@ func (w *world) healFault(i int) {
 			continue
 		}
 		switch f.Kind {
-		case Crash, Blackout, Restart, Reweigh:
+		case Crash, Blackout, Restart, Reweigh, Wipe, Restore:
 			if !p.up && p.downBy == i {
 				w.restart(p)
 			}
@@ -277,7 +282,7 @@ func (w *world) setNetwork() {
 			n.duplicate, n.lateBy = max(n.duplicate, f.Share), max(n.lateBy, f.By)
 		case Reorder:
 			n.reorder, n.slowBy = max(n.reorder, f.Share), max(n.slowBy, f.By)
-		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Misjudge, Grow, faultKinds:
+		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Misjudge, Grow, Wipe, Restore, faultKinds:
 		}
 	}
 }

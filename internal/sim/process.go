@@ -48,7 +48,8 @@ type process struct {
 	joined       bool   // it has come to the cluster
 	joinedAt     time.Duration
 	stamp        core.Stamp // the newest that it has gone by, over all of its starts
-	downBy       int        // the fault that ended the process
+	losses       lossBooks
+	downBy       int // the fault that ended the process
 	downSince    time.Duration
 }
 
@@ -78,7 +79,9 @@ func (w *world) viewed(p *process, v *core.View) {
 	if stamp.Older(p.stamp) {
 		w.fail("layouts", "%v goes back from %v to %v", p.id, p.stamp, stamp)
 	}
+	before := p.stamp
 	p.stamp = stamp
+	w.caughtUp(p, before)
 	if !w.newest.Older(stamp) {
 		return
 	}
@@ -152,6 +155,9 @@ func (w *world) options(p *process) node.Options {
 	if p.index > 0 && w.plan.Seeds[p.index] == joinSeeds {
 		o.Seeds = w.seedsOf(p)
 	}
+	if p.losses.seeds != nil {
+		o.Seeds = p.losses.seeds
+	}
 	return o
 }
 
@@ -179,7 +185,7 @@ func (w *world) stop(p *process) {
 	w.checkTrees(p)
 	w.saveTrees(p)
 	p.disk.Sync(p.disk.Last())
-	p.noteSynced()
+	w.noteSynced(p)
 	w.end(p)
 }
 

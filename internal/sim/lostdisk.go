@@ -1,0 +1,333 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// Disks are lost in two ways: a node comes back with an empty one, or with a
+// copy that was made earlier. Either way what it holds for good goes backwards,
+// which nothing else may bring about, and some promises lapse:
+//
+//   - An acknowledged write may be gone if every node that had it on its disk
+//     has lost that disk; a node that has handed it to another one does not
+//     count, the other one does instead. Such a write is marked lost at that
+//     very moment, and no longer when it is on any disk again.
+//   - A strict quorum need not overlap in a write that a disk has lost until all
+//     owners have it again. Such a write is shaken until then.
+//
+// Nothing else is exempt. At most a minority of N nodes is without its disk at
+// a time, counted until all that they had lost is restored.
+
+// lossBooks is what is known of a process's lost disks.
+type lossBooks struct {
+	seeds []string        // that the process begins anew with; none as long as it has not
+	had   []version.Clock // by key index: what its lost disks and hints had covered
+	fell  core.Stamp      // that it had gone by
+	weak  bool            // what it has lost is not restored
+}
+
+// diskCopy is a copy of a disk, as somebody makes it of a running node's.
+type diskCopy struct {
+	data     table
+	instance uint64
+}
+
+// LossStats counts what happened to disks that were lost.
+type LossStats struct {
+	Wiped    uint64 // disks that were replaced by empty ones
+	Young    uint64 // copies put back that are younger than L
+	Old      uint64 // … and older
+	Doubted  uint64 // starts that waited for word of the disk's age
+	SetAside uint64 // disks that were found to be old copies
+	Mints    uint64 // versions that were on a lost disk and not on the one that replaced it
+	Exempt   uint64 // acknowledged writes that were on no other disk
+}
+
+func (s *LossStats) add(o *LossStats) {
+	s.Wiped += o.Wiped
+	s.Young += o.Young
+	s.Old += o.Old
+	s.Doubted += o.Doubted
+	s.SetAside += o.SetAside
+	s.Mints += o.Mints
+	s.Exempt += o.Exempt
+}
+
+// drawLostDisks lets nodes lose their disks, in half of the runs in which
+// anti-entropy restores what they held. It has a stream of its own, so that
+// the other runs are what they would be without.
+func (p *Plan) drawLostDisks(rng *rand.Rand) {
+	if p.Still || p.AntiEntropy == 0 {
+		return
+	}
+	for range int(time.Duration(pick(rng, 0, 4, 8, 16)) * p.Length / time.Hour) {
+		f := Fault{At: drawTime(rng, p.Length), For: drawLength(rng), Kind: Wipe, Nodes: 1 << rng.IntN(p.Nodes)}
+		if rng.IntN(2) == 0 {
+			f.Kind = Restore
+			f.By = pick(rng, time.Second+drawTime(rng, 20*time.Second), drawTime(rng, id.MaxDiskAge), id.MaxDiskAge+drawTime(rng, id.MaxDiskAge))
+			f.At = max(f.At, f.By)
+		}
+		if f.At > p.Length {
+			continue
+		}
+		f.For = min(f.For, p.Length-f.At)
+		p.Faults = append(p.Faults, f)
+		for _, at := range []time.Duration{f.At - f.By, f.At - drawTime(rng, 2*time.Second), f.At + f.For} {
+			p.Bursts = append(p.Bursts, p.drawBurst(rng, max(0, at), time.Second+drawTime(rng, 4*time.Second)))
+		}
+	}
+	p.inOrder()
+	slices.SortStableFunc(p.Bursts, func(a, b Burst) int { return cmp.Compare(a.At, b.At) })
+}
+
+// copyDisk makes the copy that fault i will put back.
+func (w *world) copyDisk(i int) {
+	for _, p := range w.nodes {
+		if w.plan.Faults[i].Nodes&(1<<p.index) != 0 && p.up && p.joined {
+			w.trace.printf(w.now, "somebody copies the disk of %v", p.id)
+			w.copies[i] = &diskCopy{data: p.disk.durable(), instance: p.instance}
+		}
+	}
+}
+
+// loseDisk is what the faults Wipe and Restore do to a node: it ends, and its
+// disk is another one from now on. It says whether that may be.
+func (w *world) loseDisk(i int, f *Fault, p *process) bool {
+	old := w.copies[i]
+	if !p.up || !p.joined || !w.mayLose(p) || f.Kind == Restore && (old == nil || old.instance != p.instance) {
+		return false
+	}
+	seeds := knownAddrs(p)
+	if w.rng.IntN(2) == 0 {
+		w.crash(p)
+	} else {
+		w.stop(p)
+	}
+	s := &w.report.Stats.Losses
+	switch {
+	case f.Kind == Wipe:
+		s.Wiped++
+		w.beginAnew(p, seeds)
+	case f.By > id.MaxDiskAge:
+		s.Old++
+		w.replaceDisk(p, old.data)
+	default:
+		s.Young++
+		w.replaceDisk(p, old.data)
+	}
+	return true
+}
+
+// mayLose says whether p's disk may be lost: no more than a minority of a
+// key's owners may be without what they held. Where there is no such minority
+// one node may, and what it alone held is gone.
+func (w *world) mayLose(p *process) bool {
+	w.regain()
+	weak := 0
+	for _, q := range w.nodes {
+		if q.losses.weak && q != p {
+			weak++
+		}
+	}
+	return w.settled() && weak < max(1, (w.plan.N-1)/2)
+}
+
+// knownAddrs returns where the members are that a running process knows.
+func knownAddrs(p *process) []string {
+	var addrs []string
+	for _, m := range p.ctl.control.Status().Members {
+		if m.ID != p.id && m.State != core.Left {
+			addrs = append(addrs, m.Addr)
+		}
+	}
+	return addrs
+}
+
+// renew does what a node does whose disk is an old copy: it sets its data aside
+// and begins anew among the members that it knew.
+func (w *world) renew(p *process) {
+	w.report.Stats.Losses.SetAside++
+	w.trace.printf(w.now, "%v sets its data aside", p.id)
+	seeds := knownAddrs(p)
+	w.end(p)
+	p.disk.down = true
+	w.beginAnew(p, seeds)
+	w.troubled = w.now
+	w.start(p)
+}
+
+// beginAnew gives a process that has ended an empty disk.
+func (w *world) beginAnew(p *process, seeds []string) {
+	p.losses.seeds = seeds
+	p.instance = w.rng.Uint64()
+	p.joined = false
+	w.replaceDisk(p, nil)
+}
+
+// replaceDisk gives a process that has ended another disk, and notes what was
+// on the one before.
+func (w *world) replaceDisk(p *process, data table) {
+	own, kept := p.durable, p.hints.durable
+	p.disk.replace(data)
+	w.noteRecovered(p)
+	if p.losses.had == nil {
+		p.losses.had = make([]version.Clock, len(w.history.keys))
+	}
+	for _, k := range w.history.keys {
+		i := k.index
+		before := own[i].Join(kept[i])
+		p.losses.had[i] = p.losses.had[i].Join(before)
+		w.history.found(k, p.durable[i].Join(p.hints.durable[i]))
+		w.history.forfeited(k, own[i], before, p.durable[i])
+	}
+	if p.losses.fell.Older(p.stamp) {
+		p.losses.fell = p.stamp
+	}
+	p.stamp = core.Stamp{}
+	p.losses.weak = true
+	w.losses++
+}
+
+// forfeited takes from a disk what it covered before, itself and in hints, and
+// does not any more.
+func (h *history) forfeited(k *keyHistory, own, before, after version.Clock) {
+	still, _ := k.coveredBy(after)
+	owned, _ := k.coveredBy(own)
+	k.shaken.add(owned.minus(still))
+	h.w.report.Stats.Losses.Mints += uint64(owned.minus(still).count())
+	h.leave(k, before)
+}
+
+// leave marks what is lost now: what a clock covers and no disk does.
+func (h *history) leave(k *keyHistory, before version.Clock) {
+	gone, _ := k.coveredBy(before)
+	gone.each(func(i int) {
+		if h.w.heldAt(k, k.mints[i].dot) == 0 {
+			k.lost.set(i)
+		}
+	})
+}
+
+// handedOver looks at a record that its node has removed for good: if those
+// who had taken over what it covers have lost their disks since, it is lost.
+func (h *history) handedOver(k *keyHistory, was version.Clock) {
+	if h.w.losses == 0 {
+		return
+	}
+	gone, _ := k.coveredBy(was)
+	gone.each(func(i int) {
+		d := k.mints[i].dot
+		if h.w.heldAt(k, d) == 0 && h.w.durableAt(k, d) > 0 {
+			k.lost.set(i)
+		}
+	})
+}
+
+// found notes that a disk covers something, which is so not lost, though not
+// all owners need have it.
+func (h *history) found(k *keyHistory, clock version.Clock) {
+	if k.lost.isEmpty() {
+		return
+	}
+	covered, _ := k.coveredBy(clock)
+	left := k.lost.minus(covered)
+	k.shaken.add(k.lost.minus(left))
+	k.lost = left
+}
+
+// regain finds the keys that all owners hold again as before a disk was lost,
+// and the processes that are whole if all keys are.
+func (w *world) regain() {
+	whole := true
+	for _, k := range w.history.keys {
+		w.history.restored(k)
+		whole = whole && k.shaken.isEmpty()
+	}
+	for _, p := range w.nodes {
+		p.losses.weak = p.losses.weak && !(whole && p.joined && p.up)
+	}
+}
+
+// restored takes from what is shaken the versions that every owner has on its
+// disk by any layout that any node goes by, and those that are lost.
+func (h *history) restored(k *keyHistory) {
+	if k.shaken.isEmpty() {
+		return
+	}
+	left := k.shaken.minus(k.lost)
+	everywhere := left.clone()
+	for _, p := range h.w.nodes {
+		if !p.up || p.view == nil {
+			continue
+		}
+		for _, l := range p.view.Layouts.Live {
+			for _, owner := range l.Owners(l.Partition(k.key)) {
+				has, _ := k.coveredBy(h.w.nodes[peerIndex(owner)].durable[k.index])
+				everywhere = everywhere.minus(everywhere.minus(has))
+			}
+		}
+	}
+	k.shaken = left.minus(everywhere)
+}
+
+// fallenBack says that a node whose disk was lost serves by an older layout
+// than it has gone by: what it had refused for good, it may accept again.
+func (w *world) fallenBack() bool {
+	for _, p := range w.nodes {
+		if p.up && p.view != nil && p.stamp.Older(p.losses.fell) {
+			return true
+		}
+	}
+	return false
+}
+
+// caughtUp notes that a process goes by at least the layout that it had gone by
+// before its disk was lost. What began before that is no sooner exempt than
+// what met the loss itself.
+func (w *world) caughtUp(p *process, before core.Stamp) {
+	if before.Older(p.losses.fell) && !p.stamp.Older(p.losses.fell) {
+		w.losses++
+	}
+}
+
+// doubts counts a start that waits for word of its disk's age.
+func (w *world) doubts(p *process) {
+	if why := p.ctl.control.Status().WaitsFor; strings.HasPrefix(why, "word that its disk") {
+		w.report.Stats.Losses.Doubted++
+		w.trace.printf(w.now, "%v waits for %s", p.id, why)
+	}
+}
+
+// durable returns a copy of what the disk holds for good.
+func (d *Disk) durable() table {
+	data := slices.Clone(d.data)
+	for i := range slices.Backward(d.log) {
+		for _, undo := range slices.Backward(d.log[i].undo) {
+			data.apply(undo)
+		}
+	}
+	return data
+}
+
+// replace puts other data on the disk of a machine that is down. Batches go on
+// being counted.
+func (d *Disk) replace(data table) {
+	d.data = slices.Clone(data)
+	d.log = d.log[:0]
+	d.synced = d.number
+}
+
+// String describes the counts for people.
+func (s *LossStats) String() string {
+	return fmt.Sprintf("%d wiped, %d young copies put back, %d old ones; %d starts waited for word, %d disks set aside; %d versions were on lost disks, %d acknowledged ones on no other",
+		s.Wiped, s.Young, s.Old, s.Doubted, s.SetAside, s.Mints, s.Exempt)
+}
