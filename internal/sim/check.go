@@ -260,7 +260,7 @@ func (w *world) checkKey(l *ring.Layout, k *keyHistory, copies []copyOf) {
 	for n := range k.acked {
 		must.add(k.acked[n])
 	}
-	w.report.Stats.Losses.Exempt += uint64(must.minus(past).minus(must.minus(k.lost)).count())
+	h.exempt(k, must.minus(past))
 	must = must.minus(k.lost)
 	must.minus(past).each(func(i int) {
 		m := &k.mints[i]

@@ -49,7 +49,7 @@ type LossStats struct {
 	Doubted  uint64 // starts that waited for word of the disk's age
 	SetAside uint64 // disks that were found to be old copies
 	Mints    uint64 // versions that were on a lost disk and not on the one that replaced it
-	Exempt   uint64 // acknowledged writes that were on no other disk
+	Exempt   uint64 // acknowledged versions that were on no other disk, and are gone
 }
 
 func (s *LossStats) add(o *LossStats) {
@@ -138,7 +138,7 @@ func (w *world) mayLose(p *process) bool {
 			weak++
 		}
 	}
-	return w.settled() && weak < max(1, (w.plan.N-1)/2)
+	return w.settled() && weak < w.minority()
 }
 
 // knownAddrs returns where the members are that a running process knows.
@@ -231,6 +231,28 @@ func (h *history) handedOver(k *keyHistory, was version.Clock) {
 		}
 	})
 }
+
+// exempt looks at what is missing in the end and may be, since it was lost with
+// its disks. No write may be among it that more nodes had acknowledged than may
+// be without their disks.
+func (h *history) exempt(k *keyHistory, missing bitset) {
+	lost := missing.minus(missing.minus(k.lost))
+	lost.each(func(i int) {
+		for n := range k.acked {
+			if !k.acked[n].has(i) {
+				continue
+			}
+			h.w.report.Stats.Losses.Exempt++
+			if n > h.w.minority() {
+				h.w.fail("lost write", "%v of write %d to %s, acknowledged at W=%d, is lost with the disks of a minority",
+					k.mints[i].dot, k.mints[i].write.number, k.key, n)
+			}
+		}
+	})
+}
+
+// minority is how many nodes may be without what their disks held.
+func (w *world) minority() int { return max(1, (w.plan.N-1)/2) }
 
 // found notes that a disk covers something, which is so not lost, though not
 // all owners need have it.
@@ -328,6 +350,6 @@ func (d *Disk) replace(data table) {
 
 // String describes the counts for people.
 func (s *LossStats) String() string {
-	return fmt.Sprintf("%d wiped, %d young copies put back, %d old ones; %d starts waited for word, %d disks set aside; %d versions were on lost disks, %d acknowledged ones on no other",
+	return fmt.Sprintf("%d wiped, %d young copies put back, %d old ones; %d starts waited for word, %d disks set aside; %d versions were on lost disks, %d acknowledged ones are gone with them",
 		s.Wiped, s.Young, s.Old, s.Doubted, s.SetAside, s.Mints, s.Exempt)
 }
