@@ -100,6 +100,7 @@ func (w *world) inflict(i int, f *Fault) bool {
 			p.slowDisk += f.By
 		case Skew:
 			p.skew += f.By
+			w.skews++
 			w.skewed = w.skewed || f.By > maxHarmlessSkew
 		case Stall:
 			p.stalledUntil = max(p.stalledUntil, w.now+f.For)

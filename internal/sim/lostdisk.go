@@ -33,6 +33,11 @@ type lossBooks struct {
 	had   []version.Clock // by key index: what its lost disks and hints had covered
 	fell  core.Stamp      // that it had gone by
 	weak  bool            // what it has lost is not restored
+	// old says that the process runs on a copy which others are certain to
+	// know for an old one.
+	old bool
+	// begun has what the disk covered when the latest process began, by key.
+	begun []version.Clock
 }
 
 // diskCopy is a copy of a disk, as somebody makes it of a running node's.
@@ -106,7 +111,7 @@ func (w *world) loseDisk(i int, f *Fault, p *process) bool {
 	if !p.up || !p.joined || !w.mayLose(p) || f.Kind == Restore && (old == nil || old.instance != p.instance) {
 		return false
 	}
-	seeds := knownAddrs(p)
+	seeds, provable := knownAddrs(p), w.provable(p)
 	if w.rng.IntN(2) == 0 {
 		w.crash(p)
 	} else {
@@ -120,11 +125,45 @@ func (w *world) loseDisk(i int, f *Fault, p *process) bool {
 	case f.By > id.MaxDiskAge:
 		s.Old++
 		w.replaceDisk(p, old.data)
+		p.losses.old = provable
 	default:
 		s.Young++
 		w.replaceDisk(p, old.data)
 	}
 	return true
+}
+
+// provable says that enough others are certain to remember a newer stamp than
+// that of a copy of p's disk which is older than L: nothing has kept them from
+// hearing p for so long that p has stamped its disk, and wall clocks tell ages.
+func (w *world) provable(p *process) bool {
+	return !w.skewed && w.skews == 0 && w.now-p.born > 3*time.Minute && w.calm(w.now-time.Minute)
+}
+
+// checkOld fails where a copy that is provably old is served.
+func (w *world) checkOld(p *process) {
+	if p.losses.old {
+		w.fail("old disk", "%v serves a copy of its disk that is older than %v", p.id, id.MaxDiskAge)
+		p.losses.old = false
+	}
+}
+
+// checkSetAside holds what a node sets aside to what its disk held when it
+// began: nothing that it has taken since may be among it.
+func (w *world) checkSetAside(p *process) {
+	for _, k := range w.history.keys {
+		if now := p.durable[k.index].Join(p.hints.durable[k.index]); !p.losses.begun[k.index].Dominates(now) {
+			w.fail("old disk", "%v sets aside what it has taken since it began: %s with %v, which was %v", p.id, k.key, now, p.losses.begun[k.index])
+		}
+	}
+}
+
+// begun notes what a process begins with.
+func (p *process) begun() {
+	p.losses.begun = make([]version.Clock, len(p.durable))
+	for i := range p.durable {
+		p.losses.begun[i] = p.durable[i].Join(p.hints.durable[i])
+	}
 }
 
 // mayLose says whether p's disk may be lost: no more than a minority of a
@@ -156,6 +195,7 @@ func knownAddrs(p *process) []string {
 // and begins anew among the members that it knew.
 func (w *world) renew(p *process) {
 	w.report.Stats.Losses.SetAside++
+	w.checkSetAside(p)
 	w.trace.printf(w.now, "%v sets its data aside", p.id)
 	seeds := knownAddrs(p)
 	w.end(p)
@@ -193,7 +233,7 @@ func (w *world) replaceDisk(p *process, data table) {
 		p.losses.fell = p.stamp
 	}
 	p.stamp = core.Stamp{}
-	p.losses.weak = true
+	p.losses.weak, p.losses.old = true, false
 	w.losses++
 }
 

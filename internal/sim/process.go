@@ -64,6 +64,7 @@ func (p *process) loop(index int) *loop {
 // the one, and every other node has joined when it shows that one.
 func (w *world) viewed(p *process, v *core.View) {
 	w.checkHealth(p, v)
+	w.checkOld(p)
 	p.view = v
 	if p.index == 0 && w.cluster == 0 {
 		w.cluster = v.Cluster
@@ -115,6 +116,7 @@ func (w *world) wall(p *process) time.Duration { return epoch + w.now + p.skew }
 func (w *world) start(p *process) {
 	p.disk.Recover()
 	w.noteRecovered(p)
+	p.begun()
 	w.checkSaved(p)
 	p.up, p.exists, p.syncing = true, true, false
 	p.gen++

@@ -39,6 +39,7 @@ type world struct {
 	struck   []bool            // by index of the fault
 	active   []int             // faults that have begun and not healed, by index
 	troubled time.Duration     // when something went wrong or healed last
+	skews    int               // so far
 	healing  bool              // no fault begins any more
 	copies   map[int]*diskCopy // that faults will put back, by index; looked up by key only
 	losses   int               // of disks so far, and ends of what they brought about

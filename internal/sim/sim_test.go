@@ -32,7 +32,7 @@ const (
 	// defaultHours are what every test run affords, also with -race.
 	defaultHours = 24
 	// enoughHours are those in which everything that can go wrong must have.
-	enoughHours = 10
+	enoughHours = 20
 	// shrinkTries bounds the runs that are spent on making a failure smaller.
 	shrinkTries = 150
 )
@@ -186,6 +186,9 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"hints refused for want of room": s.Hints.Refused, "versions minted into hints": s.Hints.Minted,
 		"writes that counted fallbacks": s.Hints.Writes, "reads that counted fallbacks": s.Hints.Reads,
 		"keys made equal by hints alone": s.Hints.Equal,
+		"disks wiped": s.Losses.Wiped, "young copies put back": s.Losses.Young, "old copies put back": s.Losses.Old,
+		"starts that waited for word of a disk": s.Losses.Doubted, "disks set aside": s.Losses.SetAside,
+		"versions on lost disks": s.Losses.Mints, "acknowledged versions lost with their disks": s.Losses.Exempt,
 	}
 	for _, outcome := range []string{"get ok", "get not_found", "put ok", "put quorum unknown", "put timeout unknown", "put stopped not_written", "put too_many_siblings not_written", "delete ok"} {
 		must[outcome] = s.Results[outcome]
