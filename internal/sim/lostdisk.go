@@ -67,18 +67,18 @@ func (s *LossStats) add(o *LossStats) {
 	s.Exempt += o.Exempt
 }
 
-// drawLostDisks lets nodes lose their disks, in half of the runs in which
-// anti-entropy restores what they held. It has a stream of its own, so that
-// the other runs are what they would be without.
+// drawLostDisks lets nodes lose their disks, in most of the runs in which
+// anti-entropy restores what they held and somebody else holds it. It has a
+// stream of its own, so that the other runs are what they would be without.
 func (p *Plan) drawLostDisks(rng *rand.Rand) {
-	if p.Still || p.AntiEntropy == 0 {
+	if p.Still || p.AntiEntropy == 0 || p.N == 1 {
 		return
 	}
 	for range int(time.Duration(pick(rng, 0, 4, 8, 16)) * p.Length / time.Hour) {
 		f := Fault{At: drawTime(rng, p.Length), For: drawLength(rng), Kind: Wipe, Nodes: 1 << rng.IntN(p.Nodes)}
 		if rng.IntN(2) == 0 {
 			f.Kind = Restore
-			f.By = pick(rng, time.Second+drawTime(rng, 20*time.Second), drawTime(rng, id.MaxDiskAge), id.MaxDiskAge+drawTime(rng, id.MaxDiskAge))
+			f.By = drawAge(rng)
 			f.At = max(f.At, f.By)
 		}
 		if f.At > p.Length {
@@ -92,6 +92,18 @@ func (p *Plan) drawLostDisks(rng *rand.Rand) {
 	}
 	p.inOrder()
 	slices.SortStableFunc(p.Bursts, func(a, b Burst) int { return cmp.Compare(a.At, b.At) })
+}
+
+// drawAge draws the age of a copy that is put back: a moment, younger than L,
+// or older.
+func drawAge(rng *rand.Rand) time.Duration {
+	switch rng.IntN(4) {
+	case 0:
+		return time.Second + drawTime(rng, 20*time.Second)
+	case 1:
+		return drawTime(rng, id.MaxDiskAge)
+	}
+	return id.MaxDiskAge + drawTime(rng, id.MaxDiskAge)
 }
 
 // copyDisk makes the copy that fault i will put back.
