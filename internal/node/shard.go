@@ -5,8 +5,8 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/antientropy"
 	"github.com/dynamo-kv/dynamo/internal/backoff"
-	"github.com/dynamo-kv/dynamo/internal/coordinator"
 	"github.com/dynamo-kv/dynamo/internal/bug"
+	"github.com/dynamo-kv/dynamo/internal/coordinator"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/handoff"
 	"github.com/dynamo-kv/dynamo/internal/id"

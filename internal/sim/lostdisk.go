@@ -10,6 +10,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -339,18 +340,25 @@ func (h *history) restored(k *keyHistory) {
 	}
 	left := k.shaken.minus(k.lost)
 	everywhere := left.clone()
-	for _, p := range h.w.nodes {
-		if !p.up || p.view == nil {
-			continue
-		}
-		for _, l := range p.view.Layouts.Live {
-			for _, owner := range l.Owners(l.Partition(k.key)) {
-				has, _ := k.coveredBy(h.w.nodes[peerIndex(owner)].durable[k.index])
-				everywhere = everywhere.minus(everywhere.minus(has))
-			}
+	for _, l := range h.w.layouts() {
+		for _, owner := range l.Owners(l.Partition(k.key)) {
+			has, _ := k.coveredBy(h.w.nodes[peerIndex(owner)].durable[k.index])
+			everywhere = everywhere.minus(everywhere.minus(has))
 		}
 	}
 	k.shaken = left.minus(everywhere)
+}
+
+// layouts returns those that any node goes by, and the newest ones even while
+// nobody is there.
+func (w *world) layouts() []*ring.Layout {
+	all := slices.Clone(w.live)
+	for _, p := range w.nodes {
+		if p.up && p.view != nil {
+			all = append(all, p.view.Layouts.Live...)
+		}
+	}
+	return all
 }
 
 // fallenBack says that a node whose disk was lost serves by an older layout

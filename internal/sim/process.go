@@ -86,7 +86,7 @@ func (w *world) viewed(p *process, v *core.View) {
 	if !w.newest.Older(stamp) {
 		return
 	}
-	w.newest = stamp
+	w.newest, w.live = stamp, v.Layouts.Live
 	switch stamp.Phase {
 	case core.PhaseCopy:
 		w.pull(onCopy, p, w.phaseTime())

@@ -28,11 +28,12 @@ type world struct {
 	violated map[string]int
 	halted   bool // what went wrong leaves nothing to go on with
 
-	started int        // nodes so far
-	cluster uint64     // of the first node: the others join it
-	newest  core.Stamp // that any node has gone by
-	grows   bool       // layouts change while clients work
-	mover   int        // the node that may change its address
+	started int            // nodes so far
+	cluster uint64         // of the first node: the others join it
+	newest  core.Stamp     // that any node has gone by
+	live    []*ring.Layout // of newest
+	grows   bool           // layouts change while clients work
+	mover   int            // the node that may change its address
 
 	armed    []int             // faults that wait for their triggers, by index
 	skewed   bool              // a wall clock has jumped far ahead
