@@ -166,7 +166,7 @@ func (w *world) checkOld(p *process) {
 func (w *world) checkSetAside(p *process) {
 	for _, k := range w.history.keys {
 		if now := p.durable[k.index].Join(p.hints.durable[k.index]); !p.losses.begun[k.index].Dominates(now) {
-			w.fail("old disk", "%v sets aside what it has taken since it began: %s with %v, which was %v", p.id, k.key, now, p.losses.begun[k.index])
+			w.fail("set aside", "%v sets aside what it has taken since it began: %s with %v, which was %v", p.id, k.key, now, p.losses.begun[k.index])
 		}
 	}
 }
