@@ -328,7 +328,7 @@ func (w *world) regain() {
 		whole = whole && k.shaken.isEmpty()
 	}
 	for _, p := range w.nodes {
-		p.losses.weak = p.losses.weak && !(whole && p.joined && p.up)
+		p.losses.weak = p.losses.weak && (!whole || !p.joined || !p.up)
 	}
 }
 
