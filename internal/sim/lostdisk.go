@@ -52,6 +52,7 @@ type LossStats struct {
 	Wiped    uint64 // disks that were replaced by empty ones
 	Young    uint64 // copies put back that are younger than L
 	Old      uint64 // … and older
+	Replaced uint64 // copies of both ages that are of an earlier instance
 	Doubted  uint64 // starts that waited for word of the disk's age
 	SetAside uint64 // disks that were found to be old copies
 	Mints    uint64 // versions that were on a lost disk and not on the one that replaced it
@@ -62,6 +63,7 @@ func (s *LossStats) add(o *LossStats) {
 	s.Wiped += o.Wiped
 	s.Young += o.Young
 	s.Old += o.Old
+	s.Replaced += o.Replaced
 	s.Doubted += o.Doubted
 	s.SetAside += o.SetAside
 	s.Mints += o.Mints
@@ -121,7 +123,7 @@ func (w *world) copyDisk(i int) {
 // disk is another one from now on. It says whether that may be.
 func (w *world) loseDisk(i int, f *Fault, p *process) bool {
 	old := w.copies[i]
-	if !p.up || !p.joined || !w.mayLose(p) || f.Kind == Restore && (old == nil || old.instance != p.instance) {
+	if !p.up || !p.joined || !w.mayLose(p) || f.Kind == Restore && old == nil {
 		return false
 	}
 	seeds, provable := knownAddrs(p), w.provable(p)
@@ -142,6 +144,10 @@ func (w *world) loseDisk(i int, f *Fault, p *process) bool {
 	default:
 		s.Young++
 		w.replaceDisk(p, old.data)
+	}
+	if f.Kind == Restore && p.instance != old.instance { // from before the disk was wiped
+		s.Replaced++
+		p.instance = old.instance
 	}
 	return true
 }
@@ -410,6 +416,6 @@ func (d *Disk) replace(data table) {
 
 // String describes the counts for people.
 func (s *LossStats) String() string {
-	return fmt.Sprintf("%d wiped, %d young copies put back, %d old ones; %d starts waited for word, %d disks set aside; %d versions were on lost disks, %d acknowledged ones are gone with them",
-		s.Wiped, s.Young, s.Old, s.Doubted, s.SetAside, s.Mints, s.Exempt)
+	return fmt.Sprintf("%d wiped, %d young copies put back, %d old ones, %d of earlier instances; %d starts waited for word, %d disks set aside; %d versions were on lost disks, %d acknowledged ones are gone with them",
+		s.Wiped, s.Young, s.Old, s.Replaced, s.Doubted, s.SetAside, s.Mints, s.Exempt)
 }
