@@ -46,6 +46,10 @@ type keyHistory struct {
 	forgotten bitset
 	reaped    bool // and not written again since
 
+	// lost has the mints that are on no disk any more, and shaken those that
+	// were on a lost disk and are not at all owners yet: see lostdisk.go.
+	lost, shaken bitset
+
 	contexts [8]*held // the latest that clients were given, a ring
 	next     int
 }
@@ -404,6 +408,10 @@ func (k *keyHistory) give(c *held) {
 // quorum counts only if it is at least the configured one, since that is what
 // transitions are built for.
 func (h *history) overlapping(k *keyHistory, r int) bitset {
+	h.restored(k)
+	if h.w.fallenBack() {
+		return nil
+	}
 	p := h.w.plan
 	least := max(p.N-r+1, 1)
 	if h.w.grows {
@@ -416,5 +424,5 @@ func (h *history) overlapping(k *keyHistory, r int) bitset {
 	for n := least; n < len(k.strict); n++ {
 		must.add(k.strict[n])
 	}
-	return must
+	return must.minus(k.shaken).minus(k.lost)
 }

@@ -43,6 +43,7 @@ func regressions() map[uint64]string {
 		2011: "a read showed the version of its own copy that was not durable, when others made up its quorum",
 		497:  "the context of a repeated Overwrite did not cover what it had replaced, and the checker did not count what that had replaced in turn",
 		222:  "an acknowledgement of a request before a crash was taken for one of the request after it that had the same ID",
+		22:   "the simulator took what a lost disk had held for restored while no node was up",
 		12:   "the context of a repeated Overwrite-delete covered what was written after its first execution",
 	}
 }
@@ -190,6 +191,9 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"keys made equal by hints alone": s.Hints.Equal,
 		"read repairs":                   s.Repairs.Sent, "read repairs of the own copy": s.Repairs.Own, "read repairs dropped": s.Repairs.Dropped,
 		"blocking gets": s.Repairs.Blocking, "blocking gets that waited": s.Repairs.Waited, "gets that must not go back": s.Repairs.Checked,
+		"disks wiped": s.Losses.Wiped, "young copies put back": s.Losses.Young, "old copies put back": s.Losses.Old,
+		"starts that waited for word of a disk": s.Losses.Doubted, "disks set aside": s.Losses.SetAside,
+		"versions on lost disks": s.Losses.Mints, "acknowledged versions lost with their disks": s.Losses.Exempt,
 	}
 	for _, outcome := range []string{"get ok", "get not_found", "put ok", "put quorum unknown", "put timeout unknown", "put stopped not_written", "put too_many_siblings not_written", "delete ok"} {
 		must[outcome] = s.Results[outcome]
