@@ -35,7 +35,7 @@ func TestSeededBugs(t *testing.T) {
 		{bug.RepairOneWay, 20, []string{"convergence"}},
 		{bug.StaleHintAck, 20, []string{"hints"}},
 		{bug.CountFallbackTwice, 40, []string{"durable"}},
-		{bug.HintWithoutAck, 20, []string{"hints", "lost write", "convergence"}},
+		{bug.HintWithoutAck, 40, []string{"hints", "lost write", "convergence"}},
 		{bug.HintsExpire, 20, []string{"hints", "lost write"}},
 		{bug.TwoHintRecords, 20, []string{"equal dots"}},
 		{bug.ContinueEpoch, 20, []string{"equal dots"}},
