@@ -47,8 +47,9 @@ type keyHistory struct {
 	reaped    bool // and not written again since
 
 	// lost has the mints that are on no disk any more, and shaken those that
-	// were on a lost disk and are not at all owners yet: see lostdisk.go.
-	lost, shaken bitset
+	// an owner has lost with its disk and that are not at all owners yet; bereft
+	// has besides those that were in its hints: see lostdisk.go.
+	lost, shaken, bereft bitset
 
 	contexts [8]*held // the latest that clients were given, a ring
 	next     int

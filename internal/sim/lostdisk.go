@@ -265,6 +265,8 @@ func (h *history) forfeited(k *keyHistory, own, before, after version.Clock) {
 	still, _ := k.coveredBy(after)
 	owned, _ := k.coveredBy(own)
 	k.shaken.add(owned.minus(still))
+	all, _ := k.coveredBy(before)
+	k.bereft.add(all.minus(still))
 	h.w.report.Stats.Losses.Mints += uint64(owned.minus(still).count())
 	h.leave(k, before)
 }
@@ -325,6 +327,7 @@ func (h *history) found(k *keyHistory, clock version.Clock) {
 	covered, _ := k.coveredBy(clock)
 	left := k.lost.minus(covered)
 	k.shaken.add(k.lost.minus(left))
+	k.bereft.add(k.lost.minus(left))
 	k.lost = left
 }
 
@@ -334,7 +337,7 @@ func (w *world) regain() {
 	whole := true
 	for _, k := range w.history.keys {
 		w.history.restored(k)
-		whole = whole && k.shaken.isEmpty()
+		whole = whole && k.bereft.isEmpty()
 	}
 	for _, p := range w.nodes {
 		p.losses.weak = p.losses.weak && (!whole || !p.joined || !p.up)
@@ -344,10 +347,10 @@ func (w *world) regain() {
 // restored takes from what is shaken the versions that every owner has on its
 // disk by any layout that any node goes by, and those that are lost.
 func (h *history) restored(k *keyHistory) {
-	if k.shaken.isEmpty() {
+	if k.bereft.isEmpty() {
 		return
 	}
-	left := k.shaken.minus(k.lost)
+	left := k.bereft.minus(k.lost)
 	everywhere := left.clone()
 	for _, l := range h.w.layouts() {
 		for _, owner := range l.Owners(l.Partition(k.key)) {
@@ -355,7 +358,8 @@ func (h *history) restored(k *keyHistory) {
 			everywhere = everywhere.minus(everywhere.minus(has))
 		}
 	}
-	k.shaken = left.minus(everywhere)
+	k.bereft = left.minus(everywhere)
+	k.shaken = k.shaken.minus(k.shaken.minus(k.bereft))
 }
 
 // layouts returns those that any node goes by, and the newest ones even while
