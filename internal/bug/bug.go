@@ -52,6 +52,37 @@ const (
 	ReapWithoutOthers
 	// ReapWithoutSilent: a member that does not answer counts as confirming.
 	ReapWithoutSilent
+	// ContinueEpoch: a start of the process goes on with the epochs on its disk.
+	ContinueEpoch
+	// PruneKeepsActor: a record whose own clock entry is pruned goes on with its
+	// actor.
+	PruneKeepsActor
+	// NoopAtOnce: an apply that changes nothing is acknowledged though what it
+	// found is not durable.
+	NoopAtOnce
+	// ContextNotJoined: a write drops what its context covers and does not join
+	// the context into the clock.
+	ContextNotJoined
+	// OverwriteOwnDot: an Overwrite's context is its own dot alone.
+	OverwriteOwnDot
+	// ReadUndurable: a read does not wait for what it shows to be durable.
+	ReadUndurable
+	// ForwardTwice: a forward is executed as often as it comes.
+	ForwardTwice
+	// PullFromOne: a new owner pulls from one old owner, whatever W is.
+	PullFromOne
+	// IgnoreStamp: requests by older layouts and phases are served.
+	IgnoreStamp
+	// RetireAtOnce: writes leave the old layout before its owners have confirmed
+	// that they refuse reads.
+	RetireAtOnce
+	// SyncedByNumber: synced counts for every layout of the same number.
+	SyncedByNumber
+	// ServeOldDisk: a disk is served however long ago it was stamped.
+	ServeOldDisk
+	// ServeBeforeWord: a node whose disk is doubted serves until it hears that it
+	// is an old copy.
+	ServeBeforeWord
 )
 
 // All returns every bug, None excluded.
@@ -62,6 +93,8 @@ func All() []Bug {
 		StaleHintAck, CountFallbackTwice, HintWithoutAck, HintsExpire, TwoHintRecords, EpochFromMerge,
 		AnswerBeforeRepair,
 		ReapEarly, ReapWithoutOthers, ReapWithoutSilent,
+		ContinueEpoch, PruneKeepsActor, NoopAtOnce, ContextNotJoined, OverwriteOwnDot, ReadUndurable, ForwardTwice,
+		PullFromOne, IgnoreStamp, RetireAtOnce, SyncedByNumber, ServeOldDisk, ServeBeforeWord,
 	}
 }
 
@@ -108,6 +141,32 @@ func (b Bug) String() string {
 		return "reap-without-others"
 	case ReapWithoutSilent:
 		return "reap-without-silent"
+	case ContinueEpoch:
+		return "continue-epoch"
+	case PruneKeepsActor:
+		return "prune-keeps-actor"
+	case NoopAtOnce:
+		return "noop-at-once"
+	case ContextNotJoined:
+		return "context-not-joined"
+	case OverwriteOwnDot:
+		return "overwrite-own-dot"
+	case ReadUndurable:
+		return "read-undurable"
+	case ForwardTwice:
+		return "forward-twice"
+	case PullFromOne:
+		return "pull-from-one"
+	case IgnoreStamp:
+		return "ignore-stamp"
+	case RetireAtOnce:
+		return "retire-at-once"
+	case SyncedByNumber:
+		return "synced-by-number"
+	case ServeOldDisk:
+		return "serve-old-disk"
+	case ServeBeforeWord:
+		return "serve-before-word"
 	}
 	return "unknown bug"
 }

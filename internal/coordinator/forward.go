@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -189,9 +190,9 @@ func (c *Coordinator) Forward(now core.Now, e *core.Envelope, stale bool, out *c
 		f.order = append(f.order, forwardExpiry{at: m.Limit, key: key})
 	}
 	switch {
-	case entry.finished:
+	case entry.finished && !bug.On(bug.ForwardTwice):
 		out.Sends = append(out.Sends, c.reply(now, e, &core.Forwarded{Result: entry.result}))
-	case entry.executed, m.Attempt <= entry.refused:
+	case entry.executed && !bug.On(bug.ForwardTwice), m.Attempt <= entry.refused:
 		// Under way, or a copy of a try that was refused.
 	default:
 		if why := c.execute(now, e, m, stale, out); why != 0 {

@@ -20,3 +20,12 @@ func TestHintScenariosNeedTheirRules(t *testing.T) {
 		})
 	}
 }
+
+// A new owner that pulls from too few misses what the others have.
+func TestReadGapPullNeedsItsRule(t *testing.T) {
+	t.Cleanup(func() { bug.Set(bug.None) })
+	bug.Set(bug.PullFromOne)
+	if readGapPull(t) == "" {
+		t.Errorf("the scenario ends well with %v", bug.PullFromOne)
+	}
+}

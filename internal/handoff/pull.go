@@ -44,6 +44,9 @@ func (h *Handoff) planPulls(before core.Stamp) {
 		old := live[0]
 		count := old.OwnerCount()
 		need := count - quorum.Effective(h.config.W, count) + 1
+		if bug.On(bug.PullFromOne) {
+			need = 1
+		}
 		h.owned(newest, func(p ring.Partition) {
 			if !newest.Owns(h.config.Self, p) || old.Owns(h.config.Self, p) {
 				return

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 )
@@ -112,7 +113,7 @@ func (m *Machine) questionDisk(now core.Now) {
 		return
 	}
 	age := now.Wall - time.Duration(min(m.disk.stamp, math.MaxInt64))
-	m.disk.unsure = age > id.MaxDiskAge || age < -id.MaxDiskAge
+	m.disk.unsure = !bug.On(bug.ServeOldDisk) && (age > id.MaxDiskAge || age < -id.MaxDiskAge)
 }
 
 // others counts the other members that have not left.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -12,7 +13,7 @@ import (
 // View returns a new view where it differs from the one returned last, else
 // nil. What it shows is durable; it shares nothing that changes.
 func (m *Machine) View() *core.View {
-	if !m.begun || !m.viewDirty || m.disk.unsure || len(m.published.Live) == 0 || m.publishedCluster != m.cluster {
+	if !m.begun || !m.viewDirty || m.disk.unsure && !bug.On(bug.ServeBeforeWord) || len(m.published.Live) == 0 || m.publishedCluster != m.cluster {
 		return nil
 	}
 	m.viewDirty = false

@@ -437,7 +437,7 @@ func (r *Replica) writeHint(w core.LocalWrite, out *core.Out) core.LocalResult {
 		return core.LocalResult{Code: core.CodeStopped}
 	}
 	if v, ok := before.set.Find(w.Write.ID); ok {
-		return core.LocalResult{Code: core.CodeOK, Set: before.set, Context: repeated(w, before.set, v.Dot), Flush: flush}
+		return r.repeatHint(w, before, v.Dot, flush, out)
 	}
 	after, seen, code := r.minted(before, w)
 	if code != core.CodeOK {
@@ -451,6 +451,24 @@ func (r *Replica) writeHint(w core.LocalWrite, out *core.Out) core.LocalResult {
 	}
 	r.hints.stored()
 	return core.LocalResult{Code: core.CodeOK, Set: after.set, Context: seen, Flush: r.promised()}
+}
+
+// repeatHint is a write that the hint has already, from an owner or another
+// fallback, perhaps for fewer owners than this node is now to stand in for: a
+// place that it fills is one that it keeps the hint for.
+func (r *Replica) repeatHint(w core.LocalWrite, before record, minted version.Dot, flush uint64, out *core.Out) core.LocalResult {
+	after := before
+	for _, n := range w.For {
+		after.owners = withOwner(after.owners, n, func(o *core.HintOwner) { o.Data = true })
+	}
+	if !slices.Equal(after.owners, before.owners) {
+		if !r.putHint(w.Key, before, after, out) {
+			return core.LocalResult{Code: core.CodeOverloaded}
+		}
+		r.hints.stored()
+		flush = r.promised()
+	}
+	return core.LocalResult{Code: core.CodeOK, Set: after.set, Context: repeated(w, after.set, minted), Flush: flush}
 }
 
 // HintChunk returns the hints at the positions first to last, from the key at

@@ -445,3 +445,25 @@ func TestForgettingSeesHints(t *testing.T) {
 		t.Errorf("another key: held %v after flush %d", held, flush)
 	}
 }
+
+// A fallback that holds a write for one owner, and is asked to stand in for two
+// with the same write, keeps it for both: each place that it fills counts.
+func TestRepeatedFallbackWriteIsForAllItsOwners(t *testing.T) {
+	h := newHints(t, ample)
+	w := core.LocalWrite{Key: []byte("k"), Write: version.Write{ID: version.WriteID{7}, Data: []byte("v")}, For: []id.Node{"a"}}
+	h.Write(w, &h.out)
+	h.flush()
+	w.For = []id.Node{"a", "b"}
+	again := h.Write(w, &h.out)
+	if again.Code != core.CodeOK || again.Flush == 0 || len(again.Set.Versions) != 1 {
+		t.Errorf("%+v", again)
+	}
+	h.flush()
+	h.Settle([]byte("k"), "a", again.Set, &h.out)
+	if set, _ := h.ReadHint([]byte("k"), &h.out); !set.Equal(again.Set) {
+		t.Error("the hint has gone with the owner that it was for first")
+	}
+	if third := h.Write(w, &h.out); third.Code != core.CodeOK {
+		t.Errorf("%+v", third)
+	}
+}

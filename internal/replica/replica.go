@@ -69,6 +69,9 @@ func (r *Replica) Read(key []byte, out *core.Out) (set version.Siblings, flush u
 		r.fail(key, err, out)
 		return version.Siblings{}, 0
 	}
+	if bug.On(bug.ReadUndurable) {
+		return rec.set, 0
+	}
 	return rec.set, flush
 }
 
@@ -90,6 +93,9 @@ func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush 
 	}
 	lost := r.lostData(rec, set.Clock)
 	if !lost && rec.set.Covers(set) {
+		if bug.On(bug.NoopAtOnce) {
+			return 0, true
+		}
 		return flush, true
 	}
 	if lost {
@@ -160,7 +166,7 @@ func (r *Replica) minted(rec record, w core.LocalWrite) (record, version.Clock, 
 		context = rec.set.Clock.Join(context)
 	}
 	epoch := rec.epoch
-	if epoch.Start != r.config.Start || r.lostData(rec, context) {
+	if epoch.Start != r.config.Start && (epoch.IsZero() || !bug.On(bug.ContinueEpoch)) || r.lostData(rec, context) {
 		epoch = r.nextEpoch()
 	}
 	set, dot := r.mint(rec.set, context, version.Actor{Node: r.config.Self, Epoch: epoch}, w.Write)
@@ -169,6 +175,9 @@ func (r *Replica) minted(rec record, w core.LocalWrite) (record, version.Clock, 
 	}
 	rec.epoch, rec.set = epoch, set
 	seen := context.With(dot)
+	if w.Overwrite && bug.On(bug.OverwriteOwnDot) {
+		seen = version.DotClock(dot)
+	}
 	if bug.On(bug.ContextCoversUnseen) {
 		seen = set.Clock
 	}
@@ -199,6 +208,11 @@ func (r *Replica) mint(set version.Siblings, context version.Clock, a version.Ac
 			fresh = merged
 		}
 		return fresh, dot
+	}
+	if bug.On(bug.ContextNotJoined) {
+		kept := set.Discard(context)
+		kept.Clock = set.Clock
+		return kept.Put(version.Clock{}, a, w)
 	}
 	return set.Put(context, a, w)
 }
@@ -258,7 +272,7 @@ func (r *Replica) Prune(key []byte, set version.Siblings, out *core.Out) int {
 	}
 	before := rec.set
 	rec.set = rec.set.WithoutUnused()
-	if own := (version.Actor{Node: r.config.Self, Epoch: rec.epoch}); rec.set.Clock.Max(own) == 0 {
+	if own := (version.Actor{Node: r.config.Self, Epoch: rec.epoch}); rec.set.Clock.Max(own) == 0 && !bug.On(bug.PruneKeepsActor) {
 		rec.epoch = version.Epoch{}
 	}
 	r.store.put(dataKey, rec, out)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/dynamo-kv/dynamo/internal/bug"
+	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -22,6 +23,12 @@ func scenarios() []scenario {
 		{"epoch-from-hint", bug.EpochFromMerge, epochFromHint},
 		{"expired-hint", bug.HintsExpire, expiredHint},
 		{"stale-hint-ack", bug.StaleHintAck, staleHintAck},
+		{"restored-disk-mints", bug.ContinueEpoch, restoredDiskMints},
+		{"pruned-own-entry", bug.PruneKeepsActor, prunedOwnEntry},
+		{"noop-acknowledged", bug.NoopAtOnce, noopAcknowledged},
+		{"context-not-joined", bug.ContextNotJoined, contextNotJoined},
+		{"overwrite-context", bug.OverwriteOwnDot, overwriteContext},
+		{"lost-observed-read", bug.ReadUndurable, lostObservedRead},
 	}
 }
 
@@ -85,6 +92,95 @@ func staleHintAck(t *testing.T) string {
 	h.Settle([]byte("k"), "a", sent, &h.out)
 	if set, _ := h.ReadHint([]byte("k"), &h.out); len(set.Versions) != 2 {
 		return "an acknowledgement of the older set has removed the newer one"
+	}
+	return ""
+}
+
+// A stops in order after a mint; its disk is copied; A mints again; the copy is
+// put back, and A mints once more.
+func restoredDiskMints(t *testing.T) string {
+	h := newHarness(t)
+	h.put("k", "0", version.Clock{})
+	h.flush()
+	old := h.store.Clone()
+	after := h.put("k", "1", version.Clock{})
+	h.flush()
+	h.store = old
+	h.restart(2)
+	again := h.put("k", "2", version.Clock{})
+	return sameDots(after.Set, again.Set)
+}
+
+// A's version is replaced by another node's, A prunes its own entry, and mints
+// again.
+func prunedOwnEntry(t *testing.T) string {
+	h := newHarness(t)
+	first := h.put("k", "1", version.Clock{})
+	h.flush()
+	b := version.Actor{Node: "b", Epoch: version.Epoch{Start: 7, Seq: 1}}
+	newer, _ := first.Set.Put(first.Context, b, version.Write{ID: version.WriteID{50}, Data: []byte("b")})
+	h.Apply([]byte("k"), newer, &h.out)
+	h.flush()
+	if h.Prune([]byte("k"), newer, &h.out) != 1 {
+		t.Fatal("the entry is not pruned")
+	}
+	h.flush()
+	again := h.put("k", "2", version.Clock{})
+	return sameDots(first.Set, again.Set)
+}
+
+// An apply is not durable yet when its duplicate comes and changes nothing; the
+// process crashes when the duplicate is acknowledged.
+func noopAcknowledged(t *testing.T) string {
+	h := newHarness(t)
+	set := setOf("b", "1")
+	first, _ := h.Apply([]byte("k"), set, &h.out)
+	second, _ := h.Apply([]byte("k"), set, &h.out)
+	if second != first {
+		return "a duplicate is acknowledged before what it found is durable"
+	}
+	return ""
+}
+
+// A delete comes to a node that lacks what it deletes, which comes later.
+func contextNotJoined(t *testing.T) string {
+	h := newHarness(t)
+	deleted := setOf("b", "1")
+	h.Write(core.LocalWrite{Key: []byte("k"), Context: deleted.Clock, Write: version.Write{ID: version.WriteID{2}, Tombstone: true}}, &h.out)
+	h.flush()
+	h.Apply([]byte("k"), deleted, &h.out)
+	if len(h.read().Live()) > 0 {
+		return "a version lives after its delete"
+	}
+	return ""
+}
+
+// A's disk dies after an Overwrite; a delete with its context comes to a node
+// that holds what the Overwrite had replaced.
+func overwriteContext(t *testing.T) string {
+	a, b := newHarness(t), newHarness(t)
+	replaced := setOf("c", "1")
+	for _, h := range []*harness{a, b} {
+		h.Apply([]byte("k"), replaced, &h.out)
+	}
+	over := a.Write(core.LocalWrite{Key: []byte("k"), Overwrite: true, Write: version.Write{ID: version.WriteID{3}, Data: []byte("2")}}, &a.out)
+	b.Write(core.LocalWrite{Key: []byte("k"), Context: over.Context, Write: version.Write{ID: version.WriteID{4}, Tombstone: true}}, &b.out)
+	if len(b.read().Live()) > 0 {
+		return "what an Overwrite had replaced outlives the delete of it"
+	}
+	return ""
+}
+
+// A version that is not durable is read, and lost in a crash.
+func lostObservedRead(t *testing.T) string {
+	h := newHarness(t)
+	h.put("k", "1", version.Clock{})
+	if _, flush := h.Read([]byte("k"), &h.out); flush != 0 {
+		return "" // the answer waits
+	}
+	h.restart(2)
+	if h.read().IsEmpty() {
+		return "what a read has shown is gone"
 	}
 	return ""
 }

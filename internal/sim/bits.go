@@ -61,3 +61,11 @@ func (b bitset) each(f func(i int)) {
 		}
 	}
 }
+
+// count returns the number of members.
+func (b bitset) count() (n int) {
+	for _, w := range b {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}

@@ -38,14 +38,24 @@ func TestSeededBugs(t *testing.T) {
 		{bug.HintWithoutAck, 80, []string{"hints", "lost write", "convergence"}},
 		{bug.HintsExpire, 20, []string{"hints", "lost write"}},
 		{bug.TwoHintRecords, 20, []string{"equal dots"}},
-		{bug.AnswerBeforeRepair, 40, []string{"blocking reads"}},
+		{bug.AnswerBeforeRepair, 150, []string{"blocking reads", "monotonic reads"}},
 		{bug.ReapEarly, 40, []string{"resurrection"}},
 		{bug.ReapWithoutOthers, 100, []string{"resurrection"}},
 		{bug.ReapWithoutSilent, 40, []string{"resurrection"}},
+		{bug.ContinueEpoch, 20, []string{"equal dots"}},
+		{bug.NoopAtOnce, 10, []string{"durable"}},
+		{bug.ContextNotJoined, 20, []string{"false sibling"}},
+		{bug.ReadUndurable, 20, []string{"durable"}},
+		{bug.ForwardTwice, 20, []string{"minted twice"}},
+		{bug.ServeOldDisk, 40, []string{"old disk"}},
+		{bug.ServeBeforeWord, 40, []string{"old disk"}},
 	}
 	// A bug that needs a rarer chain of events than a budget can wait for has a
-	// named scenario instead: this one in internal/replica.
-	scenarios := []bug.Bug{bug.EpochFromMerge}
+	// named scenario instead: docs/testing.md says where.
+	scenarios := []bug.Bug{
+		bug.EpochFromMerge, bug.PruneKeepsActor, bug.OverwriteOwnDot,
+		bug.PullFromOne, bug.IgnoreStamp, bug.RetireAtOnce, bug.SyncedByNumber,
+	}
 	for _, b := range bug.All() {
 		if !slices.Contains(scenarios, b) && !slices.ContainsFunc(list, func(s seeded) bool { return s.bug == b }) {
 			t.Errorf("%v is not on the list", b)

@@ -41,6 +41,9 @@ func (h *history) gotten(o *operation, r *core.Result) {
 // covers checks the strict quorum: what was acknowledged before an operation
 // began has been seen by it.
 func (h *history) covers(who string, o *operation, seen bitset) {
+	if o.losses != h.w.losses {
+		return // the disk of a node that was asked may have been lost meanwhile
+	}
 	o.must.minus(seen).minus(o.key.forgotten).each(func(i int) {
 		m := &o.key.mints[i]
 		h.w.fail("strict quorum", "%s R=%d misses %v of write %d to %s, which W=%d had acknowledged before it began",
@@ -76,7 +79,7 @@ func (h *history) acknowledged(o *operation, r *core.Result) {
 		}
 		own++
 		k.acked[wr.required].set(i)
-		if o.strict {
+		if o.strict && o.losses == h.w.losses && !h.w.fallenBack() {
 			k.strict[wr.required].set(i)
 		}
 		c.seen.set(i)
@@ -98,7 +101,7 @@ func (h *history) acknowledged(o *operation, r *core.Result) {
 // nothing but what is past a limit, or asks for more replicas than there are.
 func (w *world) checkAvailable(p *process, a *attempt, r *core.Result) {
 	o := a.op
-	if !w.calm(a.began) || !p.joined || p.joinedAt+time.Second > a.began || w.plan.Noise.Share > 0 {
+	if p.view == nil || !w.calm(a.began) || !p.joined || p.joinedAt+time.Second > a.began || w.plan.Noise.Share > 0 {
 		return
 	}
 	w.report.Stats.Calm++
@@ -259,6 +262,8 @@ func (w *world) checkKey(l *ring.Layout, k *keyHistory, copies []copyOf) {
 	for n := range k.acked {
 		must.add(k.acked[n])
 	}
+	h.exempt(k, must.minus(past).minus(k.forgotten))
+	must = must.minus(k.lost)
 	must.minus(past).minus(k.forgotten).each(func(i int) {
 		m := &k.mints[i]
 		w.fail("lost write", "%v of write %d to %s (%v) is neither in the final siblings nor replaced by them",

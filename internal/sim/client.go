@@ -51,6 +51,7 @@ type operation struct {
 	modify   bool // a get whose context goes into a write at once
 	final    bool // a get of the last check
 	strict   bool // only owners count
+	losses   int  // of disks, when it began
 }
 
 // attempt is one request of an operation to one node.
@@ -249,6 +250,7 @@ func newWriteID(rng *rand.Rand) (w version.WriteID) {
 // before now.
 func (w *world) begin(o *operation) {
 	o.client.outstanding++
+	o.losses = w.losses
 	w.report.Stats.operation(o)
 	switch {
 	case !o.strict: // fallbacks need not overlap

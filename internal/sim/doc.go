@@ -11,7 +11,8 @@
 // one way or both ways. A disk keeps what was synced, and after a crash some
 // prefix of what was not, with a torn tail that recovery drops: the contract
 // that internal/storage/storagetest holds every real engine to. Clocks are
-// skewed and jump.
+// skewed and jump. Disks are wiped, and replaced by copies that were made earlier:
+// lostdisk.go says what may be gone then, and that nothing else may.
 //
 // # The checkers
 //

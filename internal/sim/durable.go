@@ -19,15 +19,20 @@ type unsynced struct {
 }
 
 // noteSynced moves what the disk has synced to what is durable.
-func (p *process) noteSynced() {
+func (w *world) noteSynced(p *process) {
 	n := 0
 	for n < len(p.unsynced) && p.unsynced[n].batch <= p.disk.Synced() {
 		u := &p.unsynced[n]
+		k, was := w.history.keys[u.key], p.covers(u.key)
 		if u.hint {
 			p.hints.durable[u.key] = u.set
 		} else {
 			p.durable[u.key] = u.set
 			p.hints.ever[u.key] = p.hints.ever[u.key].Join(u.set.Clock)
+		}
+		w.history.found(k, u.set.Clock)
+		if u.set.Clock.IsEmpty() {
+			w.history.handedOver(k, was)
 		}
 		n++
 	}
@@ -48,11 +53,32 @@ func (w *world) noteRecovered(p *process) {
 	w.recoverHints(p)
 }
 
-// durableAt counts the nodes whose disks hold a dot for good, or what has
+// heldAt counts the nodes whose disks hold a dot for good, or what has
 // replaced it.
+func (w *world) heldAt(k *keyHistory, d version.Dot) (nodes int) {
+	for _, p := range w.nodes {
+		if p.exists && p.holds(k, d) {
+			nodes++
+		}
+	}
+	return nodes
+}
+
+func (p *process) holds(k *keyHistory, d version.Dot) bool {
+	return p.durable[k.index].Clock.Covers(d) || p.hints.durable[k.index].Clock.Covers(d)
+}
+
+// covers returns what a process's disk covers for good of a key, in its own copy
+// and in hints.
+func (p *process) covers(key int) version.Clock {
+	return p.durable[key].Clock.Join(p.hints.durable[key].Clock)
+}
+
+// durableAt counts the nodes that hold a dot for good, or would if no disk had
+// been lost: what they had acknowledged may be on its way.
 func (w *world) durableAt(k *keyHistory, d version.Dot) (nodes int) {
 	for _, p := range w.nodes {
-		if p.exists && (p.durable[k.index].Clock.Covers(d) || p.hints.durable[k.index].Clock.Covers(d)) {
+		if p.exists && (p.holds(k, d) || p.losses.had != nil && p.losses.had[k.index].Covers(d)) {
 			nodes++
 		}
 	}
@@ -60,13 +86,17 @@ func (w *world) durableAt(k *keyHistory, d version.Dot) (nodes int) {
 }
 
 // checkRemoved holds the removal of a record that its node does not own to
-// what it waits for: every owner has it on its disk for good.
+// what it waits for: every owner has it on its disk for good, or had.
 func (w *world) checkRemoved(p *process, l *ring.Layout, k *keyHistory) {
 	gone := p.durable[k.index].Clock
 	for _, owner := range l.Owners(l.Partition(k.key)) {
 		q := w.nodes[peerIndex(owner)]
-		if has := q.durable[k.index].Clock; !has.Dominates(gone) {
-			w.fail("leftovers", "%v removes %s with %v, and %v has only %v durably", p.id, k.key, gone, q.id, has)
+		has := q.durable[k.index].Clock
+		if q.losses.had != nil {
+			has = has.Join(q.losses.had[k.index])
+		}
+		if !has.Dominates(gone) {
+			w.fail("leftovers", "%v removes %s with %v, and %v has only %v durably", p.id, k.key, gone, q.id, q.durable[k.index].Clock)
 		}
 	}
 }

@@ -46,6 +46,12 @@ const (
 	Grow
 	// Away is a Crash of one node for longer than a tombstone is kept.
 	Away
+	// Wipe ends nodes and starts them again with empty disks, as new instances
+	// under the same IDs.
+	Wipe
+	// Restore ends nodes and starts them again with copies of their disks that
+	// were made some time before.
+	Restore
 
 	faultKinds
 )
@@ -85,6 +91,10 @@ func (k FaultKind) String() string {
 		return "grow"
 	case Away:
 		return "away"
+	case Wipe:
+		return "wipe"
+	case Restore:
+		return "restore"
 	case faultKinds:
 	}
 	return "unknown"
@@ -135,7 +145,7 @@ type Fault struct {
 	Kind   FaultKind
 	Nodes  uint32        // which nodes, as bits by their index; what they mean depends on the kind
 	Share  float64       // of messages
-	By     time.Duration // how much: of delay, of skew
+	By     time.Duration // how much: of delay, of skew, of a copy's age
 	On     trigger       // what it waits for, once its time has come
 	Count  int           // of nodes that join
 }

@@ -46,6 +46,11 @@ type keyHistory struct {
 	forgotten bitset
 	reaped    bool // and not written again since
 
+	// lost has the mints that are on no disk any more, and shaken those that
+	// an owner has lost with its disk and that are not at all owners yet; bereft
+	// has besides those that were in its hints: see lostdisk.go.
+	lost, shaken, bereft bitset
+
 	contexts [8]*held // the latest that clients were given, a ring
 	next     int
 }
@@ -404,6 +409,10 @@ func (k *keyHistory) give(c *held) {
 // quorum counts only if it is at least the configured one, since that is what
 // transitions are built for.
 func (h *history) overlapping(k *keyHistory, r int) bitset {
+	h.restored(k)
+	if h.w.fallenBack() {
+		return nil
+	}
 	p := h.w.plan
 	least := max(p.N-r+1, 1)
 	if h.w.grows {
@@ -416,5 +425,5 @@ func (h *history) overlapping(k *keyHistory, r int) bitset {
 	for n := least; n < len(k.strict); n++ {
 		must.add(k.strict[n])
 	}
-	return must
+	return must.minus(k.shaken).minus(k.lost)
 }

@@ -76,7 +76,7 @@ func (w *world) inflict(i int, f *Fault) bool {
 			met = w.grow() || met
 		}
 		return met
-	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, Misjudge, Away, faultKinds:
+	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, Misjudge, Away, Wipe, Restore, faultKinds:
 	}
 	met := false
 	for _, p := range w.nodes {
@@ -103,12 +103,18 @@ func (w *world) inflict(i int, f *Fault) bool {
 			p.slowDisk += f.By
 		case Skew:
 			p.skew += f.By
+			w.skews++
 			w.skewed = w.skewed || f.By > maxHarmlessSkew
 		case Stall:
 			p.stalledUntil = max(p.stalledUntil, w.now+f.For)
 			p.stalled = p.stalledUntil
 		case Misjudge:
 			w.misjudge(p, f)
+		case Wipe, Restore:
+			if !w.loseDisk(i, f, p) {
+				continue
+			}
+			p.downBy = i
 		case Halves, Isolate, OneWay, Loss, Duplicate, Reorder, Grow, faultKinds:
 		}
 		met = true
@@ -165,7 +171,7 @@ func (w *world) healFault(i int) {
 			continue
 		}
 		switch f.Kind {
-		case Crash, Blackout, Away, Restart, Reweigh:
+		case Crash, Blackout, Away, Restart, Reweigh, Wipe, Restore:
 			if !p.up && p.downBy == i {
 				w.restart(p)
 			}
@@ -280,7 +286,7 @@ func (w *world) setNetwork() {
 			n.duplicate, n.lateBy = max(n.duplicate, f.Share), max(n.lateBy, f.By)
 		case Reorder:
 			n.reorder, n.slowBy = max(n.reorder, f.Share), max(n.slowBy, f.By)
-		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Misjudge, Grow, Away, faultKinds:
+		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Misjudge, Grow, Away, Wipe, Restore, faultKinds:
 		}
 	}
 }

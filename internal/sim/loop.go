@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -137,8 +138,9 @@ func (w *world) drain(p *process, l *loop) {
 	if at, ok := l.machine.Next(); ok && at <= now.Mono {
 		w.step(p, l, now, &input{kind: inTick})
 	}
+	gen := p.gen
 	w.flush(p, l)
-	if w.halted {
+	if w.halted || p.gen != gen {
 		return
 	}
 	if l.head < len(l.queue) {
@@ -181,7 +183,7 @@ func (w *world) step(p *process, l *loop, now core.Now, in *input) {
 	case inSubmit, inView:
 		w.stepShard(l, now, in)
 	case inReport, inShard, inBegin, inJoin:
-		w.stepControl(l, now, in)
+		w.stepControl(p, l, now, in)
 	}
 	w.trace.effects(out, &before)
 	w.trace.end()
@@ -197,7 +199,7 @@ func (w *world) stepShard(l *loop, now core.Now, in *input) {
 	l.shard.SetView(now, in.view, &l.out)
 }
 
-func (w *world) stepControl(l *loop, now core.Now, in *input) {
+func (w *world) stepControl(p *process, l *loop, now core.Now, in *input) {
 	switch in.kind {
 	case inReport:
 		l.control.Report(now, []core.PeerReport{in.report}, &l.out)
@@ -205,6 +207,7 @@ func (w *world) stepControl(l *loop, now core.Now, in *input) {
 		l.control.Shard(now, in.shard, &l.out)
 	case inBegin:
 		l.control.Begin(now, &l.out)
+		w.doubts(p)
 	case inJoin:
 		l.control.Join(now, in.join, &l.out)
 	case inSubmit, inDeliver, inSendFailed, inDurable, inView, inTick:
@@ -260,6 +263,10 @@ func (w *world) inspectEnvelope(p *process, now core.Now, e *core.Envelope) {
 func (w *world) flush(p *process, l *loop) {
 	out := &l.out
 	n := l.machine.Flush()
+	if errors.Is(out.Failed, core.ErrOldDisk) {
+		w.renew(p)
+		return
+	}
 	if out.Failed != nil {
 		w.fail("store", "%v: loop %d failed: %v", p.id, l.index, out.Failed)
 		w.halted = true
@@ -362,7 +369,7 @@ func (w *world) fsyncTime(p *process) time.Duration {
 func (w *world) synced(p *process, number uint64) {
 	p.syncing = false
 	p.disk.Sync(number)
-	p.noteSynced()
+	w.noteSynced(p)
 	for i := -1; i < len(p.shards); i++ {
 		index := i
 		if i < 0 {

@@ -113,6 +113,7 @@ func NewPlan(seed uint64, length time.Duration) *Plan {
 	p.drawRepair(core.Stream(seed, "sim/repair"))
 	p.drawFaults(core.Stream(seed, "sim/faults"))
 	p.drawBursts(core.Stream(seed, "sim/bursts"))
+	p.drawLostDisks(core.Stream(seed, "sim/lost-disks"))
 	return p
 }
 
@@ -237,6 +238,11 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 		f.At = min(max(f.At, 0), p.Length)
 		f.For = min(f.For, p.Length-f.At)
 	}
+	p.inOrder()
+}
+
+// inOrder puts the faults in order and numbers them.
+func (p *Plan) inOrder() {
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 	for i := range p.Faults {
 		p.Faults[i].Number = i
@@ -246,7 +252,7 @@ func (p *Plan) drawFaults(rng *rand.Rand) {
 // drawKinds chooses what goes wrong in this run: everything, or some kinds
 // over and over. Kinds that hide each other's mistakes are apart in many runs.
 func (p *Plan) drawKinds(rng *rand.Rand) {
-	p.kinds = 1<<faultKinds - 1
+	p.kinds = 1<<(Away+1) - 1 // disks are lost by a draw of their own
 	switch {
 	case p.steady:
 		p.kinds &^= 1<<Crash | 1<<Restart | 1<<Blackout
@@ -353,7 +359,7 @@ func (p *Plan) drawFault(rng *rand.Rand, at time.Duration) Fault {
 		if p.kinds&(1<<f.Kind) == 0 {
 			continue
 		}
-		if few := bits.OnesCount32(p.kinds) < int(faultKinds)/2; few && (f.Kind == Duplicate || f.Kind == Reorder || f.Kind == Loss) {
+		if few := bits.OnesCount32(p.kinds) < int(Grow)/2; few && (f.Kind == Duplicate || f.Kind == Reorder || f.Kind == Loss) {
 			f.For *= 5 // so that the few that there are meet each other
 		}
 		return f

@@ -49,7 +49,8 @@ type process struct {
 	joined       bool   // it has come to the cluster
 	joinedAt     time.Duration
 	stamp        core.Stamp // the newest that it has gone by, over all of its starts
-	downBy       int        // the fault that ended the process
+	losses       lossBooks
+	downBy       int // the fault that ended the process
 	downSince    time.Duration
 }
 
@@ -64,6 +65,7 @@ func (p *process) loop(index int) *loop {
 // the one, and every other node has joined when it shows that one.
 func (w *world) viewed(p *process, v *core.View) {
 	w.checkHealth(p, v)
+	w.checkOld(p)
 	p.view = v
 	if p.index == 0 && w.cluster == 0 {
 		w.cluster = v.Cluster
@@ -79,11 +81,13 @@ func (w *world) viewed(p *process, v *core.View) {
 	if stamp.Older(p.stamp) {
 		w.fail("layouts", "%v goes back from %v to %v", p.id, p.stamp, stamp)
 	}
+	before := p.stamp
 	p.stamp = stamp
+	w.caughtUp(p, before)
 	if !w.newest.Older(stamp) {
 		return
 	}
-	w.newest = stamp
+	w.newest, w.live = stamp, v.Layouts.Live
 	switch stamp.Phase {
 	case core.PhaseCopy:
 		w.pull(onCopy, p, w.phaseTime())
@@ -113,6 +117,7 @@ func (w *world) wall(p *process) time.Duration { return epoch + w.now + p.skew }
 func (w *world) start(p *process) {
 	p.disk.Recover()
 	w.noteRecovered(p)
+	p.begun()
 	w.checkSaved(p)
 	p.up, p.exists, p.syncing = true, true, false
 	p.gen++
@@ -154,6 +159,9 @@ func (w *world) options(p *process) node.Options {
 	if p.index > 0 && w.plan.Seeds[p.index] == joinSeeds {
 		o.Seeds = w.seedsOf(p)
 	}
+	if p.losses.seeds != nil {
+		o.Seeds = p.losses.seeds
+	}
 	return o
 }
 
@@ -181,7 +189,7 @@ func (w *world) stop(p *process) {
 	w.checkTrees(p)
 	w.saveTrees(p)
 	p.disk.Sync(p.disk.Last())
-	p.noteSynced()
+	w.noteSynced(p)
 	w.end(p)
 }
 

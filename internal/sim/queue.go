@@ -24,6 +24,7 @@ const (
 	evReply                    // a node's reply reaches a client
 	evExpire                   // a client stops waiting
 	evJoin                     // a Join is called on a node
+	evCopy                     // a disk is copied, for a fault to put back
 )
 
 // event is one entry of the queue. Which fields mean something depends on

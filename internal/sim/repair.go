@@ -102,8 +102,8 @@ func (h *history) neverBack(o *operation, seen bitset) {
 		h.w.report.Stats.Repairs.Blocking++
 	}
 	l, k := h.w.oneLayout(), o.key
-	if l == nil || l.Name() != o.layout {
-		return // owners have changed meanwhile
+	if l == nil || l.Name() != o.layout || o.losses != h.w.losses {
+		return // owners have changed meanwhile, or lost their disks
 	}
 	o.found.minus(seen).minus(k.forgotten).each(func(i int) {
 		m := &k.mints[i]

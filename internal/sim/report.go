@@ -92,6 +92,7 @@ type Stats struct {
 	Revived     uint64
 	Noticed     uint64 // times that a node was seen to have noticed that another was down
 
+	Losses  LossStats
 	Hints   HintStats
 	Network NetworkStats
 	Disk    DiskStats
@@ -198,6 +199,7 @@ func (s *Stats) Add(o *Stats) {
 	s.FalselyDead += o.FalselyDead
 	s.Revived += o.Revived
 	s.Noticed += o.Noticed
+	s.Losses.add(&o.Losses)
 	s.Hints.add(&o.Hints)
 	s.Network.add(&o.Network)
 	s.Disk.add(&o.Disk)
@@ -252,6 +254,7 @@ func (s *Stats) String() string {
 		s.Hints.Taken, s.Hints.Marked, s.Hints.Settled, s.Hints.Expired, s.Hints.Refused, s.Hints.Minted, s.Hints.Writes, s.Hints.Reads, s.Hints.Equal)
 	line("disks", "%d batches, %d fsyncs, %d crashes, %d unsynced batches dropped, %d kept, %d torn tails",
 		s.Disk.Batches, s.Disk.Fsyncs, s.Disk.Crashes, s.Disk.Dropped, s.Disk.Survived, s.Disk.Torn)
+	line("lost disks", "%v", &s.Losses)
 	line("trees", "%d exchanges, %d partitions differed, %d keys repaired; %d trees built, %d saved, %d loaded; %d clusters not equal at rest, %v until they were, at most",
 		s.Trees.Exchanges, s.Trees.Differing, s.Trees.Repaired, s.Trees.Built, s.Trees.Saved, s.Trees.Loaded, s.Trees.Diverged, s.Trees.Converged.Round(time.Second))
 	line("read repair", "%d sets sent, %d into the own copy, %d dropped; %d blocking gets, %d of them waited; %d gets that must not go back",

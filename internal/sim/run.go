@@ -28,18 +28,22 @@ type world struct {
 	violated map[string]int
 	halted   bool // what went wrong leaves nothing to go on with
 
-	started int        // nodes so far
-	cluster uint64     // of the first node: the others join it
-	newest  core.Stamp // that any node has gone by
-	grows   bool       // layouts change while clients work
-	mover   int        // the node that may change its address
+	started int            // nodes so far
+	cluster uint64         // of the first node: the others join it
+	newest  core.Stamp     // that any node has gone by
+	live    []*ring.Layout // of newest
+	grows   bool           // layouts change while clients work
+	mover   int            // the node that may change its address
 
-	armed    []int         // faults that wait for their triggers, by index
-	skewed   bool          // a wall clock has jumped far ahead
-	struck   []bool        // by index of the fault
-	active   []int         // faults that have begun and not healed, by index
-	troubled time.Duration // when something went wrong or healed last
-	healing  bool          // no fault begins any more
+	armed    []int             // faults that wait for their triggers, by index
+	skewed   bool              // a wall clock has jumped far ahead
+	struck   []bool            // by index of the fault
+	active   []int             // faults that have begun and not healed, by index
+	troubled time.Duration     // when something went wrong or healed last
+	skews    int               // so far
+	healing  bool              // no fault begins any more
+	copies   map[int]*diskCopy // that faults will put back, by index; looked up by key only
+	losses   int               // of disks so far, and ends of what they brought about
 	healedAt time.Duration
 
 	clients   []*client
@@ -70,7 +74,7 @@ func newWorld(plan *Plan, text io.Writer) *world {
 		plan: plan, report: &Report{Plan: plan}, trace: newTracer(text),
 		queue: eventQueue{seed: plan.Seed}, net: newNetwork(plan),
 		rng: core.Stream(plan.Seed, "sim/world"), clientRng: core.Stream(plan.Seed, "sim/replies"),
-		clients: newClients(plan), finals: make(map[int]bitset),
+		clients: newClients(plan), finals: make(map[int]bitset), copies: make(map[int]*diskCopy),
 		struck: make([]bool, len(plan.Faults)),
 		grows:  plan.Early || plan.Nodes > plan.Initial,
 	}
@@ -110,6 +114,9 @@ func (w *world) run() {
 	}
 	for i, f := range w.plan.Faults {
 		w.queue.push(event{at: w.plan.Warmup + f.At, kind: evFault, n: int64(i)})
+		if f.Kind == Restore {
+			w.queue.push(event{at: w.plan.Warmup + f.At - f.By, kind: evCopy, n: int64(i)})
+		}
 	}
 	for i, b := range w.plan.Bursts {
 		w.queue.push(event{at: w.plan.Warmup + b.At, kind: evBurst, n: int64(i)})
@@ -154,6 +161,9 @@ func (w *world) handle(e *event) {
 	case evFault:
 		w.beginFault(int(e.n))
 		return
+	case evCopy:
+		w.copyDisk(int(e.n))
+		return
 	case evStrike:
 		w.strike(int(e.n))
 		return
@@ -186,7 +196,7 @@ func (w *world) handle(e *event) {
 		if p.up && p.gen == e.gen {
 			w.handleOwn(p, e)
 		}
-	case evFault, evStrike, evHeal, evBurst, evClient, evReply, evExpire:
+	case evCopy, evFault, evStrike, evHeal, evBurst, evClient, evReply, evExpire:
 	}
 }
 
@@ -205,7 +215,7 @@ func (w *world) handleOwn(p *process, e *event) {
 		w.input(p, senderOf(e.env, len(p.shards)), input{kind: inSendFailed, env: e.env})
 	case evFsync:
 		w.synced(p, uint64(e.n))
-	case evArrive, evRequest, evJoin, evFault, evStrike, evHeal, evBurst, evClient, evReply, evExpire:
+	case evArrive, evRequest, evJoin, evCopy, evFault, evStrike, evHeal, evBurst, evClient, evReply, evExpire:
 	}
 }
 

@@ -1,0 +1,18 @@
+//go:build simbugs
+
+package node_test
+
+import (
+	"testing"
+
+	"github.com/dynamo-kv/dynamo/internal/bug"
+)
+
+// A shard that serves whoever comes stores what its readers will not find.
+func TestReadGapStampNeedsItsRule(t *testing.T) {
+	t.Cleanup(func() { bug.Set(bug.None) })
+	bug.Set(bug.IgnoreStamp)
+	if readGapStamp(t) == "" {
+		t.Errorf("the scenario ends well with %v", bug.IgnoreStamp)
+	}
+}
