@@ -81,6 +81,7 @@ func (h *history) pruned(p *process, k *keyHistory, old, set version.Siblings) {
 
 // nowhere checks that no node holds, in memory or for good, a version that a
 // set has replaced: nothing would tell it from a new one once the set is gone.
+// A disk in doubt does not count: it serves nothing before that is settled.
 func (w *world) nowhere(p *process, k *keyHistory, set version.Siblings) {
 	check := func(q *process, held version.Siblings) {
 		for i := range held.Versions {
@@ -91,7 +92,7 @@ func (w *world) nowhere(p *process, k *keyHistory, set version.Siblings) {
 		}
 	}
 	for _, q := range w.nodes {
-		if !q.exists {
+		if !q.exists || q.inDoubt() {
 			continue
 		}
 		check(q, q.durable[k.index])

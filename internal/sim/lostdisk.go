@@ -345,12 +345,13 @@ func (w *world) regain() {
 }
 
 // restored takes from what is shaken the versions that every owner has on its
-// disk by any layout that any node goes by, and those that are lost.
+// disk by any layout that any node goes by, and those that are lost or
+// forgotten.
 func (h *history) restored(k *keyHistory) {
 	if k.bereft.isEmpty() {
 		return
 	}
-	left := k.bereft.minus(k.lost)
+	left := k.bereft.minus(k.lost).minus(k.forgotten)
 	everywhere := left.clone()
 	for _, l := range h.w.layouts() {
 		for _, owner := range l.Owners(l.Partition(k.key)) {
@@ -396,10 +397,16 @@ func (w *world) caughtUp(p *process, before core.Stamp) {
 
 // doubts counts a start that waits for word of its disk's age.
 func (w *world) doubts(p *process) {
-	if why := p.ctl.control.Status().WaitsFor; strings.HasPrefix(why, "word that its disk") {
+	if p.inDoubt() {
 		w.report.Stats.Losses.Doubted++
-		w.trace.printf(w.now, "%v waits for %s", p.id, why)
+		w.trace.printf(w.now, "%v waits for %s", p.id, p.ctl.control.Status().WaitsFor)
 	}
+}
+
+// inDoubt says that a process waits for word of its disk's age: it serves
+// nothing of it, and sets it aside if it is too old.
+func (p *process) inDoubt() bool {
+	return p.up && p.view == nil && p.ctl != nil && strings.HasPrefix(p.ctl.control.Status().WaitsFor, "word that its disk")
 }
 
 // durable returns a copy of what the disk holds for good.
