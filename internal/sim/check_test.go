@@ -384,3 +384,37 @@ func TestOwnersMustBeEqualByHintsAlone(t *testing.T) {
 	s.w.checkEqual(s.layout, s.k, copies(newer, newer))
 	s.expect("convergence")
 }
+
+// A read that misses what a blocking read before it has returned is found, but
+// for what has been forgotten since.
+func TestReadsThatGoBackAreFound(t *testing.T) {
+	for name, forgotten := range map[string]bool{"goes back": false, "forgotten": true} {
+		s := newStory(t)
+		w, h := s.w, s.w.history
+		w.newest = s.view().Layouts.Stamp()
+		for _, p := range w.nodes {
+			p.exists, p.joined, p.stamp, p.shards = true, true, w.newest, []*loop{{view: s.view()}}
+		}
+		get := func() *operation {
+			o := w.clients[0].get(w, s.k)
+			o.r, o.options.Repair = 2, core.RepairBlocking
+			h.mustNotGoBack(o)
+			return o
+		}
+		_, set, _ := s.put(version.Siblings{}, nil)
+		stone := s.bury(set)
+		h.gotten(get(), &core.Result{Code: core.CodeNotFound, Set: stone, Context: stone.Clock})
+		if forgotten {
+			h.forget(s.k, stone)
+		}
+		h.gotten(get(), &core.Result{Code: core.CodeNotFound})
+		if forgotten {
+			s.expect()
+		} else {
+			s.expect("monotonic reads")
+		}
+		if n := w.report.Stats.Repairs.Checked; n != 1 {
+			t.Errorf("%s: %d reads are held to what the one before has found", name, n)
+		}
+	}
+}

@@ -141,6 +141,7 @@ func (w *world) run() {
 		return
 	}
 	w.forgetAll()
+	w.converge() // forgetting leaves owners equal, too
 	w.readAll()
 	w.checkEnd()
 }
