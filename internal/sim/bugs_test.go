@@ -38,7 +38,7 @@ func TestSeededBugs(t *testing.T) {
 		{bug.HintWithoutAck, 80, []string{"hints", "lost write", "convergence"}},
 		{bug.HintsExpire, 20, []string{"hints", "lost write"}},
 		{bug.TwoHintRecords, 20, []string{"equal dots"}},
-		{bug.AnswerBeforeRepair, 150, []string{"blocking reads", "monotonic reads"}},
+		{bug.AnswerBeforeRepair, 40, []string{"blocking reads"}},
 		{bug.ReapEarly, 40, []string{"resurrection"}},
 		{bug.ReapWithoutOthers, 100, []string{"resurrection"}},
 		{bug.ReapWithoutSilent, 40, []string{"resurrection"}},
