@@ -22,10 +22,12 @@ const thirdNode = 1 << 2
 
 func diskScenarios() []diskScenario {
 	return []diskScenario{
-		{ // A copy is put back that misses what was minted since; it mints on.
+		{ // A copy is put back that misses what was minted since; it mints on before
+			// others tell it what it has forgotten.
 			name: "restored-disk-mints", bug: bug.ContinueEpoch, checker: "equal dots",
 			faults: []Fault{
 				{At: 4 * time.Minute, For: time.Second, Kind: Restore, Nodes: thirdNode, By: 20 * time.Second},
+				{At: 4*time.Minute + time.Second, For: 20 * time.Second, Kind: Isolate, Nodes: thirdNode},
 				{At: 8 * time.Minute, For: time.Second, Kind: Restore, Nodes: thirdNode, By: time.Minute},
 			},
 			want: func(s *LossStats) bool { return s.Young == 2 && s.SetAside == 0 && s.Mints > 0 },
