@@ -123,6 +123,9 @@ func (h *history) neverBack(o *operation, seen bitset) {
 // it promises: R owners have all of it on their disks for good.
 func (w *world) checkHeld(p *process, o *operation, r *core.Result) {
 	l := w.oneLayout()
+	if o.losses != w.losses {
+		return // what an owner has held for it may be on a disk that is lost since
+	}
 	if l == nil || o.options.Repair != core.RepairBlocking || r.Code != core.CodeOK && r.Code != core.CodeNotFound {
 		return
 	}

@@ -45,6 +45,7 @@ const (
 func regressions() map[uint64]string {
 	return map[uint64]string{
 		2011: "a read showed the version of its own copy that was not durable, when others made up its quorum",
+		209:  "the checker of blocking reads did not expect a disk to be lost between an owner's word and the answer",
 		497:  "the context of a repeated Overwrite did not cover what it had replaced, and the checker did not count what that had replaced in turn",
 		222:  "an acknowledgement of a request before a crash was taken for one of the request after it that had the same ID",
 		22:   "the simulator took what a lost disk had held for restored while no node was up",
