@@ -56,7 +56,6 @@ type Hints interface {
 	ExpireMarkers(key []byte, before int64, out *core.Out)
 	HintRevision() uint64
 	Hints() core.HintReport
-	TakeDirty() (ring.Partition, bool)
 }
 
 // deliveries brings hints to their owners: in sweeps over all of them, in the
@@ -94,10 +93,6 @@ type pause struct {
 	until time.Duration
 	tries int
 }
-
-// TakeDirty returns a partition of which owners miss what no hint will bring
-// them, and forgets it: anti-entropy goes there first.
-func (h *Handoff) TakeDirty() (ring.Partition, bool) { return h.local.TakeDirty() }
 
 // viewHints looks for owners that have come back: those that are alive again,
 // or in another start, or at another address. Where layouts have changed,

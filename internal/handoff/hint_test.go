@@ -379,7 +379,7 @@ func TestMarkersAreDeliveredAsTheCurrentCopyAndExpire(t *testing.T) {
 	if f.kept() != 0 || f.replica.Hints().Expired != 1 {
 		t.Errorf("%d kept, %+v", f.kept(), f.replica.Hints())
 	}
-	if p, ok := f.TakeDirty(); !ok || p != f.layout.Partition(key) {
+	if p, ok := f.replica.TakeDirty(); !ok || p != f.layout.Partition(key) {
 		t.Errorf("partition %d is dirty: %v", p, ok)
 	}
 }

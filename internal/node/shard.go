@@ -259,7 +259,7 @@ func (s *Shard) SetView(now core.Now, v *core.View, out *core.Out) {
 func (s *Shard) Tick(now core.Now, out *core.Out) {
 	s.coordinator.Tick(now, out)
 	s.handoff.Tick(now, out)
-	for p, ok := s.handoff.TakeDirty(); ok; p, ok = s.handoff.TakeDirty() {
+	for p, ok := s.replica.TakeDirty(); ok; p, ok = s.replica.TakeDirty() {
 		s.antientropy.MarkDirty(p)
 	}
 	s.antientropy.Tick(now, out)
