@@ -159,7 +159,15 @@ func callers(n, ops int, do func(key string) error) (p50 time.Duration, err erro
 	return all[len(all)/2], errors.Join(errs...)
 }
 
-func benchKey(i int) string { return fmt.Sprint("key-", i%benchKeys) }
+// allBenchKeys are made once, so that no operation makes its own.
+var allBenchKeys = func() (keys [benchKeys]string) {
+	for i := range keys {
+		keys[i] = fmt.Sprint("key-", i)
+	}
+	return keys
+}()
+
+func benchKey(i int) string { return allBenchKeys[i%benchKeys] }
 
 // echoer answers every request of a peer at once: the bare stream, without a
 // database. Where it asks, replied has the replies.
