@@ -44,11 +44,12 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 		coordinator: coordinator.New(coordinator.Config{
 			Self: o.Self, Start: o.Start, Shard: index, R: o.R, W: o.W, Strict: o.Strict,
 			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
-			RepairBytes: o.RepairBytes / uint64(o.Shards),
+			RepairBytes: o.RepairBytes / uint64(o.Shards), Buckets: o.Buckets,
 		}, r),
 		handoff: handoff.New(handoff.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
 		antientropy: antientropy.New(antientropy.Config{
 			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval, Seed: o.Seed,
+			Buckets: o.Buckets,
 		}, r),
 		forget: forget.New(forget.Config{
 			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards,
@@ -304,6 +305,12 @@ func (s *Shard) Root(p ring.Partition) (root core.TreeHash, ok bool) {
 
 // Trees returns how far the hash trees of this shard are.
 func (s *Shard) Trees() core.TreeReport { return s.antientropy.Counters() }
+
+// Count adds what the shard's machines have counted since the start.
+func (s *Shard) Count(to *core.Counters) {
+	s.coordinator.Count(to)
+	s.antientropy.Count(to)
+}
 
 // Repairs returns what reads of this shard have repaired.
 func (s *Shard) Repairs() core.RepairReport { return s.coordinator.RepairCounts() }
