@@ -122,6 +122,7 @@ func (n *Node) storage() storage.Options {
 	}
 	return storage.Options{
 		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
+		Buckets: n.cfg.buckets(),
 	}
 }
 
@@ -165,9 +166,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.AntiEntropyInterval = c.AntiEntropyInterval
 	o.Node.LayoutAuto, o.Node.LayoutDelay = c.LayoutAuto, c.LayoutDelay
 	o.Node.ForceServe = c.ForceServe
-	if c.Metrics.Enabled {
-		o.Node.Buckets = c.Metrics.Buckets
-	}
+	o.Node.Buckets = c.buckets()
 	o.Node.TombstoneTTL, o.Node.TombstoneInterval = c.TombstoneTTL, c.TombstoneInterval
 	return o
 }

@@ -77,8 +77,6 @@ type Config struct {
 	// RepairBytes is what reads that are answered may keep for repairs at once;
 	// 0: reads repair nothing in the background.
 	RepairBytes uint64
-	// Buckets are the bounds by which durations are counted; none: they are not.
-	Buckets []time.Duration
 }
 
 // Coordinator runs the requests of one shard.
@@ -113,7 +111,6 @@ func New(c Config, local Local) *Coordinator {
 		view:     &core.View{Self: c.Self},
 		forwards: newForwards(),
 		reports:  reports{peers: make(map[id.Node]*tally)},
-		counters: newCounters(c.Buckets),
 	}
 }
 
@@ -135,7 +132,7 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 	s.client = r.Req
 	s.op, s.key, s.value, s.options = r.Op, r.Key, r.Value, r.Options
 	s.context = r.Context
-	s.began, s.arrived = now.Mono, min(r.Arrived, now.Mono)
+	s.began = now.Mono
 	s.deadline = min(r.Deadline, now.Mono+id.MaxMessageAge)
 	if r.Options.Repair == core.RepairBlocking {
 		s.options.Quorum = core.QuorumStrict // what fallbacks hold makes no two reads meet
@@ -260,7 +257,7 @@ func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out
 		r.Outcome = core.Unknown
 	}
 	if s.forward == nil {
-		c.countAnswer(now, s, r.Code)
+		c.countAnswer(s, r.Code)
 		out.Replies = append(out.Replies, core.Reply{Req: s.client, Result: r})
 		return
 	}
