@@ -93,6 +93,7 @@ type Coordinator struct {
 	forwards   forwards
 	reports    reports
 	repairs    repairs
+	counters   core.Counters
 }
 
 // wait is a slot that waits for its own node's flush.
@@ -120,12 +121,12 @@ func (c *Coordinator) Active() int { return len(c.slots) - len(c.free) }
 // Submit begins a client's request.
 func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 	if c.view.ReadLayout() == nil {
-		out.Replies = append(out.Replies, core.Reply{Req: r.Req, Result: core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}})
+		c.turnAway(r, core.CodeNotReady, out)
 		return
 	}
 	s := c.take()
 	if s == nil {
-		out.Replies = append(out.Replies, core.Reply{Req: r.Req, Result: core.Result{Code: core.CodeOverloaded, Outcome: core.NotWritten}})
+		c.turnAway(r, core.CodeOverloaded, out)
 		return
 	}
 	s.client = r.Req
@@ -142,6 +143,12 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 		s.options.WriteID = c.drawWriteID()
 	}
 	c.begin(now, s, out)
+}
+
+// turnAway answers a request that is not begun.
+func (c *Coordinator) turnAway(r *core.Request, code core.Code, out *core.Out) {
+	c.counters.Requests[r.Op][code]++
+	out.Replies = append(out.Replies, core.Reply{Req: r.Req, Result: core.Result{Code: code, Outcome: core.NotWritten}})
 }
 
 // quorum returns the kind of quorum of a request that asks for q.
@@ -250,6 +257,7 @@ func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out
 		r.Outcome = core.Unknown
 	}
 	if s.forward == nil {
+		c.countAnswer(s, r.Code)
 		out.Replies = append(out.Replies, core.Reply{Req: s.client, Result: r})
 		return
 	}
@@ -271,7 +279,7 @@ func (c *Coordinator) finish(now core.Now, s *slot, r core.Result, out *core.Out
 		c.remember(now, s, out)
 	}
 	c.background--
-	c.repairs.ended(s)
+	c.repairs.ended(now, s)
 	generation, peers := s.id.Generation(), s.peers
 	clear(peers)
 	i := s.id.Slot()
@@ -289,6 +297,7 @@ func (c *Coordinator) take() *slot {
 		i = uint32(len(c.slots))
 		c.slots = append(c.slots, &slot{})
 	default:
+		c.counters.Limits[core.LimitRequests]++
 		return nil
 	}
 	s := c.slots[i]

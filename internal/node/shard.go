@@ -49,6 +49,7 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 		handoff: handoff.New(handoff.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
 		antientropy: antientropy.New(antientropy.Config{
 			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval, Seed: o.Seed,
+			Buckets: o.Buckets,
 		}, r),
 		forget: forget.New(forget.Config{
 			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards,
@@ -307,6 +308,12 @@ func (s *Shard) Root(p ring.Partition) (root core.TreeHash, ok bool) {
 
 // Trees returns how far the hash trees of this shard are.
 func (s *Shard) Trees() core.TreeReport { return s.antientropy.Counters() }
+
+// Count adds what the shard's machines have counted since the start.
+func (s *Shard) Count(to *core.Counters) {
+	s.coordinator.Count(to)
+	s.antientropy.Count(to)
+}
 
 // Repairs returns what reads of this shard have repaired.
 func (s *Shard) Repairs() core.RepairReport { return s.coordinator.RepairCounts() }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/node"
 )
 
@@ -33,6 +34,7 @@ type loop struct {
 	inputs     []input // taken and not yet stepped
 	spare      []input
 	finish     func(out *core.Out) (more bool) // the last steps before a stop in order
+	drains     histogram.Histogram             // how long they took
 
 	flushed   uint64 // the flush up to which Durable has been stepped
 	committed uint64 // the latest flush that had a batch
@@ -56,7 +58,9 @@ func (l *loop) run() {
 	l.begin(l.runtime.now(), &l.out)
 	err := l.flush(&l.out)
 	for err == nil && l.wait(timer) {
-		err = l.drain()
+		began := l.runtime.now()
+		err = l.drain(began)
+		l.drains.Observe(l.runtime.mono() - began.Mono)
 	}
 	if err != nil {
 		l.runtime.fail(err)
@@ -109,8 +113,7 @@ func (l *loop) wait(timer *time.Timer) bool {
 
 // drain steps what is there, at most node.MaxDrain inputs, and carries out
 // the effects.
-func (l *loop) drain() error {
-	now := l.runtime.now()
+func (l *loop) drain(now core.Now) error {
 	flushed, err := l.take()
 	if err != nil {
 		return err
@@ -177,8 +180,11 @@ func (l *loop) flush(out *core.Out) error {
 	for i := range out.Sends {
 		l.send(&out.Sends[i])
 	}
-	for i := range out.Replies {
-		l.waiters.answer(out.Replies[i])
+	if len(out.Replies) > 0 {
+		now := l.runtime.mono()
+		for i := range out.Replies {
+			l.waiters.answer(now, out.Replies[i])
+		}
 	}
 	for i := range out.SendsHeld {
 		l.held = append(l.held, heldEffect{flush: l.committed, send: out.SendsHeld[i], sends: true})
@@ -200,7 +206,7 @@ func (l *loop) release() {
 		if h := &l.held[n]; h.sends {
 			l.send(&h.send)
 		} else {
-			l.waiters.answer(h.reply)
+			l.waiters.answer(l.runtime.mono(), h.reply)
 		}
 		n++
 	}

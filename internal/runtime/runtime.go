@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
 )
@@ -58,6 +59,8 @@ type Runtime struct {
 	began     time.Time
 	shards    []*loop
 	control   *loop
+	turned    turned
+	counted   counted
 	machine   *node.Control // the control loop's alone
 	view      atomic.Pointer[core.View]
 	status    atomic.Pointer[core.ClusterStatus]
@@ -102,16 +105,19 @@ func New(o Options) (*Runtime, error) {
 func (r *Runtime) newShard(o Options, i int) *loop {
 	shard := node.NewShard(o.Node, i, o.Engine)
 	return &loop{
-		runtime: r, machine: shard, durability: o.Durability, queue: newQueue(), waiters: waiters{loop: i},
-		begin: func(core.Now, *core.Out) {},
-		after: func() {}, finish: shard.Stop,
+		runtime: r, machine: shard, durability: o.Durability, queue: newQueue(), waiters: newWaiters(i, o.Node.Buckets),
+		drains: histogram.New(o.Node.Buckets),
+		begin:  func(core.Now, *core.Out) {},
+		after:  func() {}, finish: shard.Stop,
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
 			case *core.Request:
-				v.Req = l.waiters.add(in.waiter)
+				v.Req = l.waiters.add(in.waiter, v.Op, v.Arrived)
 				shard.Submit(now, v, out)
 			case *core.View:
 				shard.SetView(now, v, out)
+			case *countAsk:
+				v.answer(l, shard.Count)
 			}
 		},
 	}
@@ -121,18 +127,20 @@ func (r *Runtime) newControl(o Options) *loop {
 	control := r.machine
 	return &loop{
 		// What Control remembers is little, and must not be older than the data.
-		runtime: r, machine: control, durability: core.Sync, queue: newQueue(), waiters: waiters{loop: o.Node.Shards},
+		runtime: r, machine: control, durability: core.Sync, queue: newQueue(), waiters: newWaiters(o.Node.Shards, nil),
 		begin: control.Begin,
 		after: r.publish, finish: func(*core.Out) bool { return false },
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
 			case *core.Join:
-				v.Req = l.waiters.add(in.waiter)
+				v.Req = l.waiters.add(in.waiter, 0, 0)
 				control.Join(now, v, out)
 			case *[]core.PeerReport:
 				control.Report(now, *v, out)
 			case *core.ShardReport:
 				control.Shard(now, *v, out)
+			case *countAsk:
+				v.answer(l, control.Count)
 			}
 		},
 	}
@@ -182,17 +190,21 @@ func (r *Runtime) now() core.Now {
 // or when ctx ends. It fills in q's Req and Deadline; q and what it points to
 // must not be changed any more.
 func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result {
-	q.Deadline = r.mono() + timeout
+	q.Arrived = r.mono()
+	q.Deadline = q.Arrived + timeout
 	v := r.view.Load()
 	l := v.ReadLayout()
 	if l == nil {
+		r.turned.count(q.Op, core.CodeNotReady)
 		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}
 	}
 	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
 	w := r.waiters.get()
 	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
 		r.waiters.put(w)
-		return r.turnedAway()
+		result := r.turnedAway()
+		r.turned.count(q.Op, result.Code)
+		return result
 	}
 	select {
 	case reply := <-w.reply:
@@ -255,6 +267,7 @@ func (r *Runtime) Deliver(e *core.Envelope) {
 		k = peerReply
 	}
 	if !l.queue.put(input{kind: k, value: e}) && !e.Reply {
+		r.turned.peers.Add(1)
 		r.refuse(e)
 	}
 }
