@@ -47,6 +47,7 @@ type Gate struct {
 	queue   []*Slot // waiting, in the order of their coming
 	holders []*Slot // offered, held and owing
 	round   uint64  // counts calls of Claimed
+	waits   uint64
 }
 
 // Limit sets the share: so many slots of so many bytes a second each. What runs
@@ -192,8 +193,19 @@ func (g *Gate) Wanted() int {
 	return n
 }
 
-// Waiting returns how many pieces of work wait for a slot.
-func (g *Gate) Waiting() int { return len(g.queue) }
+// Waits returns how often work had to wait for a slot.
+func (g *Gate) Waits() uint64 { return g.waits }
+
+// Over returns how many more are held than there are.
+func (g *Gate) Over() int {
+	if !g.limited {
+		return 0
+	}
+	return max(0, len(g.holders)-g.slots)
+}
+
+// Short says that there is work for more slots than there are.
+func (g *Gate) Short() bool { return g.limited && g.Wanted() > g.slots }
 
 func (g *Gate) paced() bool { return g.limited && g.rate > 0 }
 
@@ -207,6 +219,9 @@ func (g *Gate) wait(now time.Duration, s *Slot) {
 	s.state = waiting
 	g.queue = append(g.queue, s)
 	g.settle(now)
+	if s.state == waiting {
+		g.waits++
+	}
 }
 
 // settle takes back what is paid for and offers what is free to those who wait.

@@ -105,3 +105,9 @@ func (l *Limiter) BytesPerSlot() int64 {
 func (l *Limiter) P99() (p99 time.Duration, ok bool) {
 	return l.window.percentile(percentile), l.window.count >= MinSamples
 }
+
+// DefaultLimits returns the limits of DESIGN section 6. The rate is some third
+// of what one disk and one core can move: 115 GB an hour, for a whole node.
+func DefaultLimits() Limits {
+	return Limits{Target: 100 * time.Millisecond, MinSlots: 1, MaxSlots: 10, Window: 1000, BytesPerSecond: 32 << 20}
+}

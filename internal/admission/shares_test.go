@@ -57,7 +57,7 @@ func (m *model) publish() {
 func (m *model) tell(i int) {
 	g := m.gates[i]
 	holds := g.gate.Held()
-	r := report{epoch: g.epoch, over: max(0, holds-g.gate.slots), wanted: g.gate.Wanted(), holds: holds}
+	r := report{epoch: g.epoch, over: g.gate.Over(), wanted: g.gate.Wanted(), holds: holds}
 	if g.told.epoch != r.epoch || g.told.over != r.over || g.told.wanted != r.wanted {
 		g.told = r
 		g.reports = append(g.reports, r)

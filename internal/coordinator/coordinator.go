@@ -93,6 +93,7 @@ type Coordinator struct {
 	forwards   forwards
 	reports    reports
 	repairs    repairs
+	latencies  latencies
 }
 
 // wait is a slot that waits for its own node's flush.
@@ -131,7 +132,10 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 	s.client = r.Req
 	s.op, s.key, s.value, s.options = r.Op, r.Key, r.Value, r.Options
 	s.context = r.Context
-	s.began = now.Mono
+	s.began, s.arrived = now.Mono, now.Mono
+	if r.Arrived != 0 {
+		s.arrived = r.Arrived
+	}
 	s.deadline = min(r.Deadline, now.Mono+id.MaxMessageAge)
 	if r.Options.Repair == core.RepairBlocking {
 		s.options.Quorum = core.QuorumStrict // what fallbacks hold makes no two reads meet
@@ -246,6 +250,7 @@ func (c *Coordinator) arm(s *slot) {
 func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out) {
 	s.answered = true
 	c.background++
+	c.latencies.add(now.Mono - s.arrived)
 	if s.unsure && r.Outcome == core.NotWritten {
 		r.Outcome = core.Unknown
 	}

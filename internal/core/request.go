@@ -82,6 +82,7 @@ type Request struct {
 	HasContext bool
 	Options    Options
 	Deadline   time.Duration // Mono; at most id.MaxMessageAge away
+	Arrived    time.Duration // Mono when this node took it in; 0: with this step
 }
 
 // Reply ends a Request or a Join.

@@ -28,6 +28,7 @@ const (
 	newView
 	peerReports
 	shardReport
+	loadReport
 	joinRequest
 	kinds
 )

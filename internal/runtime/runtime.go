@@ -132,6 +132,8 @@ func (r *Runtime) newControl(o Options) *loop {
 				control.Report(now, *v, out)
 			case *core.ShardReport:
 				control.Shard(now, *v, out)
+			case *core.LoadReport:
+				control.Load(now, *v)
 			}
 		},
 	}
@@ -168,6 +170,10 @@ func (r *Runtime) report(out *core.Out) {
 		one := out.Shards[i]
 		r.control.queue.put(input{kind: shardReport, value: &one})
 	}
+	for i := range out.Loads {
+		one := out.Loads[i]
+		r.control.queue.put(input{kind: loadReport, value: &one})
+	}
 }
 
 func (r *Runtime) mono() time.Duration { return time.Since(r.began) }
@@ -181,7 +187,8 @@ func (r *Runtime) now() core.Now {
 // or when ctx ends. It fills in q's Req and Deadline; q and what it points to
 // must not be changed any more.
 func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result {
-	q.Deadline = r.mono() + timeout
+	q.Arrived = r.mono()
+	q.Deadline = q.Arrived + timeout
 	v := r.view.Load()
 	l := v.ReadLayout()
 	if l == nil {

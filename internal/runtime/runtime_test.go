@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
@@ -89,6 +90,7 @@ func (c *cluster) add(i int, wrap func(runtime.Engine) runtime.Engine) {
 			Shards: 4, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, PeerTimeout: 300 * time.Millisecond,
 			GossipInterval: time.Second, LayoutDelay: time.Second, LayoutAuto: true,
 			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Minute,
+			Admit: true, Admission: admission.DefaultLimits(),
 		},
 	}
 	if i > 0 {
