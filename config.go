@@ -126,6 +126,9 @@ type Config struct {
 	// may be forgotten: 1 s to 24 h.
 	TombstoneInterval time.Duration
 
+	// Admission slows background work down while requests are slow.
+	Admission Admission
+
 	// Logger gets what the node has to say; nil drops it.
 	Logger *slog.Logger
 }
@@ -183,6 +186,7 @@ func DefaultConfig() *Config {
 		MaxHintBytes:        1 << 30,
 		TombstoneTTL:        7 * 24 * time.Hour,
 		TombstoneInterval:   time.Hour,
+		Admission:           defaultAdmission(),
 	}
 }
 
@@ -204,6 +208,7 @@ func (c *Config) Validate() error {
 	c.checkStorage(&f)
 	c.checkRequests(&f)
 	c.checkCluster(&f)
+	c.Admission.check(&f)
 	return invalidConfig(f)
 }
 

@@ -65,7 +65,22 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"TombstoneTTL", func(c *Config) { c.TombstoneTTL = 1 << 62 }, []string{"8760h0m0s"}},
 		{"TombstoneInterval", func(c *Config) { c.TombstoneInterval = 0 }, []string{"1s to 24h0m0s"}},
 	}
-	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true} // which have no wrong value
+	tests = append(tests, []struct {
+		field  string
+		change func(*Config)
+		says   []string
+	}{
+		{"Admission.LatencyThreshold", func(c *Config) { c.Admission.LatencyThreshold = 0 }, []string{"is 0s", "1ms to 1m0s"}},
+		{"Admission.LatencyThreshold", func(c *Config) { c.Admission.LatencyThreshold = time.Hour }, []string{"1h0m0s"}},
+		{"Admission.MinSlots", func(c *Config) { c.Admission.MinSlots = 0 }, []string{"MinSlots is 0", "which is 10"}},
+		{"Admission.MinSlots", func(c *Config) { c.Admission.MinSlots = 11 }, []string{"MinSlots is 11"}},
+		{"Admission.MaxSlots", func(c *Config) { c.Admission.MaxSlots = 0 }, []string{"MaxSlots is 0", "1 to 1024"}},
+		{"Admission.MaxSlots", func(c *Config) { c.Admission.MaxSlots = 2000 }, []string{"MaxSlots is 2000"}},
+		{"Admission.Window", func(c *Config) { c.Admission.Window = 9 }, []string{"Window is 9", "10 to 100000"}},
+		{"Admission.BytesPerSecond", func(c *Config) { c.Admission.BytesPerSecond = 1 << 10 }, []string{"is 1024", "at least 65536"}},
+	}...)
+	// Those have no wrong value.
+	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true, "Admission.Enabled": true}
 	for _, test := range tests {
 		checked[test.field] = true
 		c := DefaultConfig()
@@ -82,8 +97,17 @@ func TestValidateFindsEachFault(t *testing.T) {
 		}
 	}
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
-		if !checked[field.Name] {
-			t.Errorf("no test gives a wrong value to %s", field.Name)
+		names := []string{field.Name}
+		if field.Type.Kind() == reflect.Struct {
+			names = nil
+			for _, inner := range reflect.VisibleFields(field.Type) {
+				names = append(names, field.Name+"."+inner.Name)
+			}
+		}
+		for _, name := range names {
+			if !checked[name] {
+				t.Errorf("no test gives a wrong value to %s", name)
+			}
 		}
 	}
 }

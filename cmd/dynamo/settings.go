@@ -76,6 +76,13 @@ func usages() map[string]string {
 		"MaxHintBytes":        "most that is kept for other nodes that cannot be reached, in bytes, at least 1048576",
 		"TombstoneTTL":        "time for which all nodes must agree on a deleted key before they forget it, at least 7m",
 		"TombstoneInterval":   "pause between two looks for deleted keys that may be forgotten, 1s to 24h",
+
+		"Admission.Enabled":          "let slow requests slow background work down",
+		"Admission.LatencyThreshold": "p99 of requests above which background work is slowed down, 1ms to 1m",
+		"Admission.MinSlots":         "pieces of background work that always may run at once, 1 to admission-max-slots",
+		"Admission.MaxSlots":         "pieces of background work that may run at once while requests are fast, up to 1024",
+		"Admission.Window":           "latest requests that the p99 is of, 10 to 100000",
+		"Admission.BytesPerSecond":   "bytes a second that background work may move with all slots, at least 65536 for each",
 	}
 }
 
@@ -95,10 +102,23 @@ func (s *settings) register(cmd *cobra.Command) {
 	flags.BoolVar(&s.print, "print-config", false, "print the settings as they would be used, as YAML, and end")
 }
 
-// configFields returns the fields of dynamo.Config that are settings.
+// configFields returns the fields of dynamo.Config that are settings. Those of a
+// group bear its name too: Admission.MinSlots is admission-min-slots.
 func configFields() []reflect.StructField {
-	fields := reflect.VisibleFields(reflect.TypeFor[dynamo.Config]())
-	return slices.DeleteFunc(fields, func(f reflect.StructField) bool { return f.Name == "Logger" })
+	var fields []reflect.StructField
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[dynamo.Config]()) {
+		switch {
+		case f.Name == "Logger":
+		case f.Type.Kind() == reflect.Struct:
+			for _, inner := range reflect.VisibleFields(f.Type) {
+				inner.Name, inner.Index = f.Name+"."+inner.Name, slices.Concat(f.Index, inner.Index)
+				fields = append(fields, inner)
+			}
+		default:
+			fields = append(fields, f)
+		}
+	}
+	return fields
 }
 
 // flagName returns the flag of a field: RequestTimeout is request-timeout.
@@ -108,12 +128,12 @@ func flagName(field string) string {
 	}
 	var b strings.Builder
 	for i, r := range field {
-		if unicode.IsUpper(r) && i > 0 {
+		if unicode.IsUpper(r) && i > 0 && field[i-1] != '.' {
 			b.WriteByte('-')
 		}
 		b.WriteRune(unicode.ToLower(r))
 	}
-	return b.String()
+	return strings.ReplaceAll(b.String(), ".", "-")
 }
 
 // register adds a flag for what target points to, which holds the default.
@@ -281,8 +301,10 @@ func sortedKeys(m map[string]any) []string {
 func inFlags(err error) string {
 	names := make([]string, 0, len(usages()))
 	for field := range usages() { // order does not matter: they are whole words
-		names = append(names, field)
+		names = append(names, regexp.QuoteMeta(field))
 	}
+	slices.SortFunc(names, func(a, b string) int { return len(b) - len(a) }) // a field of a group before one of the same name
+
 	fields := regexp.MustCompile(`\b(` + strings.Join(names, "|") + `)\b`)
 	text := fields.ReplaceAllStringFunc(err.Error(), flagName)
 	kind := dynamo.ErrInvalidConfig.Error() + ": "
