@@ -28,8 +28,9 @@ import (
 const envPrefix = "DYNAMO_"
 
 // settings is everything that dynamo serve can be told. Every field of
-// dynamo.Config is one of them, under its name in kebab-case; flagNames has
-// the few that are shorter.
+// dynamo.Config is one of them, under its name in kebab-case, and so is every
+// field of its groups, behind the group's name; flagNames has the few that are
+// shorter.
 type settings struct {
 	id, listen string
 	config     *dynamo.Config
@@ -46,7 +47,8 @@ func flagNames() map[string]string {
 	}
 }
 
-// usages says what each field of dynamo.Config is, with units.
+// usages says what each field of dynamo.Config is, with units. That of a group
+// is Group.Field.
 func usages() map[string]string {
 	return map[string]string{
 		"N":                   "nodes that hold each key, 1 to 16",
@@ -83,6 +85,8 @@ func usages() map[string]string {
 		"Admission.MaxSlots":         "pieces of background work that may run at once while requests are fast, up to 1024",
 		"Admission.Window":           "latest requests that the p99 is of, 10 to 100000",
 		"Admission.BytesPerSecond":   "bytes a second that background work may move with all slots, at least 65536 for each",
+		"Metrics.Enabled":            "answer at /metrics, and measure how long things take",
+		"Metrics.Buckets":            "upper bounds of the buckets of histograms, separated by commas, 1 to 64, ascending, up to 1h",
 	}
 }
 
@@ -102,8 +106,8 @@ func (s *settings) register(cmd *cobra.Command) {
 	flags.BoolVar(&s.print, "print-config", false, "print the settings as they would be used, as YAML, and end")
 }
 
-// configFields returns the fields of dynamo.Config that are settings. Those of a
-// group bear its name too: Admission.MinSlots is admission-min-slots.
+// configFields returns the fields of dynamo.Config that are settings, those of
+// its groups with the name Group.Field.
 func configFields() []reflect.StructField {
 	var fields []reflect.StructField
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[dynamo.Config]()) {
@@ -111,7 +115,8 @@ func configFields() []reflect.StructField {
 		case f.Name == "Logger":
 		case f.Type.Kind() == reflect.Struct:
 			for _, inner := range reflect.VisibleFields(f.Type) {
-				inner.Name, inner.Index = f.Name+"."+inner.Name, slices.Concat(f.Index, inner.Index)
+				inner.Name = f.Name + "." + inner.Name
+				inner.Index = append(slices.Clone(f.Index), inner.Index...)
 				fields = append(fields, inner)
 			}
 		default:
@@ -121,19 +126,27 @@ func configFields() []reflect.StructField {
 	return fields
 }
 
-// flagName returns the flag of a field: RequestTimeout is request-timeout.
+// flagName returns the flag of a field: RequestTimeout is request-timeout,
+// Metrics.Enabled is metrics-enabled.
 func flagName(field string) string {
 	if name, ok := flagNames()[field]; ok {
 		return name
 	}
 	var b strings.Builder
-	for i, r := range field {
-		if unicode.IsUpper(r) && i > 0 && field[i-1] != '.' {
+	begins := true
+	for _, r := range field {
+		switch {
+		case r == '.':
 			b.WriteByte('-')
+		case unicode.IsUpper(r) && !begins:
+			b.WriteByte('-')
+			fallthrough
+		default:
+			b.WriteRune(unicode.ToLower(r))
 		}
-		b.WriteRune(unicode.ToLower(r))
+		begins = r == '.'
 	}
-	return strings.ReplaceAll(b.String(), ".", "-")
+	return b.String()
 }
 
 // register adds a flag for what target points to, which holds the default.
@@ -153,6 +166,8 @@ func register(flags *pflag.FlagSet, target any, name, usage string) {
 		flags.StringVar(p, name, *p, usage)
 	case *time.Duration:
 		flags.DurationVar(p, name, *p, usage)
+	case *[]time.Duration:
+		flags.DurationSliceVar(p, name, *p, usage)
 	case *[]string:
 		flags.StringSliceVar(p, name, *p, usage)
 	default:
@@ -304,7 +319,6 @@ func inFlags(err error) string {
 		names = append(names, regexp.QuoteMeta(field))
 	}
 	slices.SortFunc(names, func(a, b string) int { return len(b) - len(a) }) // a field of a group before one of the same name
-
 	fields := regexp.MustCompile(`\b(` + strings.Join(names, "|") + `)\b`)
 	text := fields.ReplaceAllStringFunc(err.Error(), flagName)
 	kind := dynamo.ErrInvalidConfig.Error() + ": "

@@ -7,6 +7,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/merkle"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -69,6 +70,7 @@ type Config struct {
 	// 0: this node takes no first step, and answers those that others take.
 	Interval time.Duration
 	Seed     uint64
+	Buckets  []time.Duration // the bounds by which durations are counted; none: they are not
 }
 
 // AntiEntropy compares and repairs the partitions of one shard.
@@ -88,6 +90,7 @@ type AntiEntropy struct {
 	paused     bool           // the exchange could go on, but for its slot
 	buildSlot  admission.Slot // of building trees
 
+	counters core.AntiEntropyCounters
 	counts   core.TreeReport
 	news     bool            // Control does not know all of it
 	told     core.TreeReport // what it knows
@@ -104,7 +107,14 @@ func New(c Config, local Local, gate *admission.Gate) *AntiEntropy {
 		rng:    core.Stream(c.Seed, "antientropy/"+strconv.Itoa(c.Shard)),
 		view:   &core.View{Self: c.Self},
 		due:    core.Never,
+
+		counters: core.AntiEntropyCounters{Durations: histogram.New(c.Buckets)},
 	}
+}
+
+// Count adds what this machine has counted since the start, beside Counters.
+func (a *AntiEntropy) Count(to *core.Counters) {
+	to.Add(&core.Counters{AntiEntropy: a.counters})
 }
 
 // SetView plans whom to compare with. The exchange under way ends where the

@@ -14,6 +14,8 @@ type session struct {
 	peer  *peer
 	dirty bool
 	began time.Duration
+	// exchanges says that there is a tree to compare, so that the peer is asked.
+	exchanges bool
 
 	about   []ring.Partition // all of them, ascending
 	todo    []ring.Partition // whose roots are to be compared
@@ -161,6 +163,7 @@ func (a *AntiEntropy) expire(now core.Now, out *core.Out) {
 
 // failed ends the exchange with a peer that does not answer, or not as it must.
 func (a *AntiEntropy) failed(now core.Now, out *core.Out) {
+	a.counters.Failed++
 	out.Reports = append(out.Reports, core.PeerReport{Peer: a.session.peer.node, Failed: 1})
 	a.end(now, retryPause)
 }

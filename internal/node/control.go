@@ -38,6 +38,7 @@ func NewControl(o Options, store core.Store) (*Control, error) {
 		LayoutDelay:    o.LayoutDelay,
 		LayoutAuto:     o.LayoutAuto,
 		ForceServe:     o.ForceServe,
+		Buckets:        o.Buckets,
 		Seeds:          o.Seeds,
 	}, store)
 	if err != nil {
@@ -131,6 +132,9 @@ func (c *Control) SlotBounds() (bounds []int, ok bool) {
 	}
 	return bounds, true
 }
+
+// Count adds what this machine has counted since the start.
+func (c *Control) Count(to *core.Counters) { c.membership.Count(to) }
 
 // Counters returns what membership has left out so far, for metrics.
 func (c *Control) Counters() membership.Counters { return c.membership.Counters() }

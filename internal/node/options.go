@@ -46,6 +46,9 @@ type Options struct {
 	// 0: this node compares with nobody by itself.
 	AntiEntropyInterval time.Duration
 
+	// Buckets are the bounds by which durations are counted; none: they are not.
+	Buckets []time.Duration
+
 	TombstoneTTL      time.Duration // between the two rounds of forgetting, at least
 	TombstoneInterval time.Duration // between two looks for what may be forgotten
 

@@ -43,7 +43,7 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 		coordinator: coordinator.New(coordinator.Config{
 			Self: o.Self, Start: o.Start, Shard: index, R: o.R, W: o.W, Strict: o.Strict,
 			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
-			RepairBytes: o.RepairBytes / uint64(o.Shards),
+			RepairBytes: o.RepairBytes / uint64(o.Shards), Buckets: o.Buckets,
 		}, r),
 	}
 	gate := &s.load.gate
@@ -52,6 +52,7 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 	}, r, gate)
 	s.antientropy = antientropy.New(antientropy.Config{
 		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval, Seed: o.Seed,
+		Buckets: o.Buckets,
 	}, r, gate)
 	s.forget = forget.New(forget.Config{
 		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards,
@@ -319,6 +320,12 @@ func (s *Shard) Root(p ring.Partition) (root core.TreeHash, ok bool) {
 
 // Trees returns how far the hash trees of this shard are.
 func (s *Shard) Trees() core.TreeReport { return s.antientropy.Counters() }
+
+// Count adds what the shard's machines have counted since the start.
+func (s *Shard) Count(to *core.Counters) {
+	s.coordinator.Count(to)
+	s.antientropy.Count(to)
+}
 
 // Repairs returns what reads of this shard have repaired.
 func (s *Shard) Repairs() core.RepairReport { return s.coordinator.RepairCounts() }

@@ -58,6 +58,8 @@ type Runtime struct {
 	began     time.Time
 	shards    []*loop
 	control   *loop
+	turned    turned
+	counted   counted
 	machine   *node.Control // the control loop's alone
 	view      atomic.Pointer[core.View]
 	status    atomic.Pointer[core.ClusterStatus]
@@ -111,6 +113,8 @@ func (r *Runtime) newShard(o Options, i int) *loop {
 				shard.Submit(now, v, out)
 			case *core.View:
 				shard.SetView(now, v, out)
+			case *countAsk:
+				v.answer(shard.Count)
 			}
 		},
 	}
@@ -134,6 +138,8 @@ func (r *Runtime) newControl(o Options) *loop {
 				control.Shard(now, *v, out)
 			case *core.LoadReport:
 				control.Load(now, *v)
+			case *countAsk:
+				v.answer(control.Count)
 			}
 		},
 	}
@@ -192,12 +198,15 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 	v := r.view.Load()
 	l := v.ReadLayout()
 	if l == nil {
+		r.turned.count(q.Op, core.CodeNotReady)
 		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}
 	}
 	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
 	w := &waiter{reply: make(chan core.Reply, 1)}
 	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
-		return r.turnedAway()
+		result := r.turnedAway()
+		r.turned.count(q.Op, result.Code)
+		return result
 	}
 	select {
 	case reply := <-w.reply:
@@ -257,6 +266,7 @@ func (r *Runtime) Deliver(e *core.Envelope) {
 		k = peerReply
 	}
 	if !l.queue.put(input{kind: k, value: e}) && !e.Reply {
+		r.turned.peers.Add(1)
 		r.refuse(e)
 	}
 }
