@@ -28,6 +28,7 @@ type Shard struct {
 	forget      *forget.Forget
 	told        core.ShardReport // the latest
 	load        load
+	expired     uint64 // messages whose time was up
 }
 
 // NewShard returns the shard of that index over what store holds, without a
@@ -95,6 +96,7 @@ func (s *Shard) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 		return
 	}
 	if e.Deadline <= now.Mono && !bug.On(bug.OldMessages) {
+		s.expired++
 		return
 	}
 	switch {
@@ -325,7 +327,12 @@ func (s *Shard) Trees() core.TreeReport { return s.antientropy.Counters() }
 func (s *Shard) Count(to *core.Counters) {
 	s.coordinator.Count(to)
 	s.antientropy.Count(to)
+	to.ExpiredMessages += s.expired
 }
+
+// Room returns how many requests of clients may wait to be submitted: more would
+// be turned away then.
+func (s *Shard) Room() int { return s.coordinator.Room() }
 
 // Repairs returns what reads of this shard have repaired.
 func (s *Shard) Repairs() core.RepairReport { return s.coordinator.RepairCounts() }

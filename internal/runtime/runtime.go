@@ -104,7 +104,7 @@ func (r *Runtime) newShard(o Options, i int) *loop {
 	shard := node.NewShard(o.Node, i, o.Engine)
 	return &loop{
 		runtime: r, machine: shard, durability: o.Durability, queue: newQueue(), waiters: waiters{loop: i},
-		begin: func(core.Now, *core.Out) {},
+		begin: func(core.Now, *core.Out) {}, room: shard.Room,
 		after: func() {}, finish: shard.Stop,
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
@@ -125,7 +125,7 @@ func (r *Runtime) newControl(o Options) *loop {
 	return &loop{
 		// What Control remembers is little, and must not be older than the data.
 		runtime: r, machine: control, durability: core.Sync, queue: newQueue(), waiters: waiters{loop: o.Node.Shards},
-		begin: control.Begin,
+		begin: control.Begin, room: func() int { return 0 }, // clients do not come here
 		after: r.publish, finish: func(*core.Out) bool { return false },
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
@@ -195,6 +195,9 @@ func (r *Runtime) now() core.Now {
 func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result {
 	q.Arrived = r.mono()
 	q.Deadline = q.Arrived + timeout
+	if at, ok := ctx.Deadline(); ok { // what comes later comes for nobody, here and at peers
+		q.Deadline = min(q.Deadline, q.Arrived+time.Until(at))
+	}
 	v := r.view.Load()
 	l := v.ReadLayout()
 	if l == nil {
@@ -213,6 +216,10 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 		return reply.Result
 	case <-ctx.Done():
 		outcome := core.Unknown
+		if w.leave() {
+			r.turned.left.Add(1)
+			outcome = core.NotWritten
+		}
 		if q.Op == core.OpGet {
 			outcome = core.NotWritten
 		}
