@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -83,7 +84,7 @@ func (c *cluster) build(m *member, start uint64) {
 	m.start, m.tokens = start, NewTokens()
 	m.replica = replica.New(replica.Config{Self: m.id, Start: start, Shards: 1, MaxHintBytes: 1 << 20, Watch: m.tokens}, m.store)
 	m.replica.OpenHints(8, &m.out)
-	m.Forget = New(Config{Self: m.id, Start: start, Shards: 1, TTL: ttl, Interval: interval, Seed: start}, m.replica, m.tokens)
+	m.Forget = New(Config{Self: m.id, Start: start, Shards: 1, TTL: ttl, Interval: interval, Seed: start}, m.replica, m.tokens, new(admission.Gate))
 }
 
 // view tells every member of all the others as they are.

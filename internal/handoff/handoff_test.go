@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -31,7 +32,7 @@ type bench struct {
 func newBench(t *testing.T, self id.Node) *bench {
 	b := &bench{t: t, store: coretest.NewStore(), now: core.Now{Mono: time.Second}}
 	b.replica = replica.New(replica.Config{Self: self, Start: 1, Shard: 0, Shards: 1}, b.store)
-	b.Handoff = New(Config{Self: self, Shard: 0, Shards: 1, W: 2, Seed: 1}, b.replica)
+	b.Handoff = New(Config{Self: self, Shard: 0, Shards: 1, W: 2, Seed: 1}, b.replica, new(admission.Gate))
 	return b
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -41,7 +42,8 @@ func (p *pushes) left() int { return len(p.partitions) }
 
 // planPushes lists the partitions of this shard that hold keys and that this
 // node owns in no live layout.
-func (h *Handoff) planPushes(out *core.Out) {
+func (h *Handoff) planPushes(now core.Now, out *core.Out) {
+	h.gate.Done(now.Mono, &h.pushSlot)
 	h.pushes = pushes{generation: h.pushes.generation + 1}
 	l := h.view.ReadLayout()
 	h.owned(l, func(p ring.Partition) {
@@ -84,8 +86,9 @@ func (h *Handoff) nextPush() time.Duration {
 	if len(h.pushes.partitions) == 0 {
 		return core.Never
 	}
+	slot := h.gate.At(&h.pushSlot)
 	if len(h.pushes.window) == 0 {
-		return h.pushes.due
+		return max(h.pushes.due, slot)
 	}
 	at := core.Never
 	for _, p := range h.pushes.window {
@@ -98,10 +101,11 @@ func (h *Handoff) nextPush() time.Duration {
 			}
 		}
 	}
-	return at
+	return max(at, slot)
 }
 
-// tickPushes reads the next window, or repeats what has not been answered.
+// tickPushes reads the next window, or repeats what has not been answered: then
+// others have their turn first, since an owner that is dead may take long.
 func (h *Handoff) tickPushes(now core.Now, out *core.Out) {
 	if len(h.pushes.partitions) == 0 {
 		return
@@ -110,6 +114,9 @@ func (h *Handoff) tickPushes(now core.Now, out *core.Out) {
 		if h.pushes.due <= now.Mono {
 			h.fillWindow(now, out)
 		}
+		return
+	}
+	if h.nextPush() > now.Mono || !h.gate.Go(now.Mono, &h.pushSlot) {
 		return
 	}
 	for slot, p := range h.pushes.window {
@@ -126,6 +133,7 @@ func (h *Handoff) tickPushes(now core.Now, out *core.Out) {
 
 func (h *Handoff) send(now core.Now, slot uint32, p *push, t *target, out *core.Out) {
 	t.due = now.Mono + chunkTimeout
+	h.gate.Spend(now.Mono, &h.pushSlot, admission.MessageCost+p.set.Size())
 	partition := h.pushes.partitions[0]
 	out.Sends = append(out.Sends, h.envelope(t.node, partition, pushSlots+slot, h.pushes.generation, t.due, &core.Apply{Key: p.key, Set: p.set}))
 }
@@ -137,11 +145,15 @@ func (h *Handoff) fillWindow(now core.Now, out *core.Out) {
 		h.endPartition(now)
 		return
 	}
+	if !h.gate.Go(now.Mono, &h.pushSlot) {
+		return
+	}
 	partition := q.partitions[0]
 	first, last := h.view.ReadLayout().Range(partition)
 	items, done, flush := h.local.Chunk(first, last, q.after, core.Limit{Keys: pushWindow, Bytes: chunkBytes}, out)
 	if flush != 0 {
 		q.due = now.Mono + retryPause // what is pushed is durable here first
+		h.gate.Done(now.Mono, &h.pushSlot)
 		return
 	}
 	q.done = done
@@ -174,6 +186,9 @@ func (h *Handoff) endPartition(now core.Now) {
 	if kept {
 		q.partitions = append(q.partitions, partition)
 		q.due = now.Mono + retryPause
+	}
+	if len(q.partitions) == 0 || kept {
+		h.gate.Done(now.Mono, &h.pushSlot)
 	}
 	h.report = true
 }

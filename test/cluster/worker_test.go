@@ -39,9 +39,10 @@ type workerSpec struct {
 
 // job is one line to a worker, and jobReport the line that it answers with.
 type job struct {
-	Op           string // "ready", "put", "get", "usage", "echo"
+	Op           string // "ready", "put", "get", "flood", "usage", "echo"
 	Callers, Ops int
 	ValueBytes   int
+	Rate         int64  // of "flood": operations a second
 	Peer         string // of "echo": where the replies go
 }
 
@@ -50,6 +51,7 @@ type jobReport struct {
 	CPU     time.Duration
 	Mallocs uint64
 	P50     time.Duration // of one operation, as its caller sees it
+	Flooded flooded
 	Failed  string
 }
 
@@ -114,6 +116,8 @@ func (j *job) run(node *dynamo.Node) (r jobReport) {
 		err = node.Ready(ctx)
 	case "echo":
 		r.Addr, err = echo(j.Peer)
+	case "flood":
+		r.Flooded = flood(node, j.Rate, int64(j.Ops))
 	case "put":
 		r.P50, err = callers(j.Callers, j.Ops, func(key string) error {
 			_, err := node.Put(ctx, key, value, nil, dynamo.Overwrite())
