@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/replica"
@@ -78,8 +79,11 @@ func (c *cluster) start(h *host, shards int) {
 	for i := range shards {
 		r := replica.New(replica.Config{Self: h.id, Start: h.starts, Shard: i, Shards: shards}, h.store)
 		h.shards = append(h.shards, &shard{
-			AntiEntropy: New(Config{Self: h.id, Shard: i, Shards: shards, Interval: interval, Seed: uint64(len(h.id)) + h.starts}, r),
-			replica:     r,
+			AntiEntropy: New(Config{
+				Self: h.id, Shard: i, Shards: shards, Interval: interval,
+				Retry: backoff.Default(), Seed: uint64(len(h.id)) + h.starts,
+			}, r),
+			replica: r,
 		})
 	}
 	c.setView(h)

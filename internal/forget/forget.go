@@ -9,7 +9,9 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -47,6 +49,7 @@ type Forget struct {
 	local  Local
 	tokens *Tokens
 	rng    *rand.Rand
+	guard  *guard.Guard
 
 	view    *core.View
 	layout  *ring.Layout // the only live one; nil in a transition: nothing is forgotten
@@ -80,6 +83,7 @@ func New(c Config, local Local, tokens *Tokens) *Forget {
 	return &Forget{
 		config: c, local: local, tokens: tokens,
 		rng:    core.Stream(c.Seed, "forget/"+strconv.Itoa(c.Shard)),
+		guard:  guard.New(backoff.Policy{}, nil), // a round asks again by itself, and is put off
 		view:   &core.View{Self: c.Self},
 		rounds: make(map[uint64]*round),
 		next:   core.Never,
@@ -95,6 +99,7 @@ func (f *Forget) SetView(now core.Now, v *core.View, out *core.Out) {
 	layout, members := onlyLayout(v), membersOf(v, f.config.Start)
 	stays := f.layout != nil && layout != nil && f.layout.Name() == layout.Name()
 	f.view = v
+	f.guard.SetView(v)
 	if stays && members == f.members {
 		return
 	}

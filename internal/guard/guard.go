@@ -46,6 +46,9 @@ type Call struct {
 	open       bool   // it has no outcome yet
 }
 
+// UnderWay says that the call has begun and has no outcome yet.
+func (c *Call) UnderWay() bool { return c.open }
+
 // Guard keeps the calls of one machine. See the package's documentation.
 type Guard struct {
 	policy backoff.Policy

@@ -5,7 +5,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -60,6 +62,7 @@ type Handoff struct {
 	config     Config
 	local      Local
 	rng        *rand.Rand
+	guard      *guard.Guard
 	view       *core.View
 	generation uint32 // of pulls: a new one for each layout state
 	pulls      []*pull
@@ -79,7 +82,10 @@ func New(c Config, local Local) *Handoff {
 		config: c,
 		local:  local,
 		rng:    core.Stream(c.Seed, "handoff/"+strconv.Itoa(c.Shard)),
-		view:   &core.View{Self: c.Self},
+		// What is kept for others is offered without end, in sweeps: a call that
+		// were repeated within one would only hold up the others.
+		guard: guard.New(backoff.Policy{}, nil),
+		view:  &core.View{Self: c.Self},
 	}
 }
 
@@ -88,6 +94,7 @@ func (h *Handoff) SetView(now core.Now, v *core.View, out *core.Out) {
 	old := h.view
 	before := old.Stamp()
 	h.view = v
+	h.guard.SetView(v)
 	h.viewHints(now, old)
 	if v.Stamp() == before {
 		return
@@ -138,15 +145,15 @@ func (h *Handoff) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 	if e.Reply {
 		return
 	}
-	out.Reports = append(out.Reports, core.PeerReport{Peer: e.To, Failed: 1})
 	switch slot := e.Req.Slot(); {
 	case !h.isCurrent(e.Req):
+		out.Reports = append(out.Reports, core.PeerReport{Peer: e.To, Failed: 1})
 	case slot >= hintSlots:
 		h.hintFailed(now, slot-hintSlots, e.To, out)
 	case slot >= pushSlots:
-		h.pushFailed(now, slot-pushSlots, e.To)
+		h.pushFailed(now, slot-pushSlots, e.To, out)
 	default:
-		h.pullFailed(now, ring.Partition(slot), e.To)
+		h.pullFailed(now, ring.Partition(slot), e.To, out)
 	}
 }
 

@@ -63,7 +63,7 @@ type Machine struct {
 
 	// Failure detection.
 	detector     detector
-	assessAt     time.Duration       // when the status of a peer may change
+	assessAt     time.Duration // when the status of a peer may change
 	latency      latency.Config
 	probeAt      time.Duration       // when a breaker may change by itself
 	excusedUntil time.Duration       // after a stall of this node: failures before this do not count
