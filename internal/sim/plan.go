@@ -53,6 +53,7 @@ type Plan struct {
 	Peer       time.Duration
 	// AntiEntropy is the interval in which owners are compared, 0: never.
 	AntiEntropy time.Duration
+	Calling     Calling
 	RepairBytes uint64        // that reads may keep for repairs at a node, 0: they repair nothing
 	Blocking    float64       // share of gets that wait for their repairs
 	Seeds       []joinStyle   // how each node comes to the cluster, by index
@@ -111,6 +112,7 @@ func NewPlan(seed uint64, length time.Duration) *Plan {
 	p.AntiEntropy = pick(core.Stream(seed, "sim/anti-entropy"), 10*time.Second, 30*time.Second, time.Minute, time.Minute, 0)
 	p.drawHints(core.Stream(seed, "sim/hints"))
 	p.drawRepair(core.Stream(seed, "sim/repair"))
+	p.drawCalling(core.Stream(seed, "sim/calling"))
 	p.drawFaults(core.Stream(seed, "sim/faults"))
 	p.drawBursts(core.Stream(seed, "sim/bursts"))
 	p.drawLostDisks(core.Stream(seed, "sim/lost-disks"))
