@@ -13,8 +13,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/membership"
+	"github.com/dynamo-kv/dynamo/internal/metrics"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/server"
 	"github.com/dynamo-kv/dynamo/internal/storage"
@@ -126,8 +128,23 @@ type Config struct {
 	// may be forgotten: 1 s to 24 h.
 	TombstoneInterval time.Duration
 
+	// Metrics is what the node shows to whoever watches it: see Node.Metrics.
+	Metrics MetricsConfig
+
 	// Logger gets what the node has to say; nil drops it.
 	Logger *slog.Logger
+}
+
+// MetricsConfig says what a node shows to whoever watches it.
+type MetricsConfig struct {
+	// Enabled has the node answer at /metrics and measure how long things take;
+	// without it, Node.Metrics has nothing to show.
+	Enabled bool
+	// Buckets are the upper bounds of the classic buckets of every histogram of
+	// durations: 1 to 64, ascending, above 0 and up to an hour. Each is a series
+	// of its own. Native histograms, which a scraper may ask for, do not go by
+	// them.
+	Buckets []time.Duration
 }
 
 // The values of Config.Sync.
@@ -156,6 +173,7 @@ const (
 	maxTombstoneEach  = 24 * time.Hour
 	maxSeeds          = 256 // a person lists them
 	maxWeight         = 1 << 16
+	maxBucket         = time.Hour // no request and no exchange lasts as long
 )
 
 // DefaultConfig returns the configuration to begin with. It is valid as it
@@ -183,6 +201,7 @@ func DefaultConfig() *Config {
 		MaxHintBytes:        1 << 30,
 		TombstoneTTL:        7 * 24 * time.Hour,
 		TombstoneInterval:   time.Hour,
+		Metrics:             MetricsConfig{Enabled: true, Buckets: metrics.DefaultBuckets()},
 	}
 }
 
@@ -190,6 +209,7 @@ func DefaultConfig() *Config {
 func (c *Config) clone() *Config {
 	out := *c
 	out.Seeds = slices.Clone(c.Seeds)
+	out.Metrics.Buckets = slices.Clone(c.Metrics.Buckets)
 	return &out
 }
 
@@ -204,6 +224,7 @@ func (c *Config) Validate() error {
 	c.checkStorage(&f)
 	c.checkRequests(&f)
 	c.checkCluster(&f)
+	c.checkMetrics(&f)
 	return invalidConfig(f)
 }
 
@@ -297,6 +318,18 @@ func (c *Config) checkCluster(f *faults) {
 	}
 	if c.AdvertiseAddr != "" {
 		f.address("AdvertiseAddr", c.AdvertiseAddr, true)
+	}
+}
+
+func (c *Config) checkMetrics(f *faults) {
+	buckets := c.Metrics.Buckets
+	f.check(len(buckets) >= 1 && len(buckets) <= histogram.MaxBounds,
+		"Metrics.Buckets has %d bounds; 1 to %d are allowed: some fifteen from 100us to 10s suit most uses", len(buckets), histogram.MaxBounds)
+	for i, b := range buckets {
+		f.check(b > 0 && b <= maxBucket,
+			"Metrics.Buckets has %v; above 0s and up to %v is allowed: choose bounds near the times that you care for", b, maxBucket)
+		f.check(i == 0 || b > buckets[i-1],
+			"Metrics.Buckets has %v after %v; bounds must ascend: sort them, and name each once", b, buckets[max(0, i-1)])
 	}
 }
 

@@ -64,8 +64,15 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"TombstoneTTL", func(c *Config) { c.TombstoneTTL = 7*time.Minute - 1 }, []string{"6m59.999999999s", "7m0s to"}},
 		{"TombstoneTTL", func(c *Config) { c.TombstoneTTL = 1 << 62 }, []string{"8760h0m0s"}},
 		{"TombstoneInterval", func(c *Config) { c.TombstoneInterval = 0 }, []string{"1s to 24h0m0s"}},
+		{"Metrics.Buckets", func(c *Config) { c.Metrics.Buckets = nil }, []string{"0 bounds", "1 to 64"}},
+		{"Metrics.Buckets", func(c *Config) { c.Metrics.Buckets = make([]time.Duration, 65) }, []string{"65 bounds", "1 to 64"}},
+		{"Metrics.Buckets", func(c *Config) { c.Metrics.Buckets = []time.Duration{0} }, []string{"0s", "1h0m0s"}},
+		{"Metrics.Buckets", func(c *Config) { c.Metrics.Buckets = []time.Duration{2 * time.Hour} }, []string{"2h0m0s", "1h0m0s"}},
+		{"Metrics.Buckets", func(c *Config) { c.Metrics.Buckets = []time.Duration{2, 1} }, []string{"1ns after 2ns", "ascend"}},
+		{"Metrics.Buckets", func(c *Config) { c.Metrics.Buckets = []time.Duration{1, 1} }, []string{"1ns after 1ns", "each once"}},
 	}
-	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true} // which have no wrong value
+	// Those have no wrong value.
+	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true, "Metrics.Enabled": true}
 	for _, test := range tests {
 		checked[test.field] = true
 		c := DefaultConfig()
@@ -81,11 +88,23 @@ func TestValidateFindsEachFault(t *testing.T) {
 			}
 		}
 	}
-	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
-		if !checked[field.Name] {
-			t.Errorf("no test gives a wrong value to %s", field.Name)
+	for _, name := range fieldNames(reflect.TypeFor[Config](), "") {
+		if !checked[name] {
+			t.Errorf("no test gives a wrong value to %s", name)
 		}
 	}
+}
+
+// fieldNames returns the fields of a struct; those of a group are Group.Field.
+func fieldNames(t reflect.Type, prefix string) (names []string) {
+	for _, field := range reflect.VisibleFields(t) {
+		if field.Type.Kind() == reflect.Struct {
+			names = append(names, fieldNames(field.Type, field.Name+".")...)
+		} else {
+			names = append(names, prefix+field.Name)
+		}
+	}
+	return names
 }
 
 func TestAllFaultsAtOnce(t *testing.T) {

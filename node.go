@@ -14,6 +14,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/metrics"
 	"github.com/dynamo-kv/dynamo/internal/runtime"
 	"github.com/dynamo-kv/dynamo/internal/server"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
@@ -30,6 +31,7 @@ type Node struct {
 	listen string // as given to NewNode
 	cfg    *Config
 	logger *slog.Logger
+	shown  *metrics.Collector // of whatever the parts are
 
 	parts atomic.Pointer[parts] // what a started node is made of; see renew
 	done  chan struct{}         // closed when the node has stopped
@@ -60,6 +62,7 @@ func NewNode(id, listenAddr string, cfg *Config) (*Node, error) {
 		n.logger = slog.New(slog.DiscardHandler)
 	}
 	n.logger = n.logger.With("node", id)
+	n.shown = metrics.New(n.reading)
 	return n, nil
 }
 

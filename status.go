@@ -32,6 +32,7 @@ type ReadRepair struct {
 	Own     uint64 // times that the node's own copy was behind
 	Dropped uint64 // owners that were behind and are left to anti-entropy: too many at once
 	Waited  uint64 // reads with BlockingRepair that could not answer at once
+	Failed  uint64 // repairs that an owner has not acknowledged in time, or could not take
 }
 
 // Hints is what a node keeps for others that missed writes.

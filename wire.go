@@ -70,12 +70,12 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 		return nil, errors.Join(err, listener.Close())
 	}
 	p.split = mux.New(listener, n.logger)
+	others := map[string]http.Handler{httpjson.GetPath: httpjson.NewHandler(p.runtime, n.logger)}
+	if n.cfg.Metrics.Enabled {
+		others["/metrics"] = metrics.Handler(n.shown, n.logger)
+	}
 	p.clients = server.New(server.Options{
-		Backend: p.runtime, Limits: n.limits(), Logger: n.logger,
-		Others: map[string]http.Handler{
-			httpjson.GetPath: httpjson.NewHandler(p.runtime, n.logger),
-			"/metrics":       metrics.Handler(p.runtime),
-		},
+		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Others: others,
 	})
 	p.serve("peers", func() error { return p.peers.Serve(p.split.HTTP2()) })
 	p.serve("clients", func() error { return p.clients.Serve(p.split.HTTP1()) })
@@ -165,6 +165,9 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.AntiEntropyInterval = c.AntiEntropyInterval
 	o.Node.LayoutAuto, o.Node.LayoutDelay = c.LayoutAuto, c.LayoutDelay
 	o.Node.ForceServe = c.ForceServe
+	if c.Metrics.Enabled {
+		o.Node.Buckets = c.Metrics.Buckets
+	}
 	o.Node.TombstoneTTL, o.Node.TombstoneInterval = c.TombstoneTTL, c.TombstoneInterval
 	return o
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/guard"
+	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/merkle"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -80,6 +81,7 @@ type Config struct {
 	Interval time.Duration
 	Retry    backoff.Policy
 	Seed     uint64
+	Buckets  []time.Duration // the bounds by which durations are counted; none: they are not
 }
 
 // AntiEntropy compares and repairs the partitions of one shard.
@@ -98,6 +100,7 @@ type AntiEntropy struct {
 	budget     budget
 	nextBuild  time.Duration // when the next chunk of trees is built
 
+	counters core.AntiEntropyCounters
 	counts   core.TreeReport
 	news     bool            // Control does not know all of it
 	told     core.TreeReport // what it knows
@@ -114,7 +117,14 @@ func New(c Config, local Local) *AntiEntropy {
 		guard:  guard.New(c.Retry, rng),
 		view:   &core.View{Self: c.Self},
 		due:    core.Never,
+
+		counters: core.AntiEntropyCounters{Durations: histogram.New(c.Buckets)},
 	}
+}
+
+// Count adds what this machine has counted since the start, beside Counters.
+func (a *AntiEntropy) Count(to *core.Counters) {
+	to.Add(&core.Counters{AntiEntropy: a.counters})
 }
 
 // SetView plans whom to compare with. The exchange under way ends where the

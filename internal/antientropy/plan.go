@@ -160,6 +160,7 @@ func (a *AntiEntropy) start(now core.Now) bool {
 	a.reckon()
 	if len(s.todo) > 0 {
 		a.counts.Exchanges++
+		s.exchanges = true
 	}
 	return true
 }
@@ -173,6 +174,9 @@ func (a *AntiEntropy) end(now core.Now, pause time.Duration) {
 		return
 	}
 	a.session, a.news = nil, true
+	if s.exchanges {
+		a.counters.Durations.Observe(now.Mono - s.began)
+	}
 	defer a.reckon()
 	q := s.peer
 	left := s.unresolved()

@@ -15,6 +15,8 @@ type session struct {
 	peer  *peer
 	dirty bool
 	began time.Duration
+	// exchanges says that there is a tree to compare, so that the peer is asked.
+	exchanges bool
 
 	about   []ring.Partition // all of them, ascending
 	todo    []ring.Partition // whose roots are to be compared
@@ -138,6 +140,7 @@ func (a *AntiEntropy) expireOne(now core.Now, r *request, out *core.Out) bool {
 	default:
 		at, again := a.guard.Retry(now.Mono, &r.call, guard.Silent, core.Never, out)
 		if !again {
+			a.counters.Failed++
 			a.end(now, retryPause)
 			return false
 		}
@@ -149,6 +152,7 @@ func (a *AntiEntropy) expireOne(now core.Now, r *request, out *core.Out) bool {
 // failed ends the exchange with a peer that cannot be reached, or does not
 // answer as it must.
 func (a *AntiEntropy) failed(now core.Now, r *request, why guard.Reason, out *core.Out) {
+	a.counters.Failed++
 	a.guard.Failed(&r.call, why, out)
 	a.end(now, retryPause)
 }

@@ -34,7 +34,7 @@ func testImportsRefused(t *testing.T, policy *archtest.Policy) {
 		{"sideways between machines", "internal/replica/a.go", `package replica; import _ "example.org/m/internal/coordinator"`, "both stand on floor 2"},
 		{"between families", "internal/storage/a.go", `package storage; import _ "example.org/m/internal/transport/wire"`, "both stand on floor 4"},
 		{"behind a build tag", "internal/id/a.go", "//go:build windows\n\npackage id; import _ \"example.org/m/internal/ring\"", "imports go downward"},
-		{"core and a calculator", "internal/core/a.go", `package core; import _ "example.org/m/internal/quorum"`, "internal/id, internal/version, internal/ring only"},
+		{"core and a calculator", "internal/core/a.go", `package core; import _ "example.org/m/internal/quorum"`, "internal/id, internal/version, internal/ring, internal/histogram only"},
 		{"another caller of node", "node.go", `package m; import _ "example.org/m/internal/node"`, "internal/runtime, internal/sim/... only"},
 		{"another test that calls node", "internal/server/a_test.go", `package server; import _ "example.org/m/internal/node"`, "internal/runtime, internal/sim/... only"},
 		{"the wire's types", "internal/runtime/a.go", `package runtime; import _ "example.org/m/api/dynamo/v1"`, "internal/transport/..."},

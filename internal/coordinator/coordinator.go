@@ -85,6 +85,8 @@ type Config struct {
 	// RepairBytes is what reads that are answered may keep for repairs at once;
 	// 0: reads repair nothing in the background.
 	RepairBytes uint64
+	// Buckets are the bounds by which durations are counted; none: they are not.
+	Buckets []time.Duration
 }
 
 // Reads says whom a read asks.
@@ -111,6 +113,7 @@ type Coordinator struct {
 	waits      []wait // in order of their flushes
 	forwards   forwards
 	repairs    repairs
+	counters   core.Counters
 }
 
 // wait is a slot that waits for its own node's flush.
@@ -130,6 +133,7 @@ func New(c Config, local Local) *Coordinator {
 		guard:    guard.New(c.Retry, rng),
 		view:     &core.View{Self: c.Self},
 		forwards: newForwards(),
+		counters: newCounters(c.Buckets),
 	}
 }
 
@@ -140,18 +144,18 @@ func (c *Coordinator) Active() int { return len(c.slots) - len(c.free) }
 // Submit begins a client's request.
 func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 	if c.view.ReadLayout() == nil {
-		out.Replies = append(out.Replies, core.Reply{Req: r.Req, Result: core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}})
+		c.turnAway(r, core.CodeNotReady, out)
 		return
 	}
 	s := c.take()
 	if s == nil {
-		out.Replies = append(out.Replies, core.Reply{Req: r.Req, Result: core.Result{Code: core.CodeOverloaded, Outcome: core.NotWritten}})
+		c.turnAway(r, core.CodeOverloaded, out)
 		return
 	}
 	s.client = r.Req
 	s.op, s.key, s.value, s.options = r.Op, r.Key, r.Value, r.Options
 	s.context = r.Context
-	s.began = now.Mono
+	s.began, s.arrived = now.Mono, min(r.Arrived, now.Mono)
 	s.deadline = min(r.Deadline, now.Mono+id.MaxMessageAge)
 	if r.Options.Repair == core.RepairBlocking {
 		s.options.Quorum = core.QuorumStrict // what fallbacks hold makes no two reads meet
@@ -162,6 +166,12 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 		s.options.WriteID = c.drawWriteID()
 	}
 	c.begin(now, s, out)
+}
+
+// turnAway answers a request that is not begun.
+func (c *Coordinator) turnAway(r *core.Request, code core.Code, out *core.Out) {
+	c.counters.Requests[r.Op][code]++
+	out.Replies = append(out.Replies, core.Reply{Req: r.Req, Result: core.Result{Code: code, Outcome: core.NotWritten}})
 }
 
 // quorum returns the kind of quorum of a request that asks for q.
@@ -270,6 +280,7 @@ func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out
 		r.Outcome = core.Unknown
 	}
 	if s.forward == nil {
+		c.countAnswer(now, s, r.Code)
 		out.Replies = append(out.Replies, core.Reply{Req: s.client, Result: r})
 		return
 	}
@@ -293,7 +304,7 @@ func (c *Coordinator) finish(now core.Now, s *slot, r core.Result, out *core.Out
 	c.letGo(s, out)
 	c.probes.ended(s)
 	c.background--
-	c.repairs.ended(s)
+	c.repairs.ended(now, s)
 	generation, peers := s.id.Generation(), s.peers
 	i := s.id.Slot()
 	*s = slot{id: c.reqID(i, generation), peers: peers}
@@ -319,6 +330,7 @@ func (c *Coordinator) take() *slot {
 		i = uint32(len(c.slots))
 		c.slots = append(c.slots, &slot{})
 	default:
+		c.counters.Limits[core.LimitRequests]++
 		return nil
 	}
 	s := c.slots[i]

@@ -172,6 +172,7 @@ func (c *Coordinator) Tick(now core.Now, out *core.Out) {
 // wake does what a slot waits to do by now.
 func (c *Coordinator) wake(now core.Now, s *slot, out *core.Out) {
 	if s.deadline <= now.Mono {
+		c.countExpired(s)
 		c.finish(now, s, c.expired(s), out)
 		return
 	}

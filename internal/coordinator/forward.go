@@ -47,6 +47,7 @@ func (c *Coordinator) startForward(now core.Now, s *slot, out *core.Out) {
 func (c *Coordinator) forwardMessage(now core.Now, s *slot, t *try) *core.Forward {
 	peer, _ := c.view.Peer(t.node)
 	s.attempt++
+	c.counters.Forwarded++
 	return &core.Forward{
 		Start:      peer.Start,
 		Limit:      now.Wall + forwardLimit,
@@ -184,6 +185,7 @@ func (c *Coordinator) Forward(now core.Now, e *core.Envelope, stale bool, out *c
 	entry := f.entries[key]
 	if entry == nil {
 		if len(f.entries) >= maxForwards {
+			c.counters.Limits[core.LimitForwards]++
 			return // a refusal that is not remembered would not be one
 		}
 		entry = &forwardEntry{}
@@ -228,6 +230,7 @@ func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, s
 	if s == nil {
 		return core.RefusedOverloaded
 	}
+	c.counters.Executed++
 	s.forward = e
 	s.sloppy, s.fallback = sloppy, fallback
 	s.op, s.key, s.value, s.options, s.context = m.Op, m.Key, m.Value, m.Options, m.Context

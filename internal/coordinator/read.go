@@ -156,6 +156,7 @@ func (c *Coordinator) hedged(now core.Now, s *slot, out *core.Out) {
 		}
 	}
 	if t := s.next(); t != nil && !c.avoids(s, t.node) {
+		c.counters.Hedges++
 		c.ask(now, s, t, out)
 	}
 	c.setHedge(now, s)
@@ -189,10 +190,12 @@ func (c *Coordinator) settleRead(now core.Now, s *slot, out *core.Out) {
 	case quorum.Pending:
 		c.askMissing(now, s, out)
 	case quorum.Lost:
+		c.countQuorum(core.QuorumRead, quorum.Lost, 0)
 		c.finish(now, s, core.Result{
 			Code: core.CodeQuorum, Outcome: core.NotWritten, Acknowledged: t.Yes, Fallbacks: fallbacks, Required: t.Need,
 		}, out)
 	case quorum.Won:
+		c.countQuorum(core.QuorumRead, quorum.Won, fallbacks)
 		if s.op == core.OpDelete {
 			s.context = s.merged.Clock
 			c.startWrite(now, s, out) // which sends all owners what this read has found
@@ -202,19 +205,23 @@ func (c *Coordinator) settleRead(now core.Now, s *slot, out *core.Out) {
 			c.repairFirst(now, s, out)
 			return
 		}
-		c.answer(now, s, found(s, t, fallbacks), out)
+		c.answer(now, s, c.found(s, t, fallbacks), out)
 		c.repairLater(now, s, out)
 	}
 }
 
 // found is the answer of a read.
-func found(s *slot, t quorum.Tally, fallbacks int) core.Result {
+func (c *Coordinator) found(s *slot, t quorum.Tally, fallbacks int) core.Result {
 	r := core.Result{
 		Code: core.CodeOK, Set: s.merged, Context: s.merged.Clock,
 		Acknowledged: t.Yes, Fallbacks: fallbacks, Required: t.Need,
 	}
-	if len(s.merged.Live()) == 0 {
+	switch len(s.merged.Live()) {
+	case 0:
 		r.Code = core.CodeNotFound
+	case 1:
+	default:
+		c.counters.Divergent++
 	}
 	return r
 }

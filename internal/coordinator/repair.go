@@ -88,11 +88,13 @@ func (c *Coordinator) repairLater(now core.Now, s *slot, out *core.Out) {
 // in, however large its set; what is not, anti-entropy repairs. It is where
 // admission decides as well, once there is any.
 func (c *Coordinator) admitRepair(s *slot) bool {
-	if c.config.RepairBytes == 0 || c.repairs.open >= maxRepairs || c.background > maxBackground {
+	if c.config.RepairBytes == 0 {
 		return false
 	}
 	need := uint64(len(s.peers)+1) * uint64(len(s.key)+s.merged.Size())
-	if c.repairs.held > 0 && c.repairs.held+need > c.config.RepairBytes {
+	if c.repairs.open >= maxRepairs || c.background > maxBackground ||
+		c.repairs.held > 0 && c.repairs.held+need > c.config.RepairBytes {
+		c.counters.Limits[core.LimitRepairs]++
 		return false
 	}
 	s.held = need
@@ -101,11 +103,21 @@ func (c *Coordinator) admitRepair(s *slot) bool {
 	return true
 }
 
-// ended gives back what a read's repairs have taken.
-func (r *repairs) ended(s *slot) {
+// ended gives back what a read's repairs have taken, and counts those that
+// have failed. A blocking read that is answered awaits nobody any more.
+func (r *repairs) ended(now core.Now, s *slot) {
 	if s.held > 0 {
 		r.open--
 		r.held -= s.held
+	}
+	if s.stage != repairing {
+		return
+	}
+	late := s.deadline <= now.Mono
+	for i := range s.peers {
+		if t := &s.peers[i]; t.repair && (t.state == failed || late && t.state != done) {
+			r.now.Failed++
+		}
 	}
 }
 
@@ -186,6 +198,7 @@ func (c *Coordinator) repairHere(s *slot, out *core.Out) {
 	flush, ok := c.local.Apply(s.key, s.merged, out)
 	if !ok {
 		s.local = failed
+		c.repairs.now.Failed++
 		return
 	}
 	if !s.own.Covers(s.merged) {
@@ -218,9 +231,11 @@ func (c *Coordinator) settleFirst(now core.Now, s *slot, out *core.Out) {
 		t := c.tallyHeld(s)
 		switch t.Verdict() {
 		case quorum.Won:
-			c.finish(now, s, found(s, t, 0), out)
+			c.countQuorum(core.QuorumRepair, quorum.Won, 0)
+			c.finish(now, s, c.found(s, t, 0), out)
 			return
 		case quorum.Lost:
+			c.countQuorum(core.QuorumRepair, quorum.Lost, 0)
 			c.finish(now, s, core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Acknowledged: t.Yes, Required: t.Need}, out)
 			return
 		case quorum.Pending:

@@ -42,6 +42,7 @@ type slot struct {
 	context   version.Clock
 	options   core.Options
 	began     time.Duration // at this node
+	arrived   time.Duration // at the shell of this node; of a client's request
 	deadline  time.Duration
 	armed     time.Duration // the earliest timer in the heap for this slot
 

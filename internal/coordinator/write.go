@@ -82,6 +82,7 @@ func (c *Coordinator) settleWrite(now core.Now, s *slot, out *core.Out) {
 			return
 		case quorum.Won:
 			r.Code, r.Outcome = core.CodeOK, core.Written
+			c.countQuorum(core.QuorumWrite, verdict, fallbacks)
 			c.answer(now, s, r, out)
 		case quorum.Lost:
 			if c.askAvoided(now, s, out) {
@@ -90,11 +91,16 @@ func (c *Coordinator) settleWrite(now core.Now, s *slot, out *core.Out) {
 			}
 			// This node has written it, so it may yet reach the others.
 			r.Code, r.Outcome = core.CodeQuorum, core.Unknown
+			c.countQuorum(core.QuorumWrite, verdict, 0)
 			c.finish(now, s, r, out)
 			return
 		}
 	}
-	if !s.open() || c.background > maxBackground {
+	crowded := c.background > maxBackground
+	if open := s.open(); !open || crowded {
+		if open {
+			c.counters.Limits[core.LimitStragglers]++
+		}
 		c.finish(now, s, core.Result{}, out)
 	}
 }

@@ -141,11 +141,14 @@ type RepairReport struct {
 	Own     uint64 // times that this node's own copy was behind
 	Dropped uint64 // owners known to be behind and left to anti-entropy, at the limit
 	Waited  uint64 // blocking reads that could not answer at once
+	Failed  uint64 // sets that an owner has not acknowledged in time, or could not take
 }
 
 // Plus returns the sum of both.
 func (r RepairReport) Plus(o RepairReport) RepairReport {
-	return RepairReport{Sent: r.Sent + o.Sent, Own: r.Own + o.Own, Dropped: r.Dropped + o.Dropped, Waited: r.Waited + o.Waited}
+	return RepairReport{
+		Sent: r.Sent + o.Sent, Own: r.Own + o.Own, Dropped: r.Dropped + o.Dropped, Waited: r.Waited + o.Waited, Failed: r.Failed + o.Failed,
+	}
 }
 
 // HintReport tells what a shard, or a node, keeps for owners that missed

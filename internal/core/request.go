@@ -18,6 +18,9 @@ const (
 	// OpInspect reads this node's own copy, whoever owns the key, and asks
 	// nobody else: for people, and for checks of replicas.
 	OpInspect
+
+	// Ops is one more than the last of them.
+	Ops = iota
 )
 
 // String returns the operation's name, as metrics and traces show it.
@@ -81,6 +84,7 @@ type Request struct {
 	Context    version.Clock
 	HasContext bool
 	Options    Options
+	Arrived    time.Duration // Mono, when the shell took it, for metrics
 	Deadline   time.Duration // Mono; at most id.MaxMessageAge away
 }
 
@@ -134,6 +138,9 @@ const (
 	CodeNotReady        // this node has no layout yet; not written
 	CodeStopped         // this node stops
 	CodeRefused         // a Join that cannot be; Detail says why
+
+	// Codes is one more than the last of them.
+	Codes = iota
 )
 
 // String returns the code's name, as metrics and traces show it.

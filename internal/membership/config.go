@@ -99,6 +99,9 @@ type Config struct {
 	// other members remember of it.
 	ForceServe bool
 
+	// Buckets are the bounds by which durations are counted; none: they are not.
+	Buckets []time.Duration
+
 	// Seeds are addresses. A fresh node with seeds other than its own address
 	// never forms a cluster.
 	Seeds []string

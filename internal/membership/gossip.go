@@ -107,6 +107,7 @@ func (m *Machine) tell(now core.Now, p *peer, extra bool, out *core.Out) {
 		p.told = stamp // if it is lost, the peer asks for it
 		state.Layouts = m.published
 	}
+	p.asked = now.Mono
 	m.request(now, core.Envelope{To: p.rec.ID, Addr: p.rec.Addr}, noSeed, state, out)
 }
 
@@ -300,7 +301,12 @@ func (m *Machine) take(now core.Now, e *core.Envelope, state *core.GossipState, 
 // is open.
 func (m *Machine) answered(now core.Now, e *core.Envelope) {
 	if i, ok := m.find(e.From); ok {
-		m.observe(now, m.peers[i], core.PeerReport{Peer: e.From, OK: 1})
+		p := m.peers[i]
+		if p.asked > 0 {
+			m.gossiped.Observe(now.Mono - p.asked)
+			p.asked = 0
+		}
+		m.observe(now, p, core.PeerReport{Peer: e.From, OK: 1})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/breaker"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/latency"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -20,6 +21,7 @@ type Machine struct {
 	store    core.Store
 	rng      *rand.Rand
 	counters Counters
+	gossiped histogram.Histogram // how long exchanges took
 
 	begun bool
 	flush uint64 // number of the last flush that ended; the drain under way has the next one
@@ -119,6 +121,7 @@ func New(cfg Config, store core.Store) (*Machine, error) {
 		planAt:    core.Never,
 		lastBurst: -burstGap,
 		detector:  newDetector(&cfg),
+		gossiped:  histogram.New(cfg.Buckets),
 		assessAt:  core.Never,
 		probeAt:   core.Never,
 		latency:   cfg.latency(),
@@ -395,3 +398,15 @@ func (m *Machine) quiet() time.Duration { return silence * m.cfg.GossipInterval 
 
 // Counters returns what was left out so far.
 func (m *Machine) Counters() Counters { return m.counters }
+
+// Count adds what this machine has counted since the start.
+func (m *Machine) Count(to *core.Counters) {
+	c := &m.counters
+	own := core.Counters{Gossip: core.GossipCounters{
+		Rounds: m.rounds, Durations: m.gossiped,
+		Foreign: c.Foreign, Invalid: c.Invalid, Expired: c.Expired, Taken: c.Taken,
+		Plans: c.Plans, Failed: c.Failed, Stalls: c.Stalls,
+	}}
+	own.Limits[core.LimitMembers] = c.Full
+	to.Add(&own)
+}

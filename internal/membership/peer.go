@@ -20,7 +20,8 @@ type peer struct {
 	// instance.
 	diskStamp uint64
 	poked     time.Duration
-	told      core.Stamp // the layouts that it was sent last
+	asked     time.Duration // when it was gossiped with last and has not answered yet; 0: it has
+	told      core.Stamp    // the layouts that it was sent last
 
 	tell     int  // how often its record is yet to be told
 	isRumour bool // it is in Machine.rumoured

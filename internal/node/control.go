@@ -37,6 +37,7 @@ func NewControl(o Options, store core.Store) (*Control, error) {
 		LayoutDelay:    o.LayoutDelay,
 		LayoutAuto:     o.LayoutAuto,
 		ForceServe:     o.ForceServe,
+		Buckets:        o.Buckets,
 		Seeds:          o.Seeds,
 	}, store)
 	if err != nil {
@@ -91,6 +92,9 @@ func (c *Control) View() *core.View { return c.membership.View() }
 
 // Status returns a snapshot of what this node knows; the caller owns it.
 func (c *Control) Status() core.ClusterStatus { return c.membership.Status() }
+
+// Count adds what this machine has counted since the start.
+func (c *Control) Count(to *core.Counters) { c.membership.Count(to) }
 
 // Counters returns what membership has left out so far, for metrics.
 func (c *Control) Counters() membership.Counters { return c.membership.Counters() }

@@ -48,6 +48,9 @@ type Options struct {
 	// 0: this node compares with nobody by itself.
 	AntiEntropyInterval time.Duration
 
+	// Buckets are the bounds by which durations are counted; none: they are not.
+	Buckets []time.Duration
+
 	// Breaker is that of each peer, Retry how calls to peers are repeated; with
 	// the zero values no breaker opens, and no call is repeated.
 	Breaker breaker.Config

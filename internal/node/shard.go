@@ -45,12 +45,12 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 			PeerTimeout: o.PeerTimeout, Retry: o.Retry, Seed: o.Seed,
 			Reads:  coordinator.Reads{All: o.ReadAll, Hedge: o.ReadHedge},
 			Select: o.Select, ProbeShare: o.ProbeShare,
-			RepairBytes: o.RepairBytes / uint64(o.Shards),
+			RepairBytes: o.RepairBytes / uint64(o.Shards), Buckets: o.Buckets,
 		}, r),
 		handoff: handoff.New(handoff.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
 		antientropy: antientropy.New(antientropy.Config{
 			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval,
-			Retry: o.Retry, Seed: o.Seed,
+			Retry: o.Retry, Seed: o.Seed, Buckets: o.Buckets,
 		}, r),
 		forget: forget.New(forget.Config{
 			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards,
@@ -309,6 +309,12 @@ func (s *Shard) Root(p ring.Partition) (root core.TreeHash, ok bool) {
 
 // Trees returns how far the hash trees of this shard are.
 func (s *Shard) Trees() core.TreeReport { return s.antientropy.Counters() }
+
+// Count adds what the shard's machines have counted since the start.
+func (s *Shard) Count(to *core.Counters) {
+	s.coordinator.Count(to)
+	s.antientropy.Count(to)
+}
 
 // Repairs returns what reads of this shard have repaired.
 func (s *Shard) Repairs() core.RepairReport { return s.coordinator.RepairCounts() }

@@ -29,6 +29,7 @@ const (
 	peerReports
 	shardReport
 	joinRequest
+	countRequest
 	kinds
 )
 
@@ -45,9 +46,9 @@ type queue struct {
 
 	mu      sync.Mutex // guards what follows
 	inputs  []input
-	counts  [kinds]int
-	flushed uint64 // the latest flush that is durable
-	failure error  // of a commit
+	counts  [kinds]int // of what waits and has not been stepped
+	flushed uint64     // the latest flush that is durable
+	failure error      // of a commit
 	closed  bool
 }
 
@@ -107,6 +108,13 @@ func (q *queue) began(stepped *[kinds]int) {
 		q.counts[k] -= n
 	}
 	q.mu.Unlock()
+}
+
+// waiting returns how many requests of clients and of peers wait.
+func (q *queue) waiting() (clients, peers int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.counts[clientRequest], q.counts[peerRequest]
 }
 
 // close ends the queue and returns what it still held.

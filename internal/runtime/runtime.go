@@ -58,6 +58,8 @@ type Runtime struct {
 	began     time.Time
 	shards    []*loop
 	control   *loop
+	turned    turned
+	counted   counted
 	machine   *node.Control // the control loop's alone
 	view      atomic.Pointer[core.View]
 	status    atomic.Pointer[core.ClusterStatus]
@@ -111,6 +113,8 @@ func (r *Runtime) newShard(o Options, i int) *loop {
 				shard.Submit(now, v, out)
 			case *core.View:
 				shard.SetView(now, v, out)
+			case *countAsk:
+				v.answer(shard.Count)
 			}
 		},
 	}
@@ -132,6 +136,8 @@ func (r *Runtime) newControl(o Options) *loop {
 				control.Report(now, *v, out)
 			case *core.ShardReport:
 				control.Shard(now, *v, out)
+			case *countAsk:
+				v.answer(control.Count)
 			}
 		},
 	}
@@ -181,16 +187,20 @@ func (r *Runtime) now() core.Now {
 // or when ctx ends. It fills in q's Req and Deadline; q and what it points to
 // must not be changed any more.
 func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result {
-	q.Deadline = r.mono() + timeout
+	q.Arrived = r.mono()
+	q.Deadline = q.Arrived + timeout
 	v := r.view.Load()
 	l := v.ReadLayout()
 	if l == nil {
+		r.turned.count(q.Op, core.CodeNotReady)
 		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}
 	}
 	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
 	w := &waiter{reply: make(chan core.Reply, 1)}
 	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
-		return r.turnedAway()
+		result := r.turnedAway()
+		r.turned.count(q.Op, result.Code)
+		return result
 	}
 	select {
 	case reply := <-w.reply:
@@ -250,6 +260,7 @@ func (r *Runtime) Deliver(e *core.Envelope) {
 		k = peerReply
 	}
 	if !l.queue.put(input{kind: k, value: e}) && !e.Reply {
+		r.turned.peers.Add(1)
 		r.refuse(e)
 	}
 }

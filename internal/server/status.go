@@ -33,6 +33,7 @@ type repairsJSON struct {
 	Own     uint64 `json:"own"` // this node's own copy
 	Dropped uint64 `json:"dropped"`
 	Waited  uint64 `json:"waited"` // blocking reads
+	Failed  uint64 `json:"failed"`
 }
 
 // hintsJSON is what this node keeps for others that missed writes. The counts

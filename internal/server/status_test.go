@@ -21,7 +21,7 @@ func TestStatusBeforeThereIsACluster(t *testing.T) {
 		`"transition":{"pulls":0,"left":0},"leftovers":0,` +
 		`"anti_entropy":{"trees_building":0,"pairs":0,"compared":0,"keys_repaired":0},` +
 		`"hints":{"records":0,"bytes":0,"max_bytes":0,"pending":[],"stored":0,"delivered":0,"refused":0,"expired":0},` +
-		`"read_repair":{"sent":0,"own":0,"dropped":0,"waited":0},` +
+		`"read_repair":{"sent":0,"own":0,"dropped":0,"waited":0,"failed":0},` +
 		`"forgetting":{"reaped":0,"pruned":0,"waiting":0,"cancelled":0}}` + "\n"
 	if got := w.Body.String(); got != want {
 		t.Errorf("got  %swant %s", got, want)

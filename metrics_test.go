@@ -1,0 +1,213 @@
+package dynamo
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// kindAndLabels is what the documentation says of a metric beside its meaning.
+type kindAndLabels struct{ Kind, Labels string }
+
+// documented reads the tables of docs/metrics.md.
+func documented(t *testing.T) map[string]kindAndLabels {
+	t.Helper()
+	page, err := os.ReadFile("docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, tables, ok := strings.Cut(string(page), "<!-- metrics: begin -->")
+	tables, _, end := strings.Cut(tables, "<!-- metrics: end -->")
+	if !ok || !end {
+		t.Fatal("docs/metrics.md does not mark where its tables begin and end")
+	}
+	row := regexp.MustCompile("(?m)^\\| `(dynamo_[a-z_]+)` \\| ([a-z]+) \\| ([^|]*)\\| [^|]+ \\|$")
+	out := map[string]kindAndLabels{}
+	for _, m := range row.FindAllStringSubmatch(tables, -1) {
+		labels := strings.NewReplacer("`", "", " ", "").Replace(m[3])
+		if _, twice := out[m[1]]; twice {
+			t.Errorf("%s is documented twice", m[1])
+		}
+		out[m[1]] = kindAndLabels{m[2], labels}
+	}
+	if rows := strings.Count(tables, "\n| `"); rows != len(out) {
+		t.Errorf("%d of %d rows of docs/metrics.md are understood", len(out), rows)
+	}
+	return out
+}
+
+// gather returns the metrics of a node as a program that embeds it has them.
+func gather(t *testing.T, n *Node) []*dto.MetricFamily {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(n.Metrics())
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+// docs/metrics.md has every metric that a node shows, with its kind and labels,
+// and no other.
+func TestMetricsAreDocumented(t *testing.T) {
+	nodes := startCluster(t, 2, memoryConfig(2))
+	shown := map[string]kindAndLabels{}
+	for _, f := range gather(t, nodes[0]) {
+		var labels []string
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			labels = append(labels, l.GetName())
+		}
+		shown[f.GetName()] = kindAndLabels{strings.ToLower(f.GetType().String()), strings.Join(labels, ",")}
+		for _, m := range f.GetMetric() {
+			if f.GetHelp() == "" || len(m.GetLabel()) != len(labels) {
+				t.Errorf("%s has no help, or series with other labels", f.GetName())
+			}
+		}
+	}
+	sorted := documented(t)
+	for name, k := range sorted {
+		labels := strings.Split(k.Labels, ",")
+		slices.Sort(labels)
+		sorted[name] = kindAndLabels{k.Kind, strings.Join(labels, ",")}
+	}
+	if diff := cmp.Diff(sorted, shown); diff != "" {
+		t.Errorf("docs/metrics.md and a node (-page +node):\n%s", diff)
+	}
+}
+
+// scrape returns what a node answers at /metrics.
+func scrape(t *testing.T, n *Node) (status int, body string) {
+	t.Helper()
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.Addr()+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	r, err := client.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(r.Body)
+	if err := errors.Join(err, r.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(all)
+}
+
+// A node's endpoint has what its collector has, and the program's metrics
+// besides; each in the classic form.
+func TestMetricsEndpoint(t *testing.T) {
+	nodes := startCluster(t, 1, memoryConfig(1))
+	put(t, nodes[0], "k", "v", nil)
+	status, body := scrape(t, nodes[0])
+	if status != http.StatusOK {
+		t.Fatalf("status %d: %s", status, body)
+	}
+	for _, f := range gather(t, nodes[0]) {
+		if !strings.Contains(body, "# TYPE "+f.GetName()+" ") {
+			t.Errorf("/metrics has no %s", f.GetName())
+		}
+	}
+	for _, want := range []string{
+		"\ngo_goroutines ", "\nprocess_open_fds ",
+		"\ndynamo_requests_total{op=\"put\",status=\"ok\"} 1\n",
+		"\ndynamo_requests_total{op=\"delete\",status=\"clock_too_long\"} 0\n",
+		"\ndynamo_request_duration_seconds_bucket{op=\"put\",le=\"10\"} 1\n",
+		"\ndynamo_request_duration_seconds_count{op=\"delete\"} 0\n",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("/metrics has no %q", want)
+		}
+	}
+}
+
+func TestMetricsOff(t *testing.T) {
+	c := memoryConfig(1)
+	c.Metrics.Enabled = false
+	nodes := startCluster(t, 1, c)
+	put(t, nodes[0], "k", "v", nil)
+	if status, body := scrape(t, nodes[0]); status != http.StatusNotFound {
+		t.Errorf("/metrics answers %d: %s", status, body)
+	}
+	if f := gather(t, nodes[0]); len(f) != 0 {
+		t.Errorf("there are %d metrics", len(f))
+	}
+}
+
+func TestMetricsBuckets(t *testing.T) {
+	c := memoryConfig(1)
+	c.Metrics.Buckets = []time.Duration{time.Millisecond, 1500 * time.Millisecond}
+	nodes := startCluster(t, 1, c)
+	histograms := 0
+	for _, f := range gather(t, nodes[0]) {
+		for _, m := range f.GetMetric() {
+			h := m.GetHistogram()
+			if h == nil {
+				continue
+			}
+			histograms++
+			if b := h.GetBucket(); len(b) != 2 || b[0].GetUpperBound() != 0.001 || b[1].GetUpperBound() != 1.5 {
+				t.Errorf("the buckets of %s are %v", f.GetName(), b)
+			}
+		}
+	}
+	if histograms == 0 {
+		t.Error("there is no histogram")
+	}
+}
+
+// Metrics are there before the node and after it, so that whoever registers
+// them need not follow its life.
+func TestMetricsOverANodesLife(t *testing.T) {
+	n, err := NewNode("n1", "127.0.0.1:0", memoryConfig(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := gather(t, n); len(f) != 0 {
+		t.Errorf("%d metrics before the start", len(f))
+	}
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, n, "k", "v", nil)
+	gather(t, n)
+	if err := n.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range gather(t, n) {
+		if f.GetName() == "dynamo_requests_total" {
+			return
+		}
+	}
+	t.Error("after the stop there are no requests any more")
+}
+
+// One program may have several nodes in one registry.
+func TestMetricsOfSeveralNodes(t *testing.T) {
+	nodes := startCluster(t, 2, memoryConfig(2))
+	registry := prometheus.NewPedanticRegistry()
+	for _, n := range nodes {
+		prometheus.WrapRegistererWith(prometheus.Labels{"node": n.ID()}, registry).MustRegister(n.Metrics())
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "dynamo_serving" && len(f.GetMetric()) == 2 {
+			return
+		}
+	}
+	t.Error("there are not the metrics of two nodes")
+}
