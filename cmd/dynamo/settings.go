@@ -78,8 +78,27 @@ func usages() map[string]string {
 		"MaxHintBytes":        "most that is kept for other nodes that cannot be reached, in bytes, at least 1048576",
 		"TombstoneTTL":        "time for which all nodes must agree on a deleted key before they forget it, at least 7m",
 		"TombstoneInterval":   "pause between two looks for deleted keys that may be forgotten, 1s to 24h",
-		"Metrics.Enabled":     "answer at /metrics, and measure how long things take",
-		"Metrics.Buckets":     "upper bounds of the buckets of histograms, separated by commas, 1 to 64, ascending, up to 1h",
+
+		"CircuitBreaker.Enabled":             "do not call a node that has not answered for a while",
+		"CircuitBreaker.FailureThreshold":    "failed calls in a row after which a node is not called any more, 1 to 1000",
+		"CircuitBreaker.ResetTimeout":        "time after which such a node is tried again, 100ms to 1h",
+		"CircuitBreaker.HalfOpenMaxRequests": "probes with which it is tried, at once, 1 to 100",
+		"CircuitBreaker.SuccessThreshold":    "probes that must be answered for it to be called again, up to circuit-breaker-half-open-max-requests",
+		"Retry.Enabled":                      "repeat calls that another node has not answered, where that is safe",
+		"Retry.MaxRetries":                   "how often a call is repeated at most, 0 to 10",
+		"Retry.InitialDelay":                 "pause before the first retry, 1ms to retry-max-delay",
+		"Retry.Multiplier":                   "by what the pause grows with each retry, 1 to 10",
+		"Retry.Jitter":                       "share by which pauses vary, up and down, 0 to 1",
+		"Retry.MaxDelay":                     "longest pause, after its jitter, up to 1m",
+		"CoordinatorSelection.Enabled":       "ask the owner of a key first that is known to be the fastest",
+		"CoordinatorSelection.Window":        "response times that are kept of each node, 10 to 1000",
+		"CoordinatorSelection.MaxAge":        "time for which they count, 1s to 24h",
+		"CoordinatorSelection.ProbeShare":    "share of requests beside which an owner is tried that was not chosen, 0 to 1",
+		"Read.Fanout":                        "owners that a read asks: quorum (r of them) or all (at once)",
+		"Read.Hedge":                         "ask one more owner when those that were asked are slower than usual",
+
+		"Metrics.Enabled": "answer at /metrics, and measure how long things take",
+		"Metrics.Buckets": "upper bounds of the buckets of histograms, separated by commas, 1 to 64, ascending, up to 1h",
 	}
 }
 

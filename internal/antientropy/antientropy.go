@@ -125,6 +125,7 @@ func New(c Config, local Local) *AntiEntropy {
 // Count adds what this machine has counted since the start, beside Counters.
 func (a *AntiEntropy) Count(to *core.Counters) {
 	to.Add(&core.Counters{AntiEntropy: a.counters})
+	a.guard.Count(to)
 }
 
 // SetView plans whom to compare with. The exchange under way ends where the

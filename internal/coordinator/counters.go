@@ -16,7 +16,10 @@ func newCounters(buckets []time.Duration) (c core.Counters) {
 }
 
 // Count adds what this coordinator has counted since the start.
-func (c *Coordinator) Count(to *core.Counters) { to.Add(&c.counters) }
+func (c *Coordinator) Count(to *core.Counters) {
+	to.Add(&c.counters)
+	c.guard.Count(to)
+}
 
 // countAnswer counts the request of a client that is answered.
 func (c *Coordinator) countAnswer(now core.Now, s *slot, code core.Code) {
@@ -60,6 +63,6 @@ func (c *Coordinator) countExpired(s *slot) {
 		c.countQuorum(core.QuorumWrite, quorum.Pending, 0)
 	case repairing:
 		c.countQuorum(core.QuorumRepair, quorum.Pending, 0)
-	case free, forwarding:
+	case free, forwarding, probing:
 	}
 }

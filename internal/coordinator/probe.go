@@ -60,6 +60,7 @@ func (c *Coordinator) probe(now core.Now, s *slot, out *core.Out) {
 	beside.began, beside.deadline = now.Mono, now.Mono+2*c.config.PeerTimeout // it ends by its timeout
 	beside.peers = append(beside.peers[:0], chosen)
 	c.background++
+	c.counters.Calls.Probes++
 	p.open++
 	c.ask(now, beside, &beside.peers[0], out)
 }

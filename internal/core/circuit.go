@@ -40,6 +40,12 @@ type Calls struct {
 	OK, Failed uint32
 }
 
+// CallCounters are those of guards, and of probes of latencies.
+type CallCounters struct {
+	Retries uint64 // tries of calls after the first
+	Probes  uint64 // owners that were read from for their latency alone
+}
+
 // CircuitChanges counts the changes to each state of a breaker, or of all,
 // since the start of the process.
 type CircuitChanges struct{ Opened, HalfOpened, Closed uint64 }

@@ -28,6 +28,7 @@ type Counters struct {
 
 	Gossip      GossipCounters
 	AntiEntropy AntiEntropyCounters
+	Calls       CallCounters
 }
 
 // GossipCounters are those of membership.
@@ -67,6 +68,8 @@ func (c *Counters) Add(o *Counters) {
 	c.Gossip.add(&o.Gossip)
 	c.AntiEntropy.Durations.Add(&o.AntiEntropy.Durations)
 	c.AntiEntropy.Failed += o.AntiEntropy.Failed
+	c.Calls.Retries += o.Calls.Retries
+	c.Calls.Probes += o.Calls.Probes
 }
 
 func (g *GossipCounters) add(o *GossipCounters) {

@@ -234,4 +234,6 @@ type MemberStatus struct {
 	// Circuit is its breaker's state, and Changes how often that has changed.
 	Circuit Circuit
 	Changes CircuitChanges
+	// P95 and P99 are those of recent requests to it, 0: not known.
+	P95, P99 time.Duration
 }

@@ -55,6 +55,8 @@ type Guard struct {
 	rng    *rand.Rand
 	view   *core.View
 	peers  map[id.Node]*tally // looked up by key only
+
+	retries uint64 // that were granted
 }
 
 // tally is what Control has not been told of a peer yet.
@@ -72,6 +74,9 @@ func New(policy backoff.Policy, rng *rand.Rand) *Guard {
 
 // SetView goes on by the breakers of a newer view.
 func (g *Guard) SetView(v *core.View) { g.view = v }
+
+// Count adds what was counted since the start.
+func (g *Guard) Count(to *core.Counters) { to.Calls.Retries += g.retries }
 
 // Open says that a peer is not to be called: its breaker is open, or Control is
 // still trying it. Ask before the first try and before each other.
@@ -130,6 +135,7 @@ func (g *Guard) Retry(now time.Duration, c *Call, why Reason, limit time.Duratio
 	c.note(why)
 	delay, ok := g.policy.Delay(c.failures, g.rng)
 	if ok && c.open && now+delay < limit {
+		g.retries++
 		g.tell(c, why, false, out)
 		return now + delay, true
 	}

@@ -64,7 +64,7 @@ func (m *Machine) afterRound(now core.Now, out *core.Out) {
 	m.outliveRival(now)
 	for _, p := range m.peers {
 		if p.health.latencies.refresh(now.Mono, m.latency) {
-			m.viewDirty = true
+			m.viewDirty, m.membersStale = true, true
 		}
 	}
 	m.persist(out)

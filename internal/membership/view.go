@@ -79,6 +79,7 @@ func (m *Machine) memberStatuses() []core.MemberStatus {
 	for _, p := range m.peers {
 		all = append(all, core.MemberStatus{
 			Member: p.rec, Status: p.health.status, Circuit: p.circuit(), Changes: core.CircuitChanges(p.breaker.Changes()),
+			P95: p.health.latencies.p95, P99: p.health.latencies.p99,
 		})
 	}
 	i, _ := m.find(m.self.ID)

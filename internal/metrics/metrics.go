@@ -31,6 +31,7 @@ func families() []family {
 	return slices.Concat(
 		requestFamilies(),
 		clusterFamilies(),
+		callFamilies(),
 		hintFamilies(),
 		repairFamilies(),
 		forgettingFamilies(),
