@@ -34,6 +34,7 @@ type bench struct {
 	out     core.Out
 	sent    []core.Envelope // taken from out, oldest first
 	replies []core.Reply
+	reports []core.PeerReport
 	ids     byte
 }
 
@@ -99,6 +100,7 @@ func (b *bench) key(owned bool) []byte {
 func (b *bench) collect() {
 	b.sent = append(b.sent, b.out.Sends...)
 	b.replies = append(b.replies, b.out.Replies...)
+	b.reports = append(b.reports, b.out.Reports...)
 	writes := slices.Clone(b.out.Writes)
 	b.out.Reset()
 	b.out.Writes = append(b.out.Writes, writes...)
