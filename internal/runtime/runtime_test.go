@@ -10,6 +10,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/dynamo-kv/dynamo/internal/backoff"
+	"github.com/dynamo-kv/dynamo/internal/breaker"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
@@ -28,11 +30,18 @@ type cluster struct {
 	t       *testing.T
 	network *memnet.Network
 	nodes   []*runtime.Runtime
+	tune    func(*node.Options) // nil: the options stay as they are
 }
 
 func newCluster(t *testing.T, nodes int, engine func(runtime.Engine) runtime.Engine) *cluster {
 	t.Helper()
-	c := &cluster{t: t, network: memnet.New(1)}
+	return tunedCluster(t, nodes, engine, nil)
+}
+
+// tunedCluster returns a cluster whose nodes have options of a test's own.
+func tunedCluster(t *testing.T, nodes int, engine func(runtime.Engine) runtime.Engine, tune func(*node.Options)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, network: memnet.New(1), tune: tune}
 	for i := range nodes {
 		c.add(i, engine)
 	}
@@ -89,7 +98,11 @@ func (c *cluster) add(i int, wrap func(runtime.Engine) runtime.Engine) {
 			Shards: 4, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, PeerTimeout: 300 * time.Millisecond,
 			GossipInterval: time.Second, LayoutDelay: time.Second, LayoutAuto: true,
 			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Minute,
+			Breaker: breaker.Default(), Retry: backoff.Default(), Select: true, ReadHedge: true,
 		},
+	}
+	if c.tune != nil {
+		c.tune(&o.Node)
 	}
 	if i > 0 {
 		o.Node.Seeds = []string{string(name(0))}
