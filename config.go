@@ -130,6 +130,15 @@ type Config struct {
 
 	// Admission slows background work down while requests are slow.
 	Admission Admission
+	// CircuitBreaker is when a node that does not answer is not called any more.
+	CircuitBreaker CircuitBreakerConfig
+	// Retry is how calls to other nodes are repeated.
+	Retry RetryConfig
+	// CoordinatorSelection is which owner of a key is asked first.
+	CoordinatorSelection CoordinatorSelectionConfig
+	// Read is how many owners a read asks.
+	Read ReadConfig
+
 	// Metrics is what the node shows to whoever watches it: see Node.Metrics.
 	Metrics MetricsConfig
 
@@ -181,7 +190,7 @@ const (
 // DefaultConfig returns the configuration to begin with. It is valid as it
 // is, and the caller's to change.
 func DefaultConfig() *Config {
-	return &Config{
+	c := &Config{
 		N:                   3,
 		R:                   2,
 		W:                   2,
@@ -206,6 +215,8 @@ func DefaultConfig() *Config {
 		Admission:           defaultAdmission(),
 		Metrics:             MetricsConfig{Enabled: true, Buckets: metrics.DefaultBuckets()},
 	}
+	defaultCalling(c)
+	return c
 }
 
 // clone returns a copy that shares nothing with c but the logger.
@@ -228,6 +239,7 @@ func (c *Config) Validate() error {
 	c.checkRequests(&f)
 	c.checkCluster(&f)
 	c.Admission.check(&f)
+	c.checkCalling(&f)
 	c.checkMetrics(&f)
 	return invalidConfig(f)
 }

@@ -64,6 +64,9 @@ type Member struct {
 	Zone    string
 	Status  string // alive, suspected or dead: the opinion of the node that is asked; none of one that has left
 	State   string // joining, active, leaving or left: the member's own word
+	// Breaker is the state of the circuit breaker that the node which is asked
+	// keeps of this one: closed, open or half-open. Empty for itself.
+	Breaker string
 }
 
 // Layout is the newest assignment of partitions to nodes.
@@ -136,6 +139,9 @@ func statusOf(st core.ClusterStatus) Status {
 	for i, m := range st.Members {
 		out.Members[i] = Member{
 			ID: string(m.ID), Address: m.Addr, Zone: m.Zone, Status: m.Status.String(), State: m.State.String(),
+		}
+		if m.ID != st.Self {
+			out.Members[i].Breaker = m.Circuit.State.String()
 		}
 	}
 	return out

@@ -164,6 +164,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.PeerTimeout, o.Node.GossipInterval = c.PeerTimeout, c.GossipInterval
 	o.Node.SuspectPhi, o.Node.DeadPhi = c.SuspectPhi, c.DeadPhi
 	o.Node.AntiEntropyInterval = c.AntiEntropyInterval
+	c.calling(&o)
 	o.Node.LayoutAuto, o.Node.LayoutDelay = c.LayoutAuto, c.LayoutDelay
 	o.Node.ForceServe = c.ForceServe
 	o.Node.Admit, o.Node.Admission = c.Admission.Enabled, c.Admission.limits()

@@ -22,6 +22,7 @@ type status struct {
 	Members  []struct {
 		ID, Address, Zone, Status, State string
 		Partitions                       int
+		Breaker                          string
 	}
 	Layout struct {
 		Version    uint64
@@ -161,6 +162,11 @@ func (st *status) notes() []string {
 	}
 	if st.Leftovers > 0 {
 		notes = append(notes, fmt.Sprintf("this node holds keys of %s that it does not own", plural(st.Leftovers, "partition")))
+	}
+	for _, m := range st.Members {
+		if m.Breaker == "open" || m.Breaker == "half-open" {
+			notes = append(notes, fmt.Sprintf("this node does not call %s, which did not answer: its circuit breaker is %s", m.ID, m.Breaker))
+		}
 	}
 	for _, p := range st.Hints.Pending {
 		notes = append(notes, fmt.Sprintf("this node keeps %s for %s until it can be reached", plural(p.Keys, "key"), p.Target))

@@ -8,7 +8,7 @@ import (
 
 const statusAnswer = `{"node":"n1","cluster":"0000000000000abc","serving":false,"waits_for":"a seed",
 "members":[{"id":"n1","address":"127.0.0.1:7171","zone":"a","status":"alive","state":"active","partitions":1024},
-{"id":"node-2","address":"10.0.0.1:1","zone":"","status":"dead","state":"joining","partitions":0},
+{"id":"node-2","address":"10.0.0.1:1","zone":"","status":"dead","state":"joining","partitions":0,"breaker":"open"},
 {"id":"old","address":"10.0.0.2:1","zone":"","status":"none","state":"left","partitions":0}],
 "layout":{"version":2,"partitions":1024,"replicas":3,"phase":"copying"},"under_replicated":true,
 "transition":{"pulls":9,"left":4,"blocked":["node-2"]},"leftovers":1,
@@ -35,6 +35,7 @@ under-replicated: fewer than 3 nodes
 this node copies what the layout gives it: 4 of 9 partitions left
 the change of the layout goes on when these nodes are back: node-2
 this node holds keys of 1 partition that it does not own
+this node does not call node-2, which did not answer: its circuit breaker is open
 this node keeps 1 key for n3 until it can be reached
 this node keeps 2 keys for node-2 until it can be reached
 hints are full, or were: 70 of 100 bytes, 5 refused

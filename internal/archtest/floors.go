@@ -28,6 +28,7 @@ func floors() []floor {
 			"internal/admission", "internal/latency", "internal/quorum", "internal/histogram",
 		}},
 		{"1½", true, []string{"internal/core"}},
+		{"1¾", true, []string{"internal/guard"}}, // a calculator over two others, for all machines
 		{"2", true, []string{
 			"internal/replica", "internal/coordinator", "internal/handoff",
 			"internal/antientropy", "internal/membership", "internal/forget",

@@ -109,9 +109,11 @@ type StatusChange struct {
 type PeerReport struct {
 	Peer   id.Node
 	OK     uint32 // answers of any kind
-	Failed uint32 // failed sends and timeouts
+	Failed uint32 // failed sends and timeouts, each try of a call
 	// Latency is the time of one answered request, 0 where there is none.
 	Latency time.Duration
+	// Calls is what the peer's breaker goes by.
+	Calls Calls
 	// Ahead is a stamp of the peer that is newer than the shard's view, zero
 	// otherwise: Control then gossips with the peer at once.
 	Ahead Stamp

@@ -166,6 +166,8 @@ type Peer struct {
 	Status Status
 	P95    time.Duration // of recent requests to it; 0: not known
 	P99    time.Duration
+	// Circuit is the state of its breaker.
+	Circuit Circuit
 }
 
 // Stamp returns the view's stamp.
@@ -235,4 +237,9 @@ type ClusterStatus struct {
 type MemberStatus struct {
 	Member
 	Status Status
+	// Circuit is its breaker's state, and Changes how often that has changed.
+	Circuit Circuit
+	Changes CircuitChanges
+	// P95 and P99 are those of recent requests to it, 0: not known.
+	P95, P99 time.Duration
 }

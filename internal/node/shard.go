@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/antientropy"
-	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/coordinator"
 	"github.com/dynamo-kv/dynamo/internal/core"
@@ -43,7 +42,9 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 		start: o.Start, view: &core.View{Self: o.Self}, replica: r, load: load{shard: index, at: -loadEach},
 		coordinator: coordinator.New(coordinator.Config{
 			Self: o.Self, Start: o.Start, Shard: index, R: o.R, W: o.W, Strict: o.Strict,
-			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
+			PeerTimeout: o.PeerTimeout, Retry: o.Retry, Seed: o.Seed,
+			Reads:  coordinator.Reads{All: o.ReadAll, Hedge: o.ReadHedge},
+			Select: o.Select, ProbeShare: o.ProbeShare,
 			RepairBytes: o.RepairBytes / uint64(o.Shards),
 		}, r),
 	}
@@ -52,8 +53,8 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed,
 	}, r, gate)
 	s.antientropy = antientropy.New(antientropy.Config{
-		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval, Seed: o.Seed,
-		Buckets: o.Buckets,
+		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval,
+		Retry: o.Retry, Seed: o.Seed, Buckets: o.Buckets,
 	}, r, gate)
 	s.forget = forget.New(forget.Config{
 		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards,

@@ -11,6 +11,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
+	"github.com/dynamo-kv/dynamo/internal/backoff"
+	"github.com/dynamo-kv/dynamo/internal/breaker"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
@@ -29,12 +31,19 @@ type cluster struct {
 	t       *testing.T
 	network *memnet.Network
 	nodes   []*runtime.Runtime
-	buckets []time.Duration // of those that are added
+	buckets []time.Duration     // of those that are added
+	tune    func(*node.Options) // nil: the options stay as they are
 }
 
 func newCluster(t *testing.T, nodes int, engine func(runtime.Engine) runtime.Engine) *cluster {
 	t.Helper()
-	c := &cluster{t: t, network: memnet.New(1)}
+	return tunedCluster(t, nodes, engine, nil)
+}
+
+// tunedCluster returns a cluster whose nodes have options of a test's own.
+func tunedCluster(t *testing.T, nodes int, engine func(runtime.Engine) runtime.Engine, tune func(*node.Options)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, network: memnet.New(1), tune: tune}
 	for i := range nodes {
 		c.add(i, engine)
 	}
@@ -93,7 +102,11 @@ func (c *cluster) add(i int, wrap func(runtime.Engine) runtime.Engine) {
 			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Minute,
 			Buckets: c.buckets,
 			Admit:   true, Admission: admission.DefaultLimits(),
+			Breaker: breaker.Default(), Retry: backoff.Default(), Select: true, ReadHedge: true,
 		},
+	}
+	if c.tune != nil {
+		c.tune(&o.Node)
 	}
 	if i > 0 {
 		o.Node.Seeds = []string{string(name(0))}

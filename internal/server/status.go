@@ -76,6 +76,9 @@ type memberJSON struct {
 	Status     string `json:"status"` // this node's opinion: alive, suspected, dead; none of one that has left
 	State      string `json:"state"`  // joining, active, leaving, left
 	Partitions int    `json:"partitions"`
+	// Breaker is the state of this node's circuit breaker for it: closed, open,
+	// half-open; absent for this node itself.
+	Breaker string `json:"breaker,omitempty"`
 }
 
 type layoutJSON struct {
@@ -177,6 +180,9 @@ func statusOf(st core.ClusterStatus) statusJSON {
 		out.Members[i] = memberJSON{
 			ID: string(m.ID), Address: m.Addr, Zone: m.Zone,
 			Status: m.Status.String(), State: m.State.String(), Partitions: loads[m.ID],
+		}
+		if m.ID != st.Self {
+			out.Members[i].Breaker = m.Circuit.State.String()
 		}
 	}
 	return out

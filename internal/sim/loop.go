@@ -225,6 +225,7 @@ func (w *world) inspect(p *process, l *loop, now core.Now, before *lengths) {
 	out := &l.out
 	for i := before.sends; i < len(out.Sends); i++ {
 		w.inspectEnvelope(p, now, &out.Sends[i])
+		w.checkCalled(p, l, &out.Sends[i])
 	}
 	for i := before.sendsHeld; i < len(out.SendsHeld); i++ {
 		w.inspectEnvelope(p, now, &out.SendsHeld[i])

@@ -214,6 +214,7 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"keys made equal by hints alone": s.Hints.Equal,
 		"read repairs":                   s.Repairs.Sent, "read repairs of the own copy": s.Repairs.Own, "read repairs dropped": s.Repairs.Dropped,
 		"blocking gets": s.Repairs.Blocking, "blocking gets that waited": s.Repairs.Waited, "gets that must not go back": s.Repairs.Checked,
+		"breakers opened": s.Circuits.Opened, "breakers closed again": s.Circuits.Closed, "breakers opened by a probe": s.Circuits.Reopened,
 		"disks wiped": s.Losses.Wiped, "young copies put back": s.Losses.Young, "old copies put back": s.Losses.Old,
 		"starts that waited for word of a disk": s.Losses.Doubted, "disks set aside": s.Losses.SetAside,
 		"versions on lost disks": s.Losses.Mints,
