@@ -678,9 +678,9 @@ func elsewhere() map[string]string {
 		"dynamo_limits_hit_total{limit=hint_bytes}": "replica.TestHintsAreLimitedInBytesAndNeverEvicted",
 		"dynamo_hints_refused_total":                "replica.TestHintsAreLimitedInBytesAndNeverEvicted",
 		"dynamo_hints_expired_total":                "replica.TestMarkersExpireAndLeaveTheirPartitionDirty",
-		"dynamo_storage_":                           "pebble.TestStats, pebble.TestStalls, TestMetricsOfADisk",
+		"dynamo_storage_":                           "pebble.TestStats, pebble.TestStalls, dynamo.TestMetricsOfADisk",
 		"dynamo_serving":                            "ends compares nodes",
-		"dynamo_under_replicated":                   "root.TestMetricsOfUnderReplication",
+		"dynamo_under_replicated":                   "dynamo.TestMetricsOfUnderReplication",
 		"dynamo_leftover_partitions":                "handoff.TestLeftoversArePushedUntilAcknowledged; here they are gone at once",
 		"dynamo_hash_trees_building":                "replica.TestTreesAreSavedAndTakenOver; here they are built at once",
 	}
