@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -197,6 +198,34 @@ func TestLimitsAreCounted(t *testing.T) {
 		b.sent = nil // a repair is under way
 	}
 	want(core.LimitRepairs, 1) // one is let in, however large
+	b = newBench(t, "a", 3)
+	large := b.put(true)
+	large.Value = make([]byte, id.MaxSetBytes*2/3)
+	for i := range 2 { // by themselves they are small enough
+		large.Options.WriteID = version.WriteID{1, byte(i)}
+		b.submit(large)
+	}
+	want(core.LimitSetBytes, 1)
+	b = newBench(t, "a", 3)
+	many := b.put(true)
+	for i := range maxBackground + 1 { // acknowledged by two, and the third says later
+		many.Key = fmt.Append(nil, i)
+		many.Options.WriteID = version.WriteID{2, byte(i >> 8), byte(i)}
+		b.submit(many)
+		b.answer(b.take("b"), &core.Applied{})
+		b.answer(b.take("c"), &core.Refused{Why: core.RefusedStale})
+		b.flush()
+	}
+	want(core.LimitStragglers, 1)
+	b = newBench(t, "a", 3)
+	f := b.forwardOf()
+	for i := range maxForwards {
+		f.Options.WriteID = version.WriteID{3, byte(i >> 16), byte(i >> 8), byte(i)}
+		b.forwards.entries[forwardKey{"e", f.Options.WriteID}] = &forwardEntry{}
+	}
+	f.Options.WriteID = version.WriteID{4}
+	b.forward(f, 1)
+	want(core.LimitForwards, 1)
 }
 
 // What every request counts.

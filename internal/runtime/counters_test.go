@@ -92,9 +92,23 @@ func TestTurnedAwayRequestsAreCounted(t *testing.T) {
 			t.Errorf("the limit was hit %d times, %d puts were overloaded; want %d",
 				got.Limits[core.LimitClients], got.Requests[core.OpPut][core.CodeOverloaded], more)
 		}
+		st := n.Status()
+		at := st.Layouts.Live[0].Partition([]byte("k"))
+		for range n.Queued().PeersLimit + more {
+			n.Deliver(&core.Envelope{
+				From: "n9", To: "n1", Cluster: st.Cluster, Stamp: st.Layouts.Stamp(), Partition: at, Deadline: time.Hour,
+				Msg: &core.Read{Key: []byte("k")},
+			})
+		}
+		if got := n.Queued(); got.Peers != got.PeersLimit || got.MostPeers != got.PeersLimit {
+			t.Errorf("queued: %+v", got)
+		}
+		if got := n.Counters().Limits[core.LimitPeers]; got != more {
+			t.Errorf("the limit of peers was hit %d times; want %d", got, more)
+		}
 		close(h.release)
 		synctest.Wait()
-		if got := n.Queued(); got.Clients != 0 {
+		if got := n.Queued(); got.Clients != 0 || got.Peers != 0 {
 			t.Errorf("queued at the end: %+v", got)
 		}
 	})
