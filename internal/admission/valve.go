@@ -60,7 +60,7 @@ func (v *Valve) Admit(now, arrived, deadline time.Duration, underWay int) Verdic
 		v.reconsider(now, underWay)
 	}
 	switch {
-	case now-arrived > deadline-now:
+	case deadline <= now || now-arrived > deadline-now:
 		return Late
 	case underWay >= v.limit:
 		return Full

@@ -201,6 +201,10 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 	if at, ok := ctx.Deadline(); ok { // what comes later comes for nobody, here and at peers
 		q.Deadline = min(q.Deadline, q.Arrived+time.Until(at))
 	}
+	if q.Deadline <= q.Arrived {
+		r.turned.left.Add(1)
+		return core.Result{Code: core.CodeTimeout, Outcome: core.NotWritten}
+	}
 	v := r.view.Load()
 	l := v.ReadLayout()
 	if l == nil {
