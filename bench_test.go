@@ -13,6 +13,12 @@ import (
 // the process's CPU time is that of all three.
 func benchCluster(b *testing.B, engine string) []*Node {
 	b.Helper()
+	return tunedBenchCluster(b, engine, func(*Config) {})
+}
+
+// tunedBenchCluster is one with a configuration of the benchmark's own.
+func tunedBenchCluster(b *testing.B, engine string, tune func(*Config)) []*Node {
+	b.Helper()
 	var nodes []*Node
 	for i := range 3 {
 		cfg := DefaultConfig()
@@ -20,6 +26,7 @@ func benchCluster(b *testing.B, engine string) []*Node {
 		cfg.StoragePath = b.TempDir()
 		cfg.GossipInterval = 200 * time.Millisecond
 		cfg.LayoutDelay = 200 * time.Millisecond
+		tune(cfg)
 		n, err := NewNode(fmt.Sprintf("n%d", i+1), "127.0.0.1:0", cfg)
 		if err != nil {
 			b.Fatal(err)
@@ -141,5 +148,32 @@ func BenchmarkCluster(b *testing.B) {
 				})
 			})
 		}
+	}
+}
+
+// BenchmarkFanout: what a get costs that asks R owners, all of them, and R of
+// them with a probe beside each; as BenchmarkCluster else.
+func BenchmarkFanout(b *testing.B) {
+	const keys = 10_000
+	for _, c := range []struct {
+		name string
+		tune func(*Config)
+	}{
+		{"quorum", func(*Config) {}},
+		{"all", func(c *Config) { c.Read.Fanout = FanoutAll }},
+		{"quorum, 1 probe in 1", func(c *Config) { c.CoordinatorSelection.ProbeShare = 1 }},
+	} {
+		nodes := tunedBenchCluster(b, "memory", c.tune)
+		for i := range keys {
+			if _, err := nodes[0].Put(b.Context(), fmt.Sprint("key-", i), make([]byte, 100), nil, Overwrite()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.Run(c.name, func(b *testing.B) {
+			benchmarkOps(b, nodes, 64, func(n *Node, i int64) error {
+				_, err := n.Get(b.Context(), fmt.Sprint("key-", i%keys))
+				return err
+			})
+		})
 	}
 }

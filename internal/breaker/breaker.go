@@ -98,7 +98,9 @@ func (b *Breaker) Allow(now time.Duration) (generation uint32, ok bool) {
 
 // Record counts the results of calls that began in a generation: ok of them
 // that succeeded, then failed of them that did not. Those of an earlier
-// generation do not count, and nothing does while it is open.
+// generation do not count. Whoever has nobody else to call may have called
+// while it is open: where that has succeeded, it need not wait any longer to be
+// half-open.
 func (b *Breaker) Record(now time.Duration, generation uint32, ok, failed int) {
 	b.Advance(now)
 	if generation != b.generation {
@@ -116,6 +118,10 @@ func (b *Breaker) Record(now time.Duration, generation uint32, ok, failed int) {
 			b.open(now)
 		}
 	case Open:
+		if ok > 0 {
+			b.until = now
+			b.Advance(now)
+		}
 	}
 }
 

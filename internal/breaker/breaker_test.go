@@ -96,6 +96,21 @@ func TestLateResultsDoNotCount(t *testing.T) {
 	want(t, &b, breaker.Closed)
 }
 
+// A call that was made though it is open, since there was nobody else, shows
+// that the peer is back.
+func TestAnswerWhileOpenMakesItHalfOpen(t *testing.T) {
+	b := opened(t, 0)
+	b.Record(time.Second, b.Generation(), 0, 5)
+	want(t, &b, breaker.Open)
+	if at, _ := b.Due(); at != 30*time.Second {
+		t.Errorf("due at %v; failures put nothing off", at)
+	}
+	b.Record(time.Second, b.Generation(), 1, 0)
+	want(t, &b, breaker.HalfOpen)
+	b.Record(time.Second, b.Generation(), 2, 0)
+	want(t, &b, breaker.Closed)
+}
+
 func TestAnotherPeerBeginsAnew(t *testing.T) {
 	b := opened(t, 0)
 	b.Forget()
@@ -140,6 +155,8 @@ func (w *twin) record(now time.Duration, ok bool) {
 	switch {
 	case w.state == breaker.Closed && run >= w.config.Failures:
 		w.change(now, breaker.Open)
+	case w.state == breaker.Open && ok:
+		w.change(now, breaker.HalfOpen)
 	case w.state == breaker.HalfOpen && !ok:
 		w.change(now, breaker.Open)
 	case w.state == breaker.HalfOpen && good >= w.config.Successes:
@@ -176,6 +193,11 @@ func TestAgainstItsTwin(t *testing.T) {
 					w.granted++
 					calls = append(calls, call{generation, w.changes})
 				}
+			},
+			"call all the same": func(*rapid.T) {
+				b.Advance(now)
+				w.look(now)
+				calls = append(calls, call{b.Generation(), w.changes})
 			},
 			"result": func(t *rapid.T) {
 				if len(calls) == 0 {

@@ -4,7 +4,9 @@
 // It is closed while calls succeed. A number of failures in a row open it:
 // nobody calls, so that nobody waits for a peer that does not answer. After a
 // while it is half-open and lets a few probes through; a number of successes
-// among them close it again, a single failure opens it.
+// among them close it again, a single failure opens it. It is half-open before
+// its time where somebody, for want of anybody else, has called the peer all
+// the same, and was answered.
 //
 // Each change of the state begins a new generation. A call notes the one that
 // it began in, and its result counts only within that: what comes late says

@@ -148,6 +148,52 @@ func TestRetryAsksTheBreakerAgain(t *testing.T) {
 	}
 }
 
+// A read, too, comes back to an owner whose breaker has opened meanwhile, when
+// nobody else is left.
+func TestReadComesBackToOpenBreakers(t *testing.T) {
+	for _, quorum := range []core.Quorum{core.QuorumSloppy, core.QuorumStrict} {
+		b := newBench(t, "a", 3)
+		b.configure(func(c *Config) { c.Reads.All = true })
+		b.submit(core.Request{Op: core.OpGet, Key: b.key(true), Options: core.Options{Quorum: quorum}})
+		b.refuse(b.take("b"))
+		b.refuse(b.take("c"))
+		b.open("b", "c")
+		b.pass(200 * ms)
+		b.silent()
+		if len(b.sent) == 0 {
+			t.Fatalf("%v: nobody is asked again", quorum)
+		}
+		b.answer(b.sent[0], &core.ReadReply{})
+		if r := b.result(); r.Code != core.CodeNotFound {
+			t.Errorf("%v: %+v", quorum, r)
+		}
+	}
+}
+
+// A loop that has stood still itself blames nobody.
+func TestLateTimeoutsAreNobodysFault(t *testing.T) {
+	b := newBench(t, "a", 3)
+	b.submit(b.put(true))
+	b.now.Mono += b.config.PeerTimeout * 5 / 4
+	b.Tick(b.now, &b.out) // just in time
+	b.collect()
+	if _, tries := b.failures("c"); tries != 1 {
+		t.Errorf("%d failed tries; want one", tries)
+	}
+	b = newBench(t, "a", 3)
+	b.submit(b.put(true))
+	b.now.Mono += b.config.PeerTimeout*5/4 + 1
+	b.Tick(b.now, &b.out)
+	b.collect()
+	if _, tries := b.failures("c"); tries != 0 {
+		t.Errorf("%d failed tries, of which this node was too late to know", tries)
+	}
+	b.pass(150 * ms)
+	if got := b.targets(); len(got) != 4 {
+		t.Errorf("sent to %v; want both asked again", got)
+	}
+}
+
 // failures adds up what breakers and failure detection are told of a peer.
 func (b *bench) failures(n id.Node) (calls, tries uint32) {
 	for _, r := range b.reports {

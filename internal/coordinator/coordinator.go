@@ -34,6 +34,11 @@ const (
 	// again if no newer view has come by then.
 	staleRetry = 50 * time.Millisecond
 
+	// lateShare is the part of PeerTimeout by which a loop may be late to notice
+	// that a peer has not answered in time. Past it the loop was busy or stood
+	// still for that long, and the answer may be in its own queue.
+	lateShare = 4
+
 	// The delay before a read asks one more peer: the p95 of those that have
 	// not answered, unknownP95 where nothing is known, at least minHedge, so
 	// that the noise of a fast network does not double the reads.

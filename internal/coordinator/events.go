@@ -199,29 +199,38 @@ func (c *Coordinator) wake(now core.Now, s *slot, out *core.Out) {
 
 // timedOut notes that a peer has not answered in the time that it has.
 func (c *Coordinator) timedOut(now core.Now, s *slot, t *try, out *core.Out) {
+	why := guard.Silent
+	if now.Mono-t.due > c.config.PeerTimeout/lateShare {
+		why = guard.Late
+	}
 	switch s.stage {
 	case forwarding:
 		t.due = core.Never // it may still answer; another owner is asked
-		c.guard.Failed(&t.call, guard.Silent, out)
+		c.guard.Failed(&t.call, why, out)
 	case probing:
 		guard.Slow(t.node, now.Mono-t.sent, out)
-		c.fail(now, s, t, guard.Silent, out)
+		c.fail(now, s, t, why, out)
 	case reading, writing, repairing:
-		c.fail(now, s, t, guard.Silent, out)
+		c.fail(now, s, t, why, out)
 	case free:
 	}
 }
 
 // askAgain repeats a call that is due, unless the peer's breaker has opened
-// meanwhile.
+// meanwhile: then it is one of those that are asked when nobody else is left.
 func (c *Coordinator) askAgain(now core.Now, s *slot, t *try, out *core.Out) {
 	if !c.guard.Open(t.node) {
 		c.ask(now, s, t, out)
 		return
 	}
 	c.guard.Dropped(&t.call, out)
-	if t.state = failed; t.owner == "" {
+	switch {
+	case t.owner != "":
+		t.state = failed
+	case s.stage == writing:
 		t.state = avoided
+	default:
+		t.state = idle
 	}
 }
 

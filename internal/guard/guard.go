@@ -28,6 +28,9 @@ const (
 	// reads and what trees are compared by may be repeated; who sends what may
 	// not, which is forwards, calls Failed.
 	Silent
+	// Late: likewise, but this node itself was so late to look that the answer
+	// may have been waiting here. It says nothing about the peer.
+	Late
 	// Overloaded: the peer refused it for its load. It works, so this is no
 	// failure of the peer, and says nothing to its breaker.
 	Overloaded

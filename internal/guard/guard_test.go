@@ -122,6 +122,7 @@ func TestWhatCounts(t *testing.T) {
 	}{
 		{"a silence", func(b *bench, c *guard.Call) { b.Failed(c, guard.Silent, &b.out) }, core.PeerReport{Failed: 1, Calls: core.Calls{Generation: 7, Failed: 1}}},
 		{"a failed send", func(b *bench, c *guard.Call) { b.Failed(c, guard.Unsent, &b.out) }, core.PeerReport{Failed: 1, Calls: core.Calls{Generation: 7, Failed: 1}}},
+		{"a silence noticed late", func(b *bench, c *guard.Call) { b.Failed(c, guard.Late, &b.out) }, core.PeerReport{}},
 		{"overloaded", func(b *bench, c *guard.Call) { b.Failed(c, guard.Overloaded, &b.out) }, core.PeerReport{}},
 		{"a refusal", func(b *bench, c *guard.Call) { b.Refused(c) }, core.PeerReport{}},
 		{"dropped at once", func(b *bench, c *guard.Call) { b.Dropped(c, &b.out) }, core.PeerReport{}},
