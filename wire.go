@@ -71,7 +71,7 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 	}
 	p.split = mux.New(listener, n.logger)
 	p.clients = server.New(server.Options{
-		Backend: p.runtime, Limits: n.limits(), Logger: n.logger,
+		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Peers: peersClient(),
 		Others: map[string]http.Handler{
 			httpjson.GetPath: httpjson.NewHandler(p.runtime, n.logger),
 			"/metrics":       metrics.Handler(p.runtime),
@@ -272,4 +272,14 @@ func (p *parts) stop() error {
 	err = errors.Join(err, clientsErr, p.split.Close())
 	p.routines.Wait()
 	return errors.Join(err, p.engine.Close())
+}
+
+// peersClient asks other nodes over HTTP: for people, seldom, so that a few
+// connections are kept for a while at most.
+func peersClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{MaxIdleConns: 16, IdleConnTimeout: time.Minute},
+		// A node answers for itself or not at all.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }

@@ -18,6 +18,8 @@ const (
 	// OpInspect reads this node's own copy, whoever owns the key, and asks
 	// nobody else: for people, and for checks of replicas.
 	OpInspect
+	// OpInspectHint reads what this node keeps of the key for others, likewise.
+	OpInspectHint
 )
 
 // String returns the operation's name, as metrics and traces show it.
@@ -31,6 +33,8 @@ func (o Op) String() string {
 		return "delete"
 	case OpInspect:
 		return "inspect"
+	case OpInspectHint:
+		return "inspect_hint"
 	}
 	return "unknown op"
 }
@@ -115,6 +119,8 @@ type Result struct {
 	Set version.Siblings
 	// Context is the clock to hand back with a later write.
 	Context version.Clock
+	// Hint is what an OpInspectHint found, nil where nothing is kept.
+	Hint *HintItem
 }
 
 // Code is how a request ended.

@@ -59,27 +59,13 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 
 // Submit begins a client's request.
 func (s *Shard) Submit(now core.Now, r *core.Request, out *core.Out) {
-	if r.Op == core.OpInspect {
+	switch r.Op {
+	case core.OpInspect:
 		s.inspect(r, out)
-		return
-	}
-	s.coordinator.Submit(now, r, out)
-}
-
-// inspect answers with this node's own copy, once it is durable.
-func (s *Shard) inspect(r *core.Request, out *core.Out) {
-	set, flush := s.replica.Read(r.Key, out)
-	if out.Failed != nil {
-		return
-	}
-	reply := core.Reply{Req: r.Req, Result: core.Result{Code: core.CodeOK, Set: set, Context: set.Clock}}
-	if set.IsEmpty() {
-		reply.Result.Code = core.CodeNotFound
-	}
-	if flush != 0 {
-		out.RepliesHeld = append(out.RepliesHeld, reply)
-	} else {
-		out.Replies = append(out.Replies, reply)
+	case core.OpInspectHint:
+		s.inspectHint(r, out)
+	default:
+		s.coordinator.Submit(now, r, out)
 	}
 }
 
