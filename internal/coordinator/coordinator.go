@@ -132,6 +132,7 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 	s.op, s.key, s.value, s.options = r.Op, r.Key, r.Value, r.Options
 	s.context = r.Context
 	s.began = now.Mono
+	s.trace = newTrace(now, r.Trace)
 	s.deadline = min(r.Deadline, now.Mono+id.MaxMessageAge)
 	if r.Options.Repair == core.RepairBlocking {
 		s.options.Quorum = core.QuorumStrict // what fallbacks hold makes no two reads meet
@@ -209,7 +210,7 @@ func (c *Coordinator) ask(now core.Now, s *slot, t *try, out *core.Out) {
 	t.due = now.Mono + c.config.PeerTimeout
 	e := core.Envelope{
 		From: c.config.Self, To: t.node, Cluster: c.view.Cluster, Req: s.id, Start: c.config.Start,
-		Partition: s.partition, Stamp: c.view.Stamp(), Deadline: s.deadline,
+		Partition: s.partition, Stamp: c.view.Stamp(), Deadline: s.deadline, Trace: s.traceAsk(t),
 	}
 	switch s.stage {
 	case reading:
@@ -246,6 +247,7 @@ func (c *Coordinator) arm(s *slot) {
 func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out) {
 	s.answered = true
 	c.background++
+	s.traceAnswer(now, r, out)
 	if s.unsure && r.Outcome == core.NotWritten {
 		r.Outcome = core.Unknown
 	}
@@ -272,6 +274,7 @@ func (c *Coordinator) finish(now core.Now, s *slot, r core.Result, out *core.Out
 	}
 	c.background--
 	c.repairs.ended(s)
+	s.traceEnd(now, out)
 	generation, peers := s.id.Generation(), s.peers
 	clear(peers)
 	i := s.id.Slot()

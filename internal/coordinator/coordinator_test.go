@@ -34,6 +34,7 @@ type bench struct {
 	out     core.Out
 	sent    []core.Envelope // taken from out, oldest first
 	replies []core.Reply
+	traced  []core.Span
 	ids     byte
 }
 
@@ -98,6 +99,7 @@ func (b *bench) key(owned bool) []byte {
 func (b *bench) collect() {
 	b.sent = append(b.sent, b.out.Sends...)
 	b.replies = append(b.replies, b.out.Replies...)
+	b.traced = append(b.traced, b.out.Spans...)
 	writes := slices.Clone(b.out.Writes)
 	b.out.Reset()
 	b.out.Writes = append(b.out.Writes, writes...)

@@ -23,6 +23,7 @@ func (c *Coordinator) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	if t == nil || t.state == done || t.state == idle {
 		return
 	}
+	s.traceReply(now, t, e.Msg, out)
 	switch m := e.Msg.(type) {
 	case *core.Refused:
 		c.refused(now, s, t, e, m.Why, out)
@@ -120,6 +121,7 @@ func (c *Coordinator) SendFailed(now core.Now, e *core.Envelope, out *core.Out) 
 		return
 	}
 	failure(t.node, out)
+	s.traceAsked(now, t, "not sent", out)
 	c.fail(now, s, t)
 	c.settle(now, s, out)
 }
@@ -134,6 +136,7 @@ func (c *Coordinator) Durable(now core.Now, n uint64, out *core.Out) {
 		w := c.waits[i]
 		if s := c.slot(w.req); s != nil && s.local == asked && s.localFlush == w.flush {
 			s.local = done
+			s.traceDurable(now, out)
 			c.mergeOwn(s)
 			c.settle(now, s, out)
 		}
@@ -172,6 +175,7 @@ func (c *Coordinator) wake(now core.Now, s *slot, out *core.Out) {
 		switch t.state {
 		case asked:
 			failure(t.node, out)
+			s.traceAsked(now, t, "no answer in time", out)
 			if s.stage == forwarding {
 				t.due = core.Never // it may still answer; another owner is asked
 			} else {

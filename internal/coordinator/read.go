@@ -26,6 +26,7 @@ func (c *Coordinator) startRead(now core.Now, s *slot, out *core.Out) {
 		set, flush := c.local.Read(s.key, out)
 		s.own = set
 		c.awaitLocal(s, flush)
+		s.traceLocal(now, "read", out)
 		c.mergeOwn(s)
 	}
 	c.askMissing(now, s, out)
@@ -82,6 +83,7 @@ func (c *Coordinator) readFallback(now core.Now, s *slot, owner, n id.Node, out 
 		set, flush := c.local.ReadHint(s.key, out)
 		s.own = set
 		c.awaitLocal(s, flush)
+		s.traceLocal(now, "read", out)
 		c.mergeOwn(s)
 		return
 	}

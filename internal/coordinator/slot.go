@@ -77,6 +77,8 @@ type slot struct {
 	// load.
 	attempt    uint32
 	overloaded bool
+
+	trace *trace // nil: nobody looks
 }
 
 // tryState is how one node stands to a request.
@@ -103,6 +105,7 @@ type try struct {
 	missed   bool // it has failed once: others stand in for it until it answers
 	attempts int
 	sent     time.Duration
+	trace    *core.Trace      // of the wait for its answer; nil: nobody looks, or it is over
 	seen     version.Siblings // its answer to a read, as an owner
 	due      time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
 }

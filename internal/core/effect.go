@@ -70,6 +70,9 @@ type Out struct {
 	Reports     []PeerReport   // from a shard, for Control
 	Shards      []ShardReport  // from a shard, for Control
 	Statuses    []StatusChange // from Control, for whoever watches
+	// Spans are of traced requests. Those of SpansHeld end when this flush and
+	// all before it are durable.
+	Spans, SpansHeld []Span
 	// Failed is set when the store failed or holds what cannot be read: the
 	// node must stop, since what it would go on with is not known.
 	Failed error
@@ -92,6 +95,9 @@ func (o *Out) Reset() {
 	clear(o.Shards)
 	o.Shards = o.Shards[:0]
 	o.Statuses = o.Statuses[:0]
+	clear(o.Spans)
+	clear(o.SpansHeld)
+	o.Spans, o.SpansHeld = o.Spans[:0], o.SpansHeld[:0]
 	o.Failed = nil
 }
 

@@ -86,6 +86,7 @@ type Request struct {
 	HasContext bool
 	Options    Options
 	Deadline   time.Duration // Mono; at most id.MaxMessageAge away
+	Trace      *Trace        // of whoever asks; nil: nobody looks
 }
 
 // Reply ends a Request or a Join.

@@ -195,6 +195,7 @@ func (s *Shard) apply(now core.Now, e *core.Envelope, m *core.Apply, out *core.O
 // reply answers e, once what the answer shows is durable.
 func (s *Shard) reply(now core.Now, e *core.Envelope, m core.Message, flush uint64, out *core.Out) {
 	answer := s.view.Answer(e, now.Mono+id.MaxMessageAge, m)
+	traceServed(now, e, m, flush, out)
 	if flush != 0 {
 		out.SendsHeld = append(out.SendsHeld, answer)
 	} else {

@@ -26,6 +26,7 @@ type Encoder struct {
 // slot has the structs of one envelope, for the kinds that are frequent.
 type slot struct {
 	envelope  dynamov1.Envelope
+	trace     [traceBytes]byte
 	apply     dynamov1.Apply
 	applyOf   dynamov1.Envelope_Apply
 	applied   dynamov1.Applied
@@ -98,6 +99,7 @@ func (c *Encoder) envelope(s *slot, now time.Duration, e *core.Envelope) {
 	out.LayoutNumber, out.LayoutDigest = e.Stamp.Layout.Number, e.Stamp.Layout.Digest
 	out.Phase = dynamov1.Phase(e.Stamp.Phase)
 	out.Remaining = uint64(min(e.Deadline-now, id.MaxMessageAge))
+	out.Trace = appendTrace(s.trace[:0], e.Trace)
 	switch m := e.Msg.(type) {
 	case *core.Apply:
 		s.apply.Key, s.apply.Set = m.Key, c.set(m.Set)
