@@ -30,6 +30,8 @@ const (
 type Options struct {
 	Backend Backend
 	Limits  Limits
+	// Tracer begins the traces of requests; nil: none is traced.
+	Tracer Tracer
 	// Peers asks other nodes what they hold of a key that is to be explained.
 	Peers *http.Client
 	// Others answer further paths, each exactly as it stands.
@@ -42,6 +44,7 @@ type Options struct {
 type Server struct {
 	backend Backend
 	limits  Limits
+	tracer  Tracer // nil: nothing is traced
 	peers   *http.Client
 	others  map[string]http.Handler
 	paths   string // that are served, for people
@@ -52,7 +55,7 @@ type Server struct {
 
 // New returns a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{backend: o.Backend, limits: o.Limits, peers: o.Peers, others: o.Others, logger: o.Logger, bodies: newBudget()}
+	s := &Server{backend: o.Backend, limits: o.Limits, tracer: o.Tracer, peers: o.Peers, others: o.Others, logger: o.Logger, bodies: newBudget()}
 	s.paths = strings.Join(append(slices.Sorted(maps.Keys(o.Others)), "/v1/explain/{key}, /v1/status and /health"), ", ")
 	s.http = &http.Server{
 		Handler:           s,
@@ -86,6 +89,7 @@ func (s *Server) Stop(ctx context.Context) error {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(HeaderRequestID, requestID(r.Header))
 	path := r.URL.EscapedPath()
 	if other, ok := s.others[path]; ok {
 		other.ServeHTTP(w, r)
