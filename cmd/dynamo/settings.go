@@ -28,12 +28,14 @@ import (
 const envPrefix = "DYNAMO_"
 
 // settings is everything that dynamo serve can be told. Every field of
-// dynamo.Config is one of them, under its name in kebab-case; flagNames has
-// the few that are shorter.
+// dynamo.Config is one of them, under its name in kebab-case, and so is every
+// field of its groups, behind the group's name; flagNames has the few that are
+// shorter.
 type settings struct {
 	id, listen string
 	config     *dynamo.Config
 	log        logging
+	debug      string // where the debugging server listens; empty: nowhere
 	file       string
 	print      bool
 }
@@ -46,7 +48,8 @@ func flagNames() map[string]string {
 	}
 }
 
-// usages says what each field of dynamo.Config is, with units.
+// usages says what each field of dynamo.Config is, with units. That of a group
+// is Group.Field.
 func usages() map[string]string {
 	return map[string]string{
 		"N":                   "nodes that hold each key, 1 to 16",
@@ -76,6 +79,9 @@ func usages() map[string]string {
 		"MaxHintBytes":        "most that is kept for other nodes that cannot be reached, in bytes, at least 1048576",
 		"TombstoneTTL":        "time for which all nodes must agree on a deleted key before they forget it, at least 7m",
 		"TombstoneInterval":   "pause between two looks for deleted keys that may be forgotten, 1s to 24h",
+		"Datacentre":          "where the node stands, for people: status shows it, and nothing else goes by it yet",
+		"Tracing.Endpoint":    "URL of an OpenTelemetry collector that takes OTLP over gRPC, http://host:port or https://host:port; empty is off",
+		"Tracing.SampleRatio": "share of the requests that are traced where nobody else has decided, 0 to 1",
 	}
 }
 
@@ -91,27 +97,50 @@ func (s *settings) register(cmd *cobra.Command) {
 		register(flags, config.FieldByIndex(field.Index).Addr().Interface(), flagName(field.Name), usages()[field.Name])
 	}
 	s.log.register(cmd)
+	flags.StringVar(&s.debug, "debug-addr", "", "host:port on loopback that answers /debug/pprof for this machine; empty is off")
 	flags.StringVar(&s.file, "config", "", "YAML file with settings, named as the flags are")
 	flags.BoolVar(&s.print, "print-config", false, "print the settings as they would be used, as YAML, and end")
 }
 
-// configFields returns the fields of dynamo.Config that are settings.
+// configFields returns the fields of dynamo.Config that are settings, those of
+// its groups with the name Group.Field.
 func configFields() []reflect.StructField {
-	fields := reflect.VisibleFields(reflect.TypeFor[dynamo.Config]())
-	return slices.DeleteFunc(fields, func(f reflect.StructField) bool { return f.Name == "Logger" })
+	var fields []reflect.StructField
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[dynamo.Config]()) {
+		switch {
+		case f.Name == "Logger", f.Name == "TLS": // which no text can give
+		case f.Type.Kind() == reflect.Struct:
+			for _, inner := range reflect.VisibleFields(f.Type) {
+				inner.Name = f.Name + "." + inner.Name
+				inner.Index = append(slices.Clone(f.Index), inner.Index...)
+				fields = append(fields, inner)
+			}
+		default:
+			fields = append(fields, f)
+		}
+	}
+	return fields
 }
 
-// flagName returns the flag of a field: RequestTimeout is request-timeout.
+// flagName returns the flag of a field: RequestTimeout is request-timeout,
+// Metrics.Enabled is metrics-enabled.
 func flagName(field string) string {
 	if name, ok := flagNames()[field]; ok {
 		return name
 	}
 	var b strings.Builder
-	for i, r := range field {
-		if unicode.IsUpper(r) && i > 0 {
+	begins := true
+	for _, r := range field {
+		switch {
+		case r == '.':
 			b.WriteByte('-')
+		case unicode.IsUpper(r) && !begins:
+			b.WriteByte('-')
+			fallthrough
+		default:
+			b.WriteRune(unicode.ToLower(r))
 		}
-		b.WriteRune(unicode.ToLower(r))
+		begins = r == '.'
 	}
 	return b.String()
 }
@@ -281,7 +310,7 @@ func sortedKeys(m map[string]any) []string {
 func inFlags(err error) string {
 	names := make([]string, 0, len(usages()))
 	for field := range usages() { // order does not matter: they are whole words
-		names = append(names, field)
+		names = append(names, regexp.QuoteMeta(field))
 	}
 	fields := regexp.MustCompile(`\b(` + strings.Join(names, "|") + `)\b`)
 	text := fields.ReplaceAllStringFunc(err.Error(), flagName)

@@ -36,7 +36,7 @@ func floors() []floor {
 		{"3½", false, []string{"api/..."}}, // generated
 		{"4", false, []string{
 			"internal/storage/...", "internal/transport/...", "internal/runtime",
-			"internal/server", "internal/metrics", "internal/sim/...", "internal/archtest",
+			"internal/server", "internal/metrics", "internal/tracing", "internal/sim/...", "internal/archtest",
 			"internal/core/coretest", // helps tests of the floors below
 		}},
 		{"5", false, []string{".", "client"}},
