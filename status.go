@@ -63,8 +63,8 @@ type Member struct {
 	Zone    string
 	// Datacentre is where it stands, as its configuration says.
 	Datacentre string
-	Status  string // alive, suspected or dead: the opinion of the node that is asked; none of one that has left
-	State   string // joining, active, leaving or left: the member's own word
+	Status     string // alive, suspected or dead: the opinion of the node that is asked; none of one that has left
+	State      string // joining, active, leaving or left: the member's own word
 }
 
 // Layout is the newest assignment of partitions to nodes.

@@ -55,7 +55,9 @@ func startCollector(t testing.TB) (*otlpCollector, string) {
 	go func() { ended <- s.Serve(l) }()
 	t.Cleanup(func() {
 		s.Stop()
-		<-ended
+		if err := <-ended; err != nil {
+			t.Errorf("the collector: %v", err)
+		}
 	})
 	return c, "http://" + l.Addr().String()
 }

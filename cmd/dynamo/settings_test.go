@@ -64,9 +64,9 @@ func TestEveryFieldIsAFlag(t *testing.T) {
 
 // leaves counts the fields of a struct, those of structs in it each.
 func leaves(t reflect.Type) (n int) {
-	for i := range t.NumField() {
-		if f := t.Field(i).Type; f.Kind() == reflect.Struct {
-			n += leaves(f)
+	for f := range t.Fields() {
+		if f.Type.Kind() == reflect.Struct {
+			n += leaves(f.Type)
 		} else {
 			n++
 		}

@@ -112,12 +112,12 @@ func TestHintIsInspected(t *testing.T) {
 	if now, _ := inspect("k"); len(now) != 1 || now[0].Result.Code != core.CodeNotFound || now[0].Result.Hint != nil {
 		t.Errorf("nothing is kept: %+v", now)
 	}
-	s.ask("k", &core.Hint{Key: []byte("k"), Set: someSet("v"), Owner: "b"})
+	s.ask("k", &core.Hint{Key: []byte("k"), Set: someSet("w"), Owner: "b"})
 	now, held := inspect("k")
 	if len(now) != 0 || len(held) != 1 || held[0].Req != 1 {
 		t.Fatalf("%d answers at once, %d held back", len(now), len(held))
 	}
-	if h := held[0].Result.Hint; h == nil || len(h.Owners) != 1 || h.Owners[0].Node != "b" || !h.Owners[0].Data || !h.Set.Equal(someSet("v")) {
+	if h := held[0].Result.Hint; h == nil || len(h.Owners) != 1 || h.Owners[0].Node != "b" || !h.Owners[0].Data || !h.Set.Equal(someSet("w")) {
 		t.Errorf("the hint is shown as %+v", h)
 	}
 }

@@ -142,7 +142,8 @@ func TestExplainAsksEveryNode(t *testing.T) {
 func TestExplainSaysWhenOwnersAreEqual(t *testing.T) {
 	set := siblings("v")
 	nodes := []heldJSON{
-		{Role: "owner", Held: &copyJSON{Copy: setOf(set)}}, {Role: "owner", Held: &copyJSON{Copy: setOf(set)}},
+		{Role: "owner", Held: &copyJSON{Copy: setOf(set)}},
+		{Role: "owner", Held: &copyJSON{Copy: setOf(set)}},
 		{Role: "fallback", Held: &copyJSON{Copy: setOf(siblings("w"))}},
 	}
 	if !equalOwners(nodes) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -66,8 +67,7 @@ func New(o Options) (*Tracer, error) {
 		}
 		o.Exporter = client
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	e := &exporter{SpanExporter: o.Exporter, logger: o.Logger, ctx: ctx, cancel: cancel}
+	e := &exporter{SpanExporter: o.Exporter, logger: o.Logger}
 	provider := sdk.NewTracerProvider(
 		sdk.WithBatcher(e, sdk.WithMaxQueueSize(maxQueue), sdk.WithBatchTimeout(exportEvery), sdk.WithExportTimeout(exportTimeout)),
 		// Whoever sends a traceparent has decided; so have the nodes of a request
@@ -159,9 +159,8 @@ func result(r core.SpanResult) []attribute.KeyValue {
 
 // Close exports what waits, within closeTimeout, and ends the tracer.
 func (t *Tracer) Close() {
-	late := time.AfterFunc(closeTimeout, t.exporter.cancel)
+	late := time.AfterFunc(closeTimeout, t.exporter.giveUp)
 	defer late.Stop()
-	defer t.exporter.cancel()
 	if err := t.provider.Shutdown(context.Background()); err != nil { // which ends once its exports do
 		t.exporter.logger.Warn("tracing has not ended in order", "error", err)
 	}
@@ -172,16 +171,38 @@ func (t *Tracer) Close() {
 type exporter struct {
 	sdk.SpanExporter
 	logger *slog.Logger
-	failed bool            // the batcher exports one after another
-	ctx    context.Context // of all exports
-	cancel context.CancelFunc
+	failed bool // the batcher exports one after another
+
+	mu      sync.Mutex // guards what follows
+	current context.CancelFunc
+	over    bool // nothing is exported any more
+}
+
+// giveUp ends the export that runs, and all that would follow.
+func (e *exporter) giveUp() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over = true
+	if e.current != nil {
+		e.current()
+	}
+}
+
+// begin notes what ends the export that begins.
+func (e *exporter) begin(cancel context.CancelFunc) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.current = cancel
+	if e.over {
+		cancel()
+	}
 }
 
 // ExportSpans exports spans, and drops those that it cannot.
 func (e *exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(e.ctx, cancel)()
+	e.begin(cancel)
 	err := e.SpanExporter.ExportSpans(ctx, spans)
 	switch failed := err != nil; {
 	case failed == e.failed:

@@ -92,7 +92,7 @@ func TestSpansOfMachines(t *testing.T) {
 	}
 	attributes := map[string]string{}
 	for _, a := range append(edge.Attributes, asked.Attributes...) {
-		attributes[string(a.Key)] = a.Value.Emit()
+		attributes[string(a.Key)] = a.Value.String()
 	}
 	for key, want := range map[string]string{
 		"dynamo.request_id": "r7", "dynamo.code": "timeout", "dynamo.acknowledged": "1", "dynamo.peer": "n2", "dynamo.partition": "0",
@@ -164,7 +164,7 @@ func (*broken) Shutdown(context.Context) error { return nil }
 func TestFailedExportsAreSaidOnce(t *testing.T) {
 	var out bytes.Buffer
 	b := &broken{}
-	e := &exporter{SpanExporter: b, ctx: t.Context(), logger: slog.New(slog.NewTextHandler(&out, nil))}
+	e := &exporter{SpanExporter: b, logger: slog.New(slog.NewTextHandler(&out, nil))}
 	export := func() string {
 		out.Reset()
 		if err := e.ExportSpans(t.Context(), nil); err != nil {
