@@ -8,6 +8,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -21,7 +23,7 @@ import (
 
 // testTLS returns a configuration for nodes at 127.0.0.1 that trust each other
 // and nobody else, by a certificate that vouches for itself.
-func testTLS(t *testing.T) *tls.Config {
+func testTLS(t testing.TB) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -129,6 +131,61 @@ func TestStrangersDoNotJoinOverTLS(t *testing.T) {
 		}
 		if len(n.Status().Members) > 1 || len(inside.Status().Members) > 1 {
 			t.Errorf("%s has got in: %+v, %+v", name, n.Status().Members, inside.Status().Members)
+		}
+	}
+}
+
+// BenchmarkTLS: puts and gets of 100 bytes by 64 callers, N=3, R=W=2, in memory,
+// three nodes of this process over loopback, with TLS and without.
+func BenchmarkTLS(b *testing.B) {
+	value := make([]byte, 100)
+	for _, c := range []struct {
+		name string
+		tls  *tls.Config
+	}{{"plain", nil}, {"tls", testTLS(b)}} {
+		var nodes []*Node
+		for i := range 3 {
+			cfg := memoryConfig(3)
+			cfg.Partitions, cfg.GossipInterval, cfg.TLS = 1024, time.Second, c.tls
+			n, err := NewNode(fmt.Sprintf("n%d", i+1), "127.0.0.1:0", cfg)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := n.Start(); err != nil {
+				b.Fatal(err)
+			}
+			if i > 0 {
+				if err := n.Join([]string{nodes[0].Addr()}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			nodes = append(nodes, n)
+		}
+		for _, n := range nodes {
+			if err := n.Ready(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		key := func(i int64) string { return fmt.Sprint("key-", i%10_000) }
+		b.Run("put/"+c.name, func(b *testing.B) {
+			benchmarkOps(b, nodes, 64, func(n *Node, i int64) error {
+				_, err := n.Put(b.Context(), key(i), value, nil, Overwrite())
+				return err
+			})
+		})
+		b.Run("get/"+c.name, func(b *testing.B) {
+			benchmarkOps(b, nodes, 64, func(n *Node, i int64) error {
+				_, err := n.Get(b.Context(), key(i))
+				if errors.Is(err, ErrKeyNotFound) {
+					return nil
+				}
+				return err
+			})
+		})
+		for _, n := range nodes {
+			if err := n.Stop(); err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
 }
