@@ -53,6 +53,7 @@ type Options struct {
 type Tracer struct {
 	provider *sdk.TracerProvider
 	tracer   trace.Tracer
+	ratio    float64
 	exporter *exporter
 }
 
@@ -70,28 +71,31 @@ func New(o Options) (*Tracer, error) {
 	e := &exporter{SpanExporter: o.Exporter, logger: o.Logger}
 	provider := sdk.NewTracerProvider(
 		sdk.WithBatcher(e, sdk.WithMaxQueueSize(maxQueue), sdk.WithBatchTimeout(exportEvery), sdk.WithExportTimeout(exportTimeout)),
-		// Whoever sends a traceparent has decided; so have the nodes of a request
-		// that is under way.
-		sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(o.SampleRatio))),
+		sdk.WithSampler(sdk.AlwaysSample()), // Begin has decided
 		sdk.WithIDGenerator(ids{}),
 		sdk.WithResource(resource.NewSchemaless(
 			attribute.String("service.name", "dynamo"), attribute.String("service.instance.id", o.Node))),
 	)
-	return &Tracer{provider: provider, tracer: provider.Tracer("github.com/dynamo-kv/dynamo"), exporter: e}, nil
+	return &Tracer{provider: provider, tracer: provider.Tracer("github.com/dynamo-kv/dynamo"), ratio: o.SampleRatio, exporter: e}, nil
 }
 
 // Begin begins the span of a request that comes in, below the W3C traceparent
-// that came with it or the span of ctx, if there is one. trace is nil where
-// the request is not sampled. end must be called with the result.
+// that came with it or the span of ctx. Where there is one, it has decided
+// whether the request is traced; else the ratio does. place is nil where it is
+// not. end must be called with the result.
 func (t *Tracer) Begin(ctx context.Context, op core.Op, traceparent, requestID string) (place *core.Trace, end func(core.Result)) {
 	if traceparent != "" {
 		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": traceparent})
 	}
-	_, span := t.tracer.Start(ctx, "dynamo "+op.String(), trace.WithSpanKind(trace.SpanKindServer))
-	at := span.SpanContext()
-	if !at.IsSampled() {
+	traced := rand.Float64() < t.ratio
+	if above := trace.SpanContextFromContext(ctx); above.IsValid() {
+		traced = above.IsSampled()
+	}
+	if !traced {
 		return nil, func(core.Result) {}
 	}
+	_, span := t.tracer.Start(ctx, "dynamo "+op.String(), trace.WithSpanKind(trace.SpanKindServer))
+	at := span.SpanContext()
 	if requestID != "" {
 		span.SetAttributes(attribute.String("dynamo.request_id", requestID))
 	}

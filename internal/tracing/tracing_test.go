@@ -22,8 +22,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	traceID = "0af7651916cd43dd8448eb211c80319c"
-	sampled = "00-" + traceID + "-b7ad6b7169203331-01"
-	not     = "00-" + traceID + "-b7ad6b7169203331-00"
+	yes     = "00-" + traceID + "-b7ad6b7169203331-01"
+	no      = "00-" + traceID + "-b7ad6b7169203331-00"
 )
 
 // newTracer returns a tracer that samples so many, and what ends it and
@@ -50,7 +50,7 @@ func (keeper) Shutdown(context.Context) error { return nil }
 // are one trace with the IDs that the machines have given out.
 func TestSpansOfMachines(t *testing.T) {
 	tracer, end := newTracer(t, 0)
-	place, done := tracer.Begin(t.Context(), core.OpPut, sampled, "r7")
+	place, done := tracer.Begin(t.Context(), core.OpPut, yes, "r7")
 	if place == nil {
 		t.Fatal("what somebody else has sampled is not traced")
 	}
@@ -104,6 +104,17 @@ func TestSpansOfMachines(t *testing.T) {
 }
 
 func TestWhatIsSampled(t *testing.T) {
+	var sampled int
+	some, end := newTracer(t, 0.5)
+	for range 1000 {
+		if place, done := some.Begin(t.Context(), core.OpGet, "", ""); place != nil {
+			sampled++
+			done(core.Result{Code: core.CodeOK})
+		}
+	}
+	if n := len(end()); n != sampled || n < 300 || n > 700 { // which happens once in more than 10^36 runs
+		t.Errorf("%d spans of %d requests that are sampled; want about 500", n, sampled)
+	}
 	for name, c := range map[string]struct {
 		ratio       float64
 		traceparent string
@@ -111,8 +122,8 @@ func TestWhatIsSampled(t *testing.T) {
 	}{
 		"none":                     {0, "", false},
 		"all":                      {1, "", true},
-		"another one's yes":        {0, sampled, true},
-		"another one's no":         {1, not, false},
+		"another one's yes":        {0, yes, true},
+		"another one's no":         {1, no, false},
 		"a traceparent that is no": {1, "00-xyz-01", true},
 		"one that is no, of none":  {0, "00-xyz-01", false},
 	} {
