@@ -1,6 +1,7 @@
 package dynamo
 
 import (
+	"crypto/tls"
 	"errors"
 	"math"
 	"reflect"
@@ -52,6 +53,16 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"AdvertiseAddr", func(c *Config) { c.AdvertiseAddr = "[::]:7171" }, []string{`"[::]:7171"`, "names no machine"}},
 		{"Zone", func(c *Config) { c.Zone = strings.Repeat("z", 65) }, []string{"64 bytes"}},
 		{"Zone", func(c *Config) { c.Zone = "\xff" }, []string{"UTF-8"}},
+		{"Datacentre", func(c *Config) { c.Datacentre = strings.Repeat("d", 65) }, []string{"64 bytes"}},
+		{"Datacentre", func(c *Config) { c.Datacentre = "\xff" }, []string{"UTF-8"}},
+		{"Tracing.SampleRatio", func(c *Config) { c.Tracing.SampleRatio = 1.5 }, []string{"Tracing.SampleRatio is 1.5", "0 to 1"}},
+		{"Tracing.SampleRatio", func(c *Config) { c.Tracing.SampleRatio = math.NaN() }, []string{"NaN"}},
+		{"Tracing.Endpoint", func(c *Config) { c.Tracing.Endpoint = "127.0.0.1:4317" }, []string{`"127.0.0.1:4317"`, "http://host:port"}},
+		{"Tracing.Endpoint", func(c *Config) { c.Tracing.Endpoint = "ftp://collector:1" }, []string{`"ftp://collector:1"`}},
+		{"Tracing.Endpoint", func(c *Config) { c.Tracing.Endpoint = "http://" }, []string{`"http://"`}},
+		{"Tracing.Endpoint", func(c *Config) { c.Tracing.Endpoint = "http://collector:4317/v1" }, []string{"/v1"}},
+		{"TLS", func(c *Config) { c.TLS = &tls.Config{MinVersion: tls.VersionTLS13} }, []string{"no certificate"}},
+		{"TLS", func(c *Config) { c.TLS = &tls.Config{MinVersion: tls.VersionTLS13, ServerName: "db"} }, []string{`"db"`, "leave it empty"}},
 		{"Weight", func(c *Config) { c.Weight = 0 }, []string{"Weight is 0", "1 to 65536"}},
 		{"GossipInterval", func(c *Config) { c.GossipInterval = time.Millisecond }, []string{"1ms", "10ms to 1m0s"}},
 		{"SuspectPhi", func(c *Config) { c.SuspectPhi = 8 }, []string{"SuspectPhi is 8", "DeadPhi, which is 8"}},

@@ -98,7 +98,11 @@ func (n *Node) do(ctx context.Context, r *request) (core.Result, error) {
 		}
 		return core.Result{}, err
 	}
+	end := n.trace(ctx, &r.Request)
 	result := rt.Do(ctx, &r.Request, within(ctx, r.timeout))
+	if end != nil {
+		end(result)
+	}
 	if r.met != nil {
 		*r.met = metBy(r.Op, result)
 	}

@@ -115,9 +115,13 @@ func (q *request) send(cmd *cobra.Command, method, key string, query url.Values,
 // keyURL returns the URL of a key. Path and RawPath together keep every byte
 // of it as it is.
 func keyURL(addr, key string, query url.Values) *url.URL {
+	return pathURL(addr, "/v1/kv/", key, query)
+}
+
+func pathURL(addr, prefix, key string, query url.Values) *url.URL {
 	return &url.URL{
 		Scheme: "http", Host: addr,
-		Path: "/v1/kv/" + key, RawPath: "/v1/kv/" + url.PathEscape(key),
+		Path: prefix + key, RawPath: prefix + url.PathEscape(key),
 		RawQuery: query.Encode(),
 	}
 }

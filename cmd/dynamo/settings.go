@@ -35,6 +35,7 @@ type settings struct {
 	id, listen string
 	config     *dynamo.Config
 	log        logging
+	debug      string // where the debugging server listens; empty: nowhere
 	file       string
 	print      bool
 }
@@ -105,6 +106,9 @@ func usages() map[string]string {
 		"Admission.BytesPerSecond":   "bytes a second that background work may move with all slots, at least 65536 for each",
 		"Metrics.Enabled":            "answer at /metrics, and measure how long things take",
 		"Metrics.Buckets":            "upper bounds of the buckets of histograms, separated by commas, 1 to 64, ascending, up to 1h",
+		"Datacentre":                 "where the node stands, for people: status shows it, and nothing else goes by it yet",
+		"Tracing.Endpoint":           "URL of an OpenTelemetry collector that takes OTLP over gRPC, http://host:port or https://host:port; empty is off",
+		"Tracing.SampleRatio":        "share of the requests that are traced where nobody else has decided, 0 to 1",
 	}
 }
 
@@ -120,6 +124,7 @@ func (s *settings) register(cmd *cobra.Command) {
 		register(flags, config.FieldByIndex(field.Index).Addr().Interface(), flagName(field.Name), usages()[field.Name])
 	}
 	s.log.register(cmd)
+	flags.StringVar(&s.debug, "debug-addr", "", "host:port on loopback that answers /debug/pprof for this machine; empty is off")
 	flags.StringVar(&s.file, "config", "", "YAML file with settings, named as the flags are")
 	flags.BoolVar(&s.print, "print-config", false, "print the settings as they would be used, as YAML, and end")
 }
@@ -130,7 +135,7 @@ func configFields() []reflect.StructField {
 	var fields []reflect.StructField
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[dynamo.Config]()) {
 		switch {
-		case f.Name == "Logger":
+		case f.Name == "Logger", f.Name == "TLS": // which no text can give
 		case f.Type.Kind() == reflect.Struct:
 			for _, inner := range reflect.VisibleFields(f.Type) {
 				inner.Name = f.Name + "." + inner.Name

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,9 +22,9 @@ type status struct {
 	Serving  bool
 	WaitsFor string `json:"waits_for"`
 	Members  []struct {
-		ID, Address, Zone, Status, State string
-		Partitions                       int
-		Breaker                          string
+		ID, Address, Datacentre, Zone, Status, State string
+		Partitions                                   int
+		Breaker                                      string
 	}
 	Layout struct {
 		Version    uint64
@@ -123,8 +125,26 @@ func (st *status) text(coloured bool) string {
 		}
 		rows = append(rows, []string{m.ID, m.Address, zone, status, m.State, strconv.Itoa(m.Partitions)})
 	}
+	st.addDatacentres(rows)
 	table(&b, rows, coloured)
 	return b.String()
+}
+
+// addDatacentres adds a column to the rows of the members where any of them
+// names one.
+func (st *status) addDatacentres(rows [][]string) {
+	named := false
+	for _, m := range st.Members {
+		named = named || m.Datacentre != ""
+	}
+	if !named {
+		return
+	}
+	const column = 2 // before the zone, which is within it
+	rows[0] = slices.Insert(rows[0], column, "DATACENTRE")
+	for i, m := range st.Members {
+		rows[i+1] = slices.Insert(rows[i+1], column, cmp.Or(m.Datacentre, "-"))
+	}
 }
 
 // antiEntropy says how far the node is with comparing what it holds.

@@ -67,3 +67,14 @@ func TestStatusColours(t *testing.T) {
 		t.Errorf("without its colours the table is another:\n%s", coloured)
 	}
 }
+
+func TestStatusShowsDatacentresWhereThereAreAny(t *testing.T) {
+	st := parsedStatus(t)
+	st.Members[1].Datacentre = "zrh"
+	const want = "NODE    ADDRESS         DATACENTRE  ZONE  STATUS  STATE    PARTITIONS\n" +
+		"n1      127.0.0.1:7171  -           a     alive   active   1024\n" +
+		"node-2  10.0.0.1:1      zrh         -     dead    joining  0\n"
+	if got := st.text(false); !strings.Contains(got, want) {
+		t.Errorf("%q is not in\n%s", want, got)
+	}
+}

@@ -37,7 +37,7 @@ func floors() []floor {
 		{"3½", false, []string{"api/..."}}, // generated
 		{"4", false, []string{
 			"internal/storage/...", "internal/transport/...", "internal/runtime",
-			"internal/server", "internal/sim/...", "internal/archtest",
+			"internal/server", "internal/tracing", "internal/sim/...", "internal/archtest",
 			"internal/core/coretest", // helps tests of the floors below
 		}},
 		{"4½", false, []string{"internal/metrics"}}, // reads the figures of the shell's parts

@@ -170,6 +170,7 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 	s.op, s.key, s.value, s.options = r.Op, r.Key, r.Value, r.Options
 	s.context = r.Context
 	s.began, s.arrived = now.Mono, arrived
+	s.trace = newTrace(now, r.Trace)
 	s.deadline = min(r.Deadline, now.Mono+id.MaxMessageAge)
 	if r.Options.Repair == core.RepairBlocking {
 		s.options.Quorum = core.QuorumStrict // what fallbacks hold makes no two reads meet
@@ -274,7 +275,7 @@ func (c *Coordinator) ask(now core.Now, s *slot, t *try, out *core.Out) {
 	t.due = now.Mono + c.config.PeerTimeout
 	e := core.Envelope{
 		From: c.config.Self, To: t.node, Cluster: c.view.Cluster, Req: s.id, Start: c.config.Start,
-		Partition: s.partition, Stamp: c.view.Stamp(), Deadline: s.deadline,
+		Partition: s.partition, Stamp: c.view.Stamp(), Deadline: s.deadline, Trace: s.traceAsk(t),
 	}
 	switch s.stage {
 	case reading, probing:
@@ -315,6 +316,7 @@ func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out
 	if len(s.peers) > 0 { // others take no time that would tell anything
 		c.valve.Ended(now.Mono - s.arrived)
 	}
+	s.traceAnswer(now, r, out)
 	if s.unsure && r.Outcome == core.NotWritten {
 		r.Outcome = core.Unknown
 	}
@@ -341,6 +343,7 @@ func (c *Coordinator) finish(now core.Now, s *slot, r core.Result, out *core.Out
 		c.remember(now, s, out)
 	}
 	c.repairs.ended(now, s)
+	s.traceEnd(now, out)
 	c.letGo(s, out)
 	c.probes.ended(s)
 	c.background--

@@ -35,6 +35,7 @@ type bench struct {
 	sent    []core.Envelope // taken from out, oldest first
 	replies []core.Reply
 	reports []core.PeerReport
+	traced  []core.Span
 	ids     byte
 }
 
@@ -101,6 +102,7 @@ func (b *bench) collect() {
 	b.sent = append(b.sent, b.out.Sends...)
 	b.replies = append(b.replies, b.out.Replies...)
 	b.reports = append(b.reports, b.out.Reports...)
+	b.traced = append(b.traced, b.out.Spans...)
 	writes := slices.Clone(b.out.Writes)
 	b.out.Reset()
 	b.out.Writes = append(b.out.Writes, writes...)

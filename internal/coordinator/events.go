@@ -24,6 +24,7 @@ func (c *Coordinator) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	if t == nil || t.state == done || t.state == idle {
 		return
 	}
+	s.traceReply(now, t, e.Msg, out)
 	switch m := e.Msg.(type) {
 	case *core.Refused:
 		c.refused(now, s, t, e, m.Why, out)
@@ -131,6 +132,7 @@ func (c *Coordinator) SendFailed(now core.Now, e *core.Envelope, out *core.Out) 
 	if t == nil || t.state != asked {
 		return
 	}
+	s.traceAsked(now, t, "not sent", out)
 	c.fail(now, s, t, guard.Unsent, out)
 	c.settle(now, s, out)
 }
@@ -145,6 +147,7 @@ func (c *Coordinator) Durable(now core.Now, n uint64, out *core.Out) {
 		w := c.waits[i]
 		if s := c.slot(w.req); s != nil && s.local == asked && s.localFlush == w.flush {
 			s.local = done
+			s.traceDurable(now, out)
 			c.mergeOwn(s)
 			c.settle(now, s, out)
 		}
@@ -183,6 +186,7 @@ func (c *Coordinator) wake(now core.Now, s *slot, out *core.Out) {
 		}
 		switch t.state {
 		case asked:
+			s.traceAsked(now, t, "no answer in time", out)
 			c.timedOut(now, s, t, out)
 		case waiting:
 			c.askAgain(now, s, t, out)

@@ -232,6 +232,7 @@ func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, s
 	}
 	c.counters.Executed++
 	s.forward = e
+	s.trace = newTrace(now, e.Trace)
 	s.sloppy, s.fallback = sloppy, fallback
 	s.op, s.key, s.value, s.options, s.context = m.Op, m.Key, m.Value, m.Options, m.Context
 	s.deadline = now.Mono + min(m.Timeout, id.MaxMessageAge)

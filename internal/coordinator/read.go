@@ -29,6 +29,7 @@ func (c *Coordinator) startRead(now core.Now, s *slot, out *core.Out) {
 		set, flush := c.local.Read(s.key, out)
 		s.own = set
 		c.awaitLocal(s, flush)
+		s.traceLocal(now, "read", out)
 		c.mergeOwn(s)
 	}
 	if c.config.Reads.All {
@@ -98,6 +99,7 @@ func (c *Coordinator) readFallback(now core.Now, s *slot, owner, n id.Node, out 
 		set, flush := c.local.ReadHint(s.key, out)
 		s.own = set
 		c.awaitLocal(s, flush)
+		s.traceLocal(now, "read", out)
 		c.mergeOwn(s)
 		return
 	}

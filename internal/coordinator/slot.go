@@ -80,6 +80,8 @@ type slot struct {
 	// load.
 	attempt    uint32
 	overloaded bool
+
+	trace *trace // nil: nobody looks
 }
 
 // tryState is how one node stands to a request.
@@ -106,6 +108,7 @@ type try struct {
 	repair bool // it was sent what a read has found
 	missed bool // it has failed once: others stand in for it until it answers
 	sent   time.Duration
+	trace  *core.Trace      // of the wait for its answer; nil: nobody looks, or it is over
 	seen   version.Siblings // its answer to a read, as an owner
 	due    time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
 }

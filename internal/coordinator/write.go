@@ -37,6 +37,7 @@ func (c *Coordinator) startWrite(now core.Now, s *slot, out *core.Out) {
 	s.value = nil // it is in the set now
 	c.letGo(s, out)
 	c.awaitLocal(s, res.Flush)
+	s.traceLocal(now, "write", out)
 	c.askOwners(now, s, out)
 	c.settle(now, s, out)
 }

@@ -65,27 +65,13 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 
 // Submit begins a client's request.
 func (s *Shard) Submit(now core.Now, r *core.Request, out *core.Out) {
-	if r.Op == core.OpInspect {
+	switch r.Op {
+	case core.OpInspect:
 		s.inspect(r, out)
-		return
-	}
-	s.coordinator.Submit(now, r, out)
-}
-
-// inspect answers with this node's own copy, once it is durable.
-func (s *Shard) inspect(r *core.Request, out *core.Out) {
-	set, flush := s.replica.Read(r.Key, out)
-	if out.Failed != nil {
-		return
-	}
-	reply := core.Reply{Req: r.Req, Result: core.Result{Code: core.CodeOK, Set: set, Context: set.Clock}}
-	if set.IsEmpty() {
-		reply.Result.Code = core.CodeNotFound
-	}
-	if flush != 0 {
-		out.RepliesHeld = append(out.RepliesHeld, reply)
-	} else {
-		out.Replies = append(out.Replies, reply)
+	case core.OpInspectHint:
+		s.inspectHint(r, out)
+	default:
+		s.coordinator.Submit(now, r, out)
 	}
 }
 
@@ -219,6 +205,7 @@ func (s *Shard) apply(now core.Now, e *core.Envelope, m *core.Apply, out *core.O
 // reply answers e, once what the answer shows is durable.
 func (s *Shard) reply(now core.Now, e *core.Envelope, m core.Message, flush uint64, out *core.Out) {
 	answer := s.view.Answer(e, now.Mono+id.MaxMessageAge, m)
+	traceServed(now, e, m, flush, out)
 	if flush != 0 {
 		out.SendsHeld = append(out.SendsHeld, answer)
 	} else {

@@ -38,7 +38,7 @@ type Handler interface {
 	SendFailed(e *core.Envelope)
 }
 
-// Options of a Runtime. Every field is needed.
+// Options of a Runtime. Every field but Tracer is needed.
 type Options struct {
 	Node       node.Options
 	Engine     Engine
@@ -47,6 +47,8 @@ type Options struct {
 	// it is made. mono is the clock of envelopes' deadlines.
 	Connect func(h Handler, mono func() time.Duration) (Transport, error)
 	Logger  *slog.Logger
+	// Tracer takes the spans of traced requests; nil: nobody does.
+	Tracer Tracer
 }
 
 // Runtime drives one node's machines. Its methods may be called from any
@@ -56,6 +58,7 @@ type Runtime struct {
 	engine    Engine
 	transport Transport
 	logger    *slog.Logger
+	tracer    Tracer // nil: nobody traces
 	began     time.Time
 	shards    []*loop
 	control   *loop
@@ -79,7 +82,7 @@ type Runtime struct {
 // with or looks for its cluster. An error leaves nothing running.
 func New(o Options) (*Runtime, error) {
 	r := &Runtime{
-		self: o.Node.Self, engine: o.Engine, logger: o.Logger,
+		self: o.Node.Self, engine: o.Engine, logger: o.Logger, tracer: o.Tracer,
 		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}),
 	}
 	control, err := node.NewControl(o.Node, o.Engine)

@@ -32,7 +32,11 @@ const keyPrefix = "/v1/kv/"
 // parseKey returns the key of an escaped path below keyPrefix, byte for byte:
 // a '+' is a '+', and no dots or slashes are cleaned away.
 func parseKey(escapedPath string) ([]byte, error) {
-	key, err := url.PathUnescape(strings.TrimPrefix(escapedPath, keyPrefix))
+	return unescapeKey(strings.TrimPrefix(escapedPath, keyPrefix))
+}
+
+func unescapeKey(escaped string) ([]byte, error) {
+	key, err := url.PathUnescape(escaped)
 	if err != nil {
 		return nil, invalidf("the key in the path is not percent-encoded: %v; write a byte that is no letter, "+
 			"digit or one of - . _ ~ as %%XX", err)

@@ -42,7 +42,7 @@ func TestStatusOfACluster(t *testing.T) {
 		Trees:      core.TreeReport{Building: 2, Pairs: 10, Compared: 10, Since: 1_700_000_000 * time.Second, Repaired: 7},
 		Forgetting: core.Forgetting{Reaped: 3, Pruned: 4, Waiting: 5, Cancelled: 6, Blocker: "n2", BlockedSince: 90 * time.Second},
 		Members: []core.MemberStatus{
-			{Member: core.Member{ID: "n1", Addr: "127.0.0.1:1", Zone: "a", State: core.Active}, Status: core.Alive},
+			{Member: core.Member{ID: "n1", Addr: "127.0.0.1:1", Zone: "a", Datacentre: "zrh", State: core.Active}, Status: core.Alive},
 			{Member: core.Member{ID: "n2", Addr: "127.0.0.1:2", Zone: "b", State: core.Joining}, Status: core.Suspected, Circuit: core.Circuit{State: core.CircuitHalfOpen}},
 		},
 		Layouts: core.LayoutState{Live: twoLayouts(t), Phase: core.PhaseCopy},
@@ -83,7 +83,7 @@ func TestStatusOfACluster(t *testing.T) {
 	if got.Members[0].Breaker != "" {
 		t.Errorf("a node has the breaker %s for itself", got.Members[0].Breaker)
 	}
-	if got.Members[1] != want {
+	if got.Members[0].Datacentre != "zrh" || got.Members[1] != want {
 		t.Errorf("member %+v, want %+v", got.Members[1], want)
 	}
 	wantStatus(t, call(t, f, "GET", "/health", ""), http.StatusOK)

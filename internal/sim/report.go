@@ -75,6 +75,7 @@ type Stats struct {
 	Returned    uint64 // reaped tombstones that an owner took in again
 	Recreated   uint64 // keys that were written again after they were reaped
 	Cancelled   uint64 // rounds of forgetting given up
+	Spans       uint64 // of traced requests
 
 	Faults             [faultKinds]uint64
 	FaultsInTransition uint64
@@ -179,6 +180,7 @@ func (s *Stats) Add(o *Stats) {
 	s.RepliesLost += o.RepliesLost
 	s.Minted += o.Minted
 	s.MintedTwice += o.MintedTwice
+	s.Spans += o.Spans
 	s.Reaped += o.Reaped
 	s.ReapedAmid += o.ReapedAmid
 	s.Pruned += o.Pruned

@@ -195,7 +195,7 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"gets": s.Operations[core.OpGet], "puts": s.Operations[core.OpPut], "deletes": s.Operations[core.OpDelete],
 		"blind puts": s.Blind, "writes with a read's context": s.ByRead, "writes with a write's context": s.ByPut,
 		"overwrites": s.Overwrites, "retries": s.Retries, "gets with siblings": s.Siblings,
-		"writes minted more than once": s.MintedTwice, "lost replies": s.RepliesLost,
+		"writes minted more than once": s.MintedTwice, "lost replies": s.RepliesLost, "spans": s.Spans,
 		"keys reaped amid faults": s.ReapedAmid, "keys written again after they were reaped": s.Recreated,
 		"clock entries pruned": s.Pruned, "cancelled rounds": s.Cancelled,
 		"restarts": s.Restarts, "transitions": s.Transitions, "nodes that joined": s.Joined,

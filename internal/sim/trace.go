@@ -141,6 +141,12 @@ func (t *tracer) effects(out *core.Out, before *lengths) {
 	for i := before.repliesHeld; i < len(out.RepliesHeld); i++ {
 		t.reply(&out.RepliesHeld[i])
 	}
+	for _, span := range out.Spans[before.spans:] {
+		t.span(&span)
+	}
+	for _, span := range out.SpansHeld[before.spansHeld:] {
+		t.span(&span)
+	}
 	for _, c := range out.Statuses[before.statuses:] {
 		t.str(string(c.Peer))
 		t.num(uint64(c.From), uint64(c.To))
