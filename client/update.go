@@ -127,7 +127,7 @@ func repeats(err error) bool {
 }
 
 func pauseUpdate(ctx context.Context, tries int) bool {
-	d, _ := again().Delay(tries, rand.New(rand.NewPCG(rand.Uint64(), 0)))
+	d, _ := relief().Delay(tries, rand.New(rand.NewPCG(rand.Uint64(), 0)))
 	return sleep(ctx, d)
 }
 
