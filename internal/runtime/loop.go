@@ -228,7 +228,7 @@ func (l *loop) end() {
 	l.waiters.stop()
 	for _, in := range slices.Concat(l.left.inputs, l.left.clients, l.queue.close()) {
 		if in.waiter != nil {
-			in.waiter.reply <- stopped(core.NotWritten)
+			in.waiter.give(stopped(core.NotWritten))
 		}
 	}
 }

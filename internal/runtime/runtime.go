@@ -199,28 +199,13 @@ func (r *Runtime) now() core.Now {
 // or when ctx ends. It fills in q's Req and Deadline; q and what it points to
 // must not be changed any more.
 func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result {
-	q.Arrived = r.mono()
-	q.Deadline = q.Arrived + timeout
 	if at, ok := ctx.Deadline(); ok { // what comes later comes for nobody, here and at peers
-		q.Deadline = min(q.Deadline, q.Arrived+time.Until(at))
+		timeout = min(timeout, time.Until(at))
 	}
-	if q.Deadline <= q.Arrived {
-		r.turned.left.Add(1)
-		return core.Result{Code: core.CodeTimeout, Outcome: core.NotWritten}
-	}
-	v := r.view.Load()
-	l := v.ReadLayout()
-	if l == nil {
-		r.turned.count(q.Op, core.CodeNotReady)
-		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}
-	}
-	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
 	w := r.waiters.get()
-	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
+	if refused, ok := r.submit(q, timeout, w); !ok {
 		r.waiters.put(w)
-		result := r.turnedAway()
-		r.turned.count(q.Op, result.Code)
-		return result
+		return refused
 	}
 	select {
 	case reply := <-w.reply:
@@ -237,6 +222,37 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 		}
 		return core.Result{Code: core.CodeTimeout, Outcome: outcome}
 	}
+}
+
+// Begin carries out a client's request like Do, and calls done once with its
+// result, before it returns or from any goroutine; done must not wait.
+func (r *Runtime) Begin(q *core.Request, timeout time.Duration, done func(core.Result)) {
+	if refused, ok := r.submit(q, timeout, &waiter{done: done}); !ok {
+		done(refused)
+	}
+}
+
+// submit queues a client's request for the shard of its key; where that cannot
+// be, it returns the result.
+func (r *Runtime) submit(q *core.Request, timeout time.Duration, w *waiter) (refused core.Result, ok bool) {
+	q.Arrived = r.mono()
+	q.Deadline = q.Arrived + timeout
+	if timeout <= 0 {
+		r.turned.left.Add(1)
+		return core.Result{Code: core.CodeTimeout, Outcome: core.NotWritten}, false
+	}
+	l := r.view.Load().ReadLayout()
+	if l == nil {
+		r.turned.count(q.Op, core.CodeNotReady)
+		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}, false
+	}
+	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
+	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
+		refused = r.turnedAway()
+		r.turned.count(q.Op, refused.Code)
+		return refused, false
+	}
+	return core.Result{}, true
 }
 
 // turnedAway says why a queue has not taken a request.
