@@ -37,6 +37,7 @@ func floors() []floor {
 		{"4", false, []string{
 			"internal/storage/...", "internal/transport/...", "internal/runtime",
 			"internal/server", "internal/metrics", "internal/sim/...", "internal/archtest",
+			"internal/bench/...",
 			"internal/core/coretest", // helps tests of the floors below
 		}},
 		{"5", false, []string{".", "client"}},
