@@ -62,11 +62,12 @@ type Result struct {
 	Timeline    []Point            `json:"-"`
 }
 
-// result sums the run up.
-func (r *run) result() *Result {
+// result sums the run up. It was cut short if it was ended before its plan was
+// done.
+func (r *run) result(cut bool) *Result {
 	now := time.Now()
-	if !r.end.IsZero() && now.After(r.end) {
-		now = r.end
+	if !r.end.IsZero() && (!cut || now.After(r.end)) {
+		now = r.end // when the last answer came says nothing about the rate
 	}
 	out := &Result{
 		Seconds: now.Sub(r.start).Seconds(), ByOp: map[string]Figures{},

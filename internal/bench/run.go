@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -126,14 +125,15 @@ func (l *Load) Fill(ctx context.Context, progress func(Progress)) (*Result, erro
 			}
 		}
 	})
-	return r.result(), context.Cause(ctx)
+	err := context.Cause(ctx)
+	return r.result(err != nil), err
 }
 
 // Run does the plan. It returns what was measured also when ctx has ended
 // before the plan has; the error is that of an event.
-func (l *Load) Run(ctx context.Context, p Plan) (*Result, error) {
+func (l *Load) Run(interrupted context.Context, p Plan) (*Result, error) {
 	r := l.begin(p, uint64(p.Duration.Seconds()*p.Rate))
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(interrupted)
 	defer cancel(nil)
 	var events sync.WaitGroup
 	for _, e := range p.Events {
@@ -155,12 +155,12 @@ func (l *Load) Run(ctx context.Context, p Plan) (*Result, error) {
 		p.Ended()
 	}
 	err := context.Cause(ctx)
-	cancel(context.Canceled) // what an event still waits for
+	cancel(nil) // what an event still waits for
 	events.Wait()
-	if errors.Is(err, context.Canceled) {
-		err = nil
+	if interrupted.Err() != nil {
+		return r.result(true), nil
 	}
-	return r.result(), err
+	return r.result(err != nil), err
 }
 
 // happen waits for an event and does it.

@@ -57,7 +57,7 @@ func SVG(c Chart) []byte {
 	d.printf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`,
 		width, height, width, height)
 	d.printf(`<rect width="%d" height="%d" fill="%s"/>`, width, height, paper)
-	d.text(left, 24, "start", ink, `font-size="15" font-weight="bold"`, c.Title)
+	d.text(left, 24, "start", ink, `font-size="13"`, c.Title)
 	d.seconds()
 	d.rates(c.Points)
 	d.latencies(c.Points)
@@ -200,9 +200,9 @@ func (d *drawing) caption(top float64, title string, lines []series) {
 	for i := len(lines) - 1; i >= 0; i-- {
 		l := lines[i]
 		d.text(at, top-10, "end", ink, "", l.name)
-		at -= 8*float64(len(l.name)) + 6
+		at -= 6.6*float64(len(l.name)) + 6
 		d.line(at-18, top-14, at, top-14, l.colour, `stroke-width="3"`)
-		at -= 34
+		at -= 32
 	}
 }
 

@@ -94,14 +94,16 @@ func (c *Cluster) Ready(ctx context.Context) error {
 
 // status is what matters of the answer to GET /v1/status.
 type status struct {
-	Serving  bool   `json:"serving"`
-	WaitsFor string `json:"waits_for"`
-	Members  []struct {
-		Partitions int `json:"partitions"`
-	} `json:"members"`
-	Layout struct {
+	Serving  bool     `json:"serving"`
+	WaitsFor string   `json:"waits_for"`
+	Members  []member `json:"members"`
+	Layout   struct {
 		Phase string `json:"phase"`
 	} `json:"layout"`
+}
+
+type member struct {
+	Partitions int `json:"partitions"`
 }
 
 // waitsFor says what is missing until so many nodes share the partitions, or
