@@ -14,10 +14,13 @@ import (
 	"syscall"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/metrics"
 	"github.com/dynamo-kv/dynamo/internal/runtime"
 	"github.com/dynamo-kv/dynamo/internal/server"
+	"github.com/dynamo-kv/dynamo/internal/server/grpckv"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
 	"github.com/dynamo-kv/dynamo/internal/transport/grpcstream"
@@ -77,7 +80,10 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 			"/metrics":       metrics.Handler(p.runtime),
 		},
 	})
-	p.serve("peers", func() error { return p.peers.Serve(p.split.HTTP2()) })
+	kv := grpckv.Options{Backend: p.runtime, Limits: n.limits(), Logger: n.logger}
+	p.serve("peers", func() error {
+		return p.peers.Serve(p.split.HTTP2(), func(to grpc.ServiceRegistrar) { grpckv.Register(to, kv) })
+	})
 	p.serve("clients", func() error { return p.clients.Serve(p.split.HTTP1()) })
 	if n.cfg.Sync == SyncInterval {
 		ctx, cancel := context.WithCancel(context.Background())

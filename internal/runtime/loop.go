@@ -221,7 +221,7 @@ func (l *loop) end() {
 	l.waiters.stop()
 	for _, in := range slices.Concat(l.inputs, l.queue.close()) {
 		if in.waiter != nil {
-			in.waiter.reply <- stopped(core.NotWritten)
+			in.waiter.give(stopped(core.NotWritten))
 		}
 	}
 }

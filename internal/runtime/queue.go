@@ -119,9 +119,18 @@ func (q *queue) close() []input {
 	return inputs
 }
 
-// waiter is whoever waits for a reply: the loop sends at most one.
+// waiter is whoever waits for a reply: the loop gives at most one.
 type waiter struct {
-	reply chan core.Reply // of capacity 1
+	reply chan core.Reply   // of capacity 1
+	done  func(core.Result) // in place of reply, where it is set: it never waits
+}
+
+func (w *waiter) give(r core.Reply) {
+	if w.done != nil {
+		w.done(r.Result)
+		return
+	}
+	w.reply <- r
 }
 
 // waiters gives replies to those who wait. One loop owns it.
@@ -162,7 +171,7 @@ func (w *waiters) answer(r core.Reply) {
 	if core.NewReqID(w.loop, core.MachineCoordinator, i, s.generation) != r.Req {
 		return
 	}
-	s.waiter.reply <- r
+	s.waiter.give(r)
 	s.waiter = nil
 	w.free = append(w.free, i)
 }
@@ -172,7 +181,7 @@ func (w *waiters) answer(r core.Reply) {
 func (w *waiters) stop() {
 	for i := range w.slots {
 		if one := w.slots[i].waiter; one != nil {
-			one.reply <- stopped(core.Unknown)
+			one.give(stopped(core.Unknown))
 			w.slots[i].waiter = nil
 		}
 	}

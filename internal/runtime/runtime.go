@@ -181,16 +181,9 @@ func (r *Runtime) now() core.Now {
 // or when ctx ends. It fills in q's Req and Deadline; q and what it points to
 // must not be changed any more.
 func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result {
-	q.Deadline = r.mono() + timeout
-	v := r.view.Load()
-	l := v.ReadLayout()
-	if l == nil {
-		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}
-	}
-	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
 	w := &waiter{reply: make(chan core.Reply, 1)}
-	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
-		return r.turnedAway()
+	if refused, ok := r.submit(q, timeout, w); !ok {
+		return refused
 	}
 	select {
 	case reply := <-w.reply:
@@ -202,6 +195,29 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 		}
 		return core.Result{Code: core.CodeTimeout, Outcome: outcome}
 	}
+}
+
+// Begin carries out a client's request like Do, and calls done once with its
+// result, before it returns or from any goroutine; done must not wait.
+func (r *Runtime) Begin(q *core.Request, timeout time.Duration, done func(core.Result)) {
+	if refused, ok := r.submit(q, timeout, &waiter{done: done}); !ok {
+		done(refused)
+	}
+}
+
+// submit queues a client's request for the shard of its key; where that cannot
+// be, it returns the result.
+func (r *Runtime) submit(q *core.Request, timeout time.Duration, w *waiter) (refused core.Result, ok bool) {
+	q.Deadline = r.mono() + timeout
+	l := r.view.Load().ReadLayout()
+	if l == nil {
+		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}, false
+	}
+	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
+	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
+		return r.turnedAway(), false
+	}
+	return core.Result{}, true
 }
 
 // turnedAway says why a queue has not taken a request.

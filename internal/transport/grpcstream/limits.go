@@ -52,8 +52,9 @@ const (
 	// writing.
 	ioBuffer = 64 << 10
 
-	// maxStreams bounds the streams of one connection. A peer has one.
-	maxStreams = 16
+	// maxStreams bounds the streams of one connection. A peer has one, a client
+	// that does not use streams one for each call under way.
+	maxStreams = 100
 
 	// maxHeaderBytes bounds the HTTP/2 headers of a stream; ours are below 1 KiB.
 	maxHeaderBytes = 16 << 10
