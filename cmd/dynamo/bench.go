@@ -102,7 +102,7 @@ func (b *benchmark) register(cmd *cobra.Command) {
 	f.StringVar(&b.rate, "rate", "", "operations that become due each second, or a share of the peak, such as 70% (as many as there are answers)")
 	f.DurationVar(&b.timeout, "timeout", 2*time.Second, "time that an operation has, 1ms to 1m")
 	f.Uint64Var(&b.seed, "seed", 1, "of keys, values and operations: the same one asks the same again")
-	f.StringVar(&b.protocol, "protocol", protocolHTTP, "how the cluster is asked: "+strings.Join(protocols(), " or "))
+	f.StringVar(&b.protocol, "protocol", protocolGRPC, "how the cluster is asked: grpc, with the Go client, or http")
 	b.faults.register(f)
 	f.BoolVar(&b.json, "json", false, "print one JSON object instead of a table")
 	f.BoolVar(&b.timeline, "timeline", false, "with --json: the points of the plot too")
