@@ -113,6 +113,9 @@ func TestClosedLoop(t *testing.T) {
 		if get+put != 400 || get < 150 || put < 150 {
 			t.Errorf("%d gets and %d puts", get, put)
 		}
+		if r.Pause != 0 {
+			t.Errorf("in virtual time it stood still for %v ms", r.Pause)
+		}
 		if len(r.Timeline) < 9 {
 			t.Errorf("%d points", len(r.Timeline))
 		}
@@ -481,7 +484,7 @@ func TestTable(t *testing.T) {
 		TargetRate: 70, PeakRate: 100, Nodes: []NodeUsage{{"n1", 1.5, 2 << 20, 3 << 20}}, CPUPerOperation: 12.34,
 		Load: &Result{Seconds: 2, Rate: 3},
 		Result: &Result{
-			Seconds: 5, Rate: 2, Figures: figures, NotStarted: 4, Interrupted: true,
+			Seconds: 5, Rate: 2, Figures: figures, NotStarted: 4, Pause: 250, Interrupted: true,
 			ByOp: map[string]Figures{"get": figures, "put": figures}, Examples: map[string]string{"timeout": "late"},
 			Marks: []Mark{{1.25, "n3 killed"}}, Segments: []Segment{{Name: "before", Figures: figures}},
 		},
@@ -490,7 +493,7 @@ func TestTable(t *testing.T) {
 	for _, want := range []string{
 		"a: zipfian keys, 7 of them with 8 bytes, 9 callers through http, 70 operations a second, 70 % of the peak\n",
 		"written in 2.0 s, 3 a second", "10 operations in 5.0 s: 2 a second", "interrupted", "2 reads found no such key",
-		"4 operations were due and never sent", "3 failed:\n  3 timeout, such as: late\n", "at 1.2 s: n3 killed",
+		"4 operations were due and never sent", "stood still for up to 250 ms", "3 failed:\n  3 timeout, such as: late\n", "at 1.2 s: n3 killed",
 		"since it was sent", "  get  ", "  put  ", "before", "12.3 µs of CPU", "n1: 1.5 s of CPU, 2 MiB in memory, 3 at most",
 	} {
 		if !strings.Contains(got, want) {

@@ -53,7 +53,10 @@ type Result struct {
 	// NotStarted is how many operations of an open loop were due and never
 	// sent, since all callers waited for answers: they have no latency, so
 	// where there are any, more callers are needed to see it.
-	NotStarted  int64              `json:"not_started"`
+	NotStarted int64 `json:"not_started"`
+	// Pause is the longest time for which this program itself did not get to
+	// run when it should have: that much of the latencies is the machine's.
+	Pause       float64            `json:"generator_pause_ms"`
 	Interrupted bool               `json:"interrupted,omitempty"`
 	ByOp        map[string]Figures `json:"by_op"`
 	Examples    map[string]string  `json:"error_examples,omitempty"`
@@ -72,7 +75,7 @@ func (r *run) result(cut bool) *Result {
 	out := &Result{
 		Seconds: now.Sub(r.start).Seconds(), ByOp: map[string]Figures{},
 		Examples: r.examples, Marks: r.segments.marks, Timeline: r.points,
-		Interrupted: now.Before(r.end),
+		Interrupted: now.Before(r.end), Pause: milliseconds(r.pause.Microseconds()),
 	}
 	all, inTime := newTally(), int64(0)
 	byOp, bySegment := [ops]*tally{}, make([]*tally, len(r.segments.parts))

@@ -86,6 +86,7 @@ type run struct {
 	total  uint64 // operations of a fill, or of an open loop
 	every  time.Duration
 	points []Point
+	pause  time.Duration // the most by which a point was late
 }
 
 const (
@@ -209,7 +210,9 @@ func (r *run) watch(stop <-chan struct{}) {
 		select {
 		case <-stop:
 			return
-		case now := <-ticker.C:
+		case <-ticker.C:
+			now := time.Now()
+			r.pause = max(r.pause, now.Sub(last)-r.every)
 			latest := r.take()
 			r.points = append(r.points, latest.point(r.start, last, now))
 			last = now

@@ -67,6 +67,10 @@ func (r *Report) Table() string {
 	return b.String()
 }
 
+// longPause is from how many milliseconds on a pause of this program is worth
+// a word: the ordinary ones of a busy machine are shorter.
+const longPause = 100
+
 // notes says what else a reader must know of the figures.
 func (r *Report) notes(b *strings.Builder) {
 	if r.Interrupted {
@@ -77,6 +81,9 @@ func (r *Report) notes(b *strings.Builder) {
 	}
 	if r.NotStarted > 0 {
 		fmt.Fprintf(b, "%d operations were due and never sent, since all callers waited: the latencies would be higher with them\n", r.NotStarted)
+	}
+	if r.Pause >= longPause {
+		fmt.Fprintf(b, "this program itself stood still for up to %.0f ms: the machine has too much to do for these figures\n", r.Pause)
 	}
 	if r.Errors > 0 {
 		fmt.Fprintf(b, "%d failed:\n", r.Errors)
