@@ -122,10 +122,7 @@ func (b *benchmark) check(cmd *cobra.Command) error {
 		{b.keys >= 1 && b.keys <= maxBenchKeys, "keys is %d; 1 to %d are allowed", []any{b.keys, maxBenchKeys}},
 		{b.valueBytes >= 0 && b.valueBytes <= maxBenchValue, "value-size is %d; 0 to %d are allowed", []any{b.valueBytes, maxBenchValue}},
 		{b.callers >= 1 && b.callers <= maxBenchCallers, "concurrency is %d; 1 to %d are allowed", []any{b.callers, maxBenchCallers}},
-		{
-			b.duration >= minBenchLength && b.duration <= maxBenchLength,
-			"duration is %v; %v to %v are allowed", []any{b.duration, minBenchLength, maxBenchLength},
-		},
+		{inBenchLength(b.duration), "duration is %v; %v to %v are allowed", []any{b.duration, minBenchLength, maxBenchLength}},
 		{b.warmup >= 0 && b.warmup <= maxBenchLength, "warmup is %v; 0s to %v are allowed", []any{b.warmup, maxBenchLength}},
 		{b.timeout >= time.Millisecond && b.timeout <= time.Minute, "timeout is %v; 1ms to 1m are allowed", []any{b.timeout}},
 		{b.phase == phaseLoad || b.phase == phaseRun || b.phase == phaseAll, "phase is %q; load, run and all are allowed", []any{b.phase}},
@@ -152,6 +149,8 @@ func (b *benchmark) check(cmd *cobra.Command) error {
 	}
 	return nil
 }
+
+func inBenchLength(d time.Duration) bool { return d >= minBenchLength && d <= maxBenchLength }
 
 // checkRate reads a rate or a share.
 func (b *benchmark) checkRate() error {
@@ -203,7 +202,7 @@ func (b *benchmark) run(cmd *cobra.Command) (err error) {
 	}
 	ctx := cmd.Context()
 	if b.self.on {
-		if err := b.self.start(ctx, cmd.ErrOrStderr()); err != nil {
+		if err := b.self.start(ctx); err != nil {
 			return stoppedOr(ctx, exitNode, err)
 		}
 		defer func() {
@@ -270,7 +269,7 @@ func (b *benchmark) measure(ctx context.Context, cmd *cobra.Command, db bench.DB
 	if report.Result, err = load.Run(ctx, plan); err != nil {
 		return nil, err
 	}
-	use.sum(report.Result.Operations)
+	use.sum(report.Operations)
 	return report, nil
 }
 

@@ -39,10 +39,10 @@ func (p *progress) of(phase string) func(bench.Progress) {
 		line := fmt.Sprintf("%s %s: %.0f operations/s, p50 %.2f ms, p99 %.2f ms, %d errors",
 			phase, far, q.Last.Rate, q.Last.P50, q.Last.P99, q.Last.Errors)
 		if p.lines {
-			fmt.Fprintln(p.w, line)
+			p.say(line + "\n")
 			return
 		}
-		fmt.Fprintf(p.w, "\r%s\x1b[K", line) // over the last one, and nothing after it
+		p.say("\r" + line + "\x1b[K") // over the last one, and nothing after it
 		p.pending = true
 	}
 }
@@ -50,9 +50,11 @@ func (p *progress) of(phase string) func(bench.Progress) {
 // end takes the line away.
 func (p *progress) end() {
 	if p.pending {
-		fmt.Fprint(p.w, "\r\x1b[K")
+		p.say("\r\x1b[K")
 	}
 }
+
+func (p *progress) say(text string) { _, _ = io.WriteString(p.w, text) } // where nobody reads it, the run goes on
 
 // usage is what this program and its nodes use in a time.
 type usage struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"time"
@@ -74,13 +73,10 @@ func (s *selfCluster) check(f *pflag.FlagSet) error {
 }
 
 // start starts the nodes.
-func (s *selfCluster) start(ctx context.Context, stderr io.Writer) error {
+func (s *selfCluster) start(ctx context.Context) error {
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("this program cannot find itself, to start nodes: %w", err)
-	}
-	if isTerminal(stderr) {
-		fmt.Fprintf(stderr, "starting %s\n", plural(s.nodes, "node"))
 	}
 	s.cluster, err = procs.Start(ctx, procs.Config{Program: program, Name: os.Args[0], Nodes: s.nodes, Args: s.args})
 	return err
@@ -104,14 +100,14 @@ func (s *faults) register(f *pflag.FlagSet) {
 
 // check checks the faults against the rest.
 func (s *faults) check(f *pflag.FlagSet, b *benchmark) error {
-	any := s.kill != 0 || s.restart != 0 || s.stop != 0 || s.resume != 0
+	some := s.kill != 0 || s.restart != 0 || s.stop != 0 || s.resume != 0
 	if s.node == "" {
 		s.node = fmt.Sprintf("n%d", b.self.nodes)
 	}
 	switch {
-	case any && !b.self.on:
+	case some && !b.self.on:
 		return errors.New("a fault is for a node of an own cluster; give --self too")
-	case any && b.phase == phaseLoad:
+	case some && b.phase == phaseLoad:
 		return errors.New("a fault happens in a run, and the phase is load; use all")
 	case s.kill != 0 && s.stop != 0:
 		return errors.New("kill-at and stop-at were given; give one of them, for there is one fault a run")
@@ -119,9 +115,9 @@ func (s *faults) check(f *pflag.FlagSet, b *benchmark) error {
 		return fmt.Errorf("restart-at is %v; it must come after kill-at, which is %v", s.restart, s.kill)
 	case s.resume != 0 && (s.stop == 0 || s.resume <= s.stop):
 		return fmt.Errorf("cont-at is %v; it must come after stop-at, which is %v", s.resume, s.stop)
-	case !any && (f.Changed("fault-node") || f.Changed("settle")):
+	case !some && (f.Changed("fault-node") || f.Changed("settle")):
 		return errors.New("fault-node and settle are about a fault; give --kill-at or --stop-at too")
-	case s.settle < minBenchLength || s.settle > maxBenchLength:
+	case !inBenchLength(s.settle):
 		return fmt.Errorf("settle is %v; %v to %v are allowed", s.settle, minBenchLength, maxBenchLength)
 	}
 	for _, at := range []time.Duration{s.kill, s.restart, s.stop, s.resume} {
@@ -133,7 +129,7 @@ func (s *faults) check(f *pflag.FlagSet, b *benchmark) error {
 	for i := range names {
 		names[i] = fmt.Sprintf("n%d", i+1)
 	}
-	if any && !slices.Contains(names, s.node) {
+	if some && !slices.Contains(names, s.node) {
 		return fmt.Errorf("fault-node is %q; n1 to n%d are allowed", s.node, b.self.nodes)
 	}
 	return nil

@@ -170,7 +170,7 @@ func (r *run) happen(ctx context.Context, e Event) error {
 		return nil
 	}
 	err := e.Do(ctx, func(name string) { r.segments.mark(name, time.Now()) })
-	if ctx.Err() != nil {
+	if over := ctx.Err() != nil; over {
 		return nil // it was cut short by the end of the run
 	}
 	return err

@@ -99,10 +99,13 @@ func (r *Report) notes(b *strings.Builder) {
 // latencies is the table of latencies, in milliseconds.
 func (r *Report) latencies(b *strings.Builder) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "latency, ms\tops\tops/s\terrors\tmean\tp50\tp99\tp99.9\tp99.99\tmax\t")
+	row := func(format string, args ...any) {
+		_, _ = w.Write(fmt.Appendf(nil, format, args...)) // a strings.Builder takes everything
+	}
+	row("latency, ms\tops\tops/s\terrors\tmean\tp50\tp99\tp99.9\tp99.99\tmax\t\n")
 	line := func(name string, rate float64, f *Figures) {
 		l := f.Latency
-		fmt.Fprintf(w, "%s\t%d\t%.0f\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n",
+		row("%s\t%d\t%.0f\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n",
 			name, f.Operations, rate, f.Errors, l.Mean, l.P50, l.P99, l.P999, l.P9999, l.Max)
 	}
 	line("all", r.Rate, &r.Figures)
@@ -117,7 +120,7 @@ func (r *Report) latencies(b *strings.Builder) {
 	for i := range r.Segments {
 		line(r.Segments[i].Name, r.Segments[i].Rate, &r.Segments[i].Figures)
 	}
-	_ = w.Flush() // a strings.Builder takes everything
+	_ = w.Flush() // likewise
 }
 
 func (r *Report) usage(b *strings.Builder) {

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/dynamo-kv/dynamo/internal/bench"
@@ -73,7 +74,7 @@ type drawing struct {
 }
 
 func (d *drawing) printf(format string, args ...any) {
-	fmt.Fprintf(d, format+"\n", args...)
+	d.Write(fmt.Appendf(nil, format+"\n", args...))
 }
 
 func (d *drawing) text(x, y float64, anchor, colour, more, text string) {
@@ -197,8 +198,7 @@ func (d *drawing) latencies(points []bench.Point) {
 func (d *drawing) caption(top float64, title string, lines []series) {
 	d.text(left, top-10, "start", ink, `font-weight="bold"`, title)
 	at := float64(width - right)
-	for i := len(lines) - 1; i >= 0; i-- {
-		l := lines[i]
+	for _, l := range slices.Backward(lines) {
 		d.text(at, top-10, "end", ink, "", l.name)
 		at -= 6.6*float64(len(l.name)) + 6
 		d.line(at-18, top-14, at, top-14, l.colour, `stroke-width="3"`)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -47,14 +48,14 @@ func fakeNode(args []string) error {
 	if err := os.MkdirAll(value("--data"), 0o700); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", value("--listen"))
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", value("--listen"))
 	if err != nil {
 		return err
 	}
 	fmt.Printf("node %s listens on %s\n", value("--id"), l.Addr())
 	fmt.Printf("node %s serves cluster 0123456789abcdef, layout 1\n", value("--id"))
 	return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, `{"serving":true,"members":[{"partitions":8},{"partitions":8}],"layout":{"phase":"stable"}}`)
+		_, _ = io.WriteString(w, `{"serving":true,"members":[{"partitions":8},{"partitions":8}],"layout":{"phase":"stable"}}`)
 	}))
 }
 
@@ -119,7 +120,7 @@ func TestKilledNodeComesBack(t *testing.T) {
 	if err := n.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if conn, err := net.DialTimeout("tcp", addr, time.Minute); err == nil {
+	if conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr); err == nil {
 		_ = conn.Close()
 		t.Error("a node that was killed listens")
 	}
