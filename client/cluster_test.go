@@ -48,9 +48,12 @@ func startNode(tb testing.TB, id, seed string, c *dynamo.Config) *dynamo.Node {
 	return n
 }
 
-// startCluster returns that many nodes, ready.
+// startCluster returns that many nodes, ready; with fewer than three, all of
+// them hold each key.
 func startCluster(tb testing.TB, nodes int, c *dynamo.Config) []*dynamo.Node {
 	tb.Helper()
+	c.N = min(c.N, nodes)
+	c.R, c.W = c.N/2+1, c.N/2+1
 	var out []*dynamo.Node
 	for i := range nodes {
 		seed := ""

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/backoff"
 )
 
 // do carries out a request and returns the reply that ends it, which is what
@@ -63,16 +64,16 @@ func (c *Client) ask(r *request) {
 		}
 	}
 	if r.open == 0 {
-		r.pause()
+		r.pause(recovery())
 		return
 	}
 	r.pausing, r.next = false, r.deadline
 }
 
 // pause puts off the next attempt.
-func (r *request) pause() {
+func (r *request) pause(p backoff.Policy) {
 	r.pauses++
-	d, _ := again().Delay(r.pauses, rand.New(rand.NewPCG(rand.Uint64(), 0)))
+	d, _ := p.Delay(r.pauses, rand.New(rand.NewPCG(rand.Uint64(), 0)))
 	r.pausing, r.next = true, time.Now().Add(d)
 }
 
@@ -134,7 +135,7 @@ func (c *Client) goesOn(r *request, f *dynamov1.Failure) bool {
 		return r.open > 0
 	case dynamov1.Reason_REASON_OVERLOADED:
 		if r.open == 0 && c.budget.spend() {
-			r.pause()
+			r.pause(relief())
 			return true
 		}
 		return r.open > 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
 )
@@ -34,12 +35,18 @@ func (r *request) outcome() Outcome {
 // ended returns the error of a request whose time is up, whose context has
 // ended, or whose client is closed.
 func (c *Client) ended(ctx context.Context, r *request) *Error {
-	e := &Error{Op: r.op.String(), Kind: ErrTimeout, Outcome: r.outcome(), Cause: errors.Join(ctx.Err(), r.last)}
+	why := ctx.Err()
+	if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) {
+		why = context.DeadlineExceeded // which ctx will say in a moment
+	}
+	e := &Error{Op: r.op.String(), Kind: ErrTimeout, Outcome: r.outcome(), Cause: errors.Join(why, r.last)}
 	switch {
 	case c.ctx.Err() != nil:
 		e.Kind = ErrClosed
 	case errors.Is(ctx.Err(), context.Canceled):
 		e.Kind = context.Canceled
+	case r.open == 0 && errors.Is(r.last, errFull):
+		e.Kind, e.Detail = ErrOverloaded, r.last.Error()
 	case r.open > 0:
 		e.Detail = "no node has answered in time"
 	case r.last != nil:

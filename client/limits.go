@@ -57,8 +57,13 @@ func reconnect() backoff.Policy {
 	return backoff.Policy{Retries: math.MaxInt, Base: 50 * time.Millisecond, Max: time.Second, Jitter: 0.2}
 }
 
-// again returns when to ask again when nodes are overloaded or none can be
-// reached.
-func again() backoff.Policy {
+// relief returns when to ask again where nodes are overloaded.
+func relief() backoff.Policy {
 	return backoff.Policy{Retries: math.MaxInt, Base: 20 * time.Millisecond, Max: time.Second, Jitter: 0.2}
+}
+
+// recovery returns when to ask again where no node can be reached: it costs
+// the nodes nothing.
+func recovery() backoff.Policy {
+	return backoff.Policy{Retries: math.MaxInt, Base: 10 * time.Millisecond, Max: 50 * time.Millisecond, Jitter: 0.2}
 }

@@ -82,13 +82,12 @@ func (l *link) run(ctx context.Context) {
 		if attempts == 0 && !l.wanted(ctx) {
 			return
 		}
-		began := time.Now()
 		err := l.serve(ctx)
+		if linkState(l.state.Load()) == linkUp {
+			attempts = 0
+		}
 		l.fail(linkDown, err)
 		l.client.logger.Debug("the connection to a node has ended", "addr", l.node.addr, "error", err)
-		if time.Since(began) > reconnect().Max {
-			attempts = 0 // it lasted
-		}
 		attempts++
 		pause, _ := reconnect().Delay(attempts, rng)
 		if !sleep(ctx, pause) {

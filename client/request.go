@@ -38,6 +38,7 @@ type request struct {
 	timeout   time.Duration
 	deadline  time.Time
 	met       *QuorumMet // to be filled in
+	settle    Resolver   // of an update
 	err       error      // the first that an option has found
 
 	answers chan *attempt // of capacity maxOpen, so that nobody waits to answer
@@ -90,15 +91,25 @@ func (r *request) keep(err error) {
 func (r *request) check() *Error {
 	switch {
 	case r.err != nil:
-		return &Error{Kind: ErrInvalidRequest, Detail: r.err.Error()}
+		return invalid("%v", r.err)
+	case r.settle != nil:
+		return invalid("settle is for updates; reads and writes do not take it")
+	case r.op == opGet && r.overwrite:
+		return invalid("overwrite is for writes; a read does not take it")
+	case r.op != opGet && r.blocking:
+		return invalid("blocking repair is for reads; a write is on W replicas when it is answered")
 	case len(r.key) == 0:
-		return &Error{Kind: ErrInvalidRequest, Detail: fmt.Sprintf("the key is empty; a key has 1 to %d bytes", id.MaxKeyBytes)}
+		return invalid("the key is empty; a key has 1 to %d bytes", id.MaxKeyBytes)
 	case len(r.key) > id.MaxKeyBytes:
 		return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("the key has %d bytes; 1 to %d are allowed", len(r.key), id.MaxKeyBytes)}
 	case len(r.value) > id.MaxValueBytes:
 		return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("the value has %d bytes; no node accepts more than %d", len(r.value), id.MaxValueBytes)}
 	}
 	return nil
+}
+
+func invalid(format string, args ...any) *Error {
+	return &Error{Kind: ErrInvalidRequest, Detail: fmt.Sprintf(format, args...)}
 }
 
 // size returns about the bytes that the request takes in a message.

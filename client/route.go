@@ -18,9 +18,9 @@ const (
 	slowFactor = 2
 	slowSlack  = 5 * time.Millisecond
 
-	// probeEvery is how often a node that is passed over since it is slow gets a
-	// read all the same, to which nobody listens: after a hundred it is known
-	// whether it still is slow.
+	// probeEvery is how often a node that is passed over since it is slow, or not
+	// known, gets a read all the same, to which nobody listens: after a hundred
+	// it is known whether it still is slow.
 	probeEvery = 100 * time.Millisecond
 )
 
@@ -53,27 +53,35 @@ func (c *Client) pick(r *request) *node {
 // is none when all are dead.
 func (c *Client) pickOwner(t *topology, owners []uint16, r *request) *node {
 	best, fastest := suspected, int64(math.MaxInt64)
+	var unknown *node
 	for _, i := range owners {
 		m := &t.nodes[i]
 		if !m.usable(r) || m.now() > best {
 			continue
 		}
 		if h := m.now(); h < best {
-			best, fastest = h, math.MaxInt64
+			best, fastest, unknown = h, math.MaxInt64, nil
 		}
 		if p := m.slow.Load(); p > 0 {
 			fastest = min(fastest, p)
+		} else {
+			unknown = m.node
 		}
 	}
 	for _, i := range owners {
 		m := &t.nodes[i]
-		switch {
-		case !m.usable(r) || m.now() > best:
-		case !r.overwrite && clearlySlower(m.slow.Load(), fastest):
-			c.probe(m.node, r)
-		default:
-			return m.node
+		if !m.usable(r) || m.now() > best {
+			continue
 		}
+		p := m.slow.Load()
+		if !r.overwrite && clearlySlower(p, fastest) {
+			c.probe(m.node, r)
+			continue
+		}
+		if unknown != nil && p > int64(slowSlack) {
+			c.probe(unknown, r) // it may be faster
+		}
+		return m.node
 	}
 	return nil
 }
@@ -96,16 +104,14 @@ func (m *member) now() health {
 	return m.health
 }
 
-// probe sends a read to a node that is passed over, now and then.
+// probe sends a read of the request's key to a node that is passed over, now
+// and then.
 func (c *Client) probe(n *node, r *request) {
 	now, last := int64(time.Since(c.began)), n.probed.Load()
-	if r.op != opGet || now-last < int64(probeEvery) || !n.probed.CompareAndSwap(last, now) {
+	if now-last < int64(probeEvery) || !n.probed.CompareAndSwap(last, now) {
 		return
 	}
-	p := &request{
-		op: opGet, key: slices.Clone(r.key), r: r.r, quorum: r.quorum,
-		deadline: r.deadline, answers: make(chan *attempt, 1),
-	}
+	p := &request{op: opGet, key: slices.Clone(r.key), deadline: r.deadline, answers: make(chan *attempt, 1)}
 	_ = n.put(p.attempt(n)) // whether it is sent and answered does not matter
 }
 

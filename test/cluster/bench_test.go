@@ -69,8 +69,12 @@ func benchNode(in io.Reader, out io.Writer, id, engine, seed string) error {
 	return lines.Err()
 }
 
-// runJob returns the CPU time that this process has used meanwhile.
+// runJob returns the CPU time that this process has used meanwhile; the job
+// "used" only tells what it has used so far.
 func runJob(node *dynamo.Node, op string, callers, ops int64) (time.Duration, error) {
+	if op == "used" {
+		return cpuOf(syscall.RUSAGE_SELF)
+	}
 	ctx := context.Background()
 	value := make([]byte, benchValue)
 	do := map[string]func(key string) error{
@@ -178,24 +182,31 @@ func (w *worker) end() time.Duration {
 	return time.Duration(used)
 }
 
+// startWorkers returns three nodes that are ready and have all keys.
+func startWorkers(b *testing.B, engine string) []*worker {
+	b.Helper()
+	var workers []*worker
+	seed := ""
+	for _, id := range []string{"n1", "n2", "n3"} {
+		w := startWorker(b, id, engine, seed)
+		workers = append(workers, w)
+		seed = workers[0].addr
+	}
+	for _, w := range workers {
+		w.begin("ready", 1, 1)
+		w.end()
+	}
+	workers[0].begin("put", 64, benchKeys)
+	workers[0].end()
+	return workers
+}
+
 // BenchmarkProcesses: N=3, R=W=2, values of 100 bytes, three nodes in
 // processes of their own over loopback, callers in each. CPU µs an operation
 // are summed over the three processes, their callers included.
 func BenchmarkProcesses(b *testing.B) {
 	for _, engine := range []string{"memory", "pebble"} {
-		var workers []*worker
-		seed := ""
-		for _, id := range []string{"n1", "n2", "n3"} {
-			w := startWorker(b, id, engine, seed)
-			workers = append(workers, w)
-			seed = workers[0].addr
-		}
-		for _, w := range workers {
-			w.begin("ready", 1, 1)
-			w.end()
-		}
-		workers[0].begin("put", 64, benchKeys)
-		workers[0].end()
+		workers := startWorkers(b, engine)
 		for _, op := range []string{"put", "get"} {
 			for _, callers := range []int{3, 9, 63} {
 				b.Run(fmt.Sprintf("%s/%s/callers=%d", op, engine, callers), func(b *testing.B) {
