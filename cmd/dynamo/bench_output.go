@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,11 +85,7 @@ func (u *usage) now() (nodes []procs.Usage, own time.Duration) {
 		}
 		nodes = append(nodes, used)
 	}
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err == nil {
-		own = time.Duration(r.Utime.Nano() + r.Stime.Nano())
-	}
-	return nodes, own
+	return nodes, procs.OwnCPU()
 }
 
 // sum puts it into the report, of so many operations.

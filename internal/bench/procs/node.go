@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -161,12 +160,6 @@ func (n *Node) Serves(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 }
-
-// Stop stops the node's process in its tracks, as SIGSTOP does.
-func (n *Node) Stop() error { return n.signal(syscall.SIGSTOP) }
-
-// Continue lets a stopped process go on.
-func (n *Node) Continue() error { return n.signal(syscall.SIGCONT) }
 
 func (n *Node) signal(s os.Signal) error {
 	if err := n.current().cmd.Process.Signal(s); err != nil {
