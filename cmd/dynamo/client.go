@@ -43,13 +43,17 @@ type request struct {
 
 // registerAddr adds the flags that every client has.
 func (q *request) registerAddr(cmd *cobra.Command, jsonUsage string) {
-	addr := os.Getenv(envPrefix + "ADDR")
-	if addr == "" {
-		addr = defaultAddr
-	}
 	cmd.Flags().SortFlags = false
-	cmd.Flags().StringVar(&q.addr, "addr", addr, "host:port of any node of the cluster; DYNAMO_ADDR sets the default")
+	cmd.Flags().StringVar(&q.addr, "addr", addrFromEnv(), "host:port of any node of the cluster; DYNAMO_ADDR sets the default")
 	cmd.Flags().BoolVar(&q.json, "json", false, jsonUsage)
+}
+
+// addrFromEnv returns the address of a node unless the command line has one.
+func addrFromEnv() string {
+	if addr := os.Getenv(envPrefix + "ADDR"); addr != "" {
+		return addr
+	}
+	return defaultAddr
 }
 
 // register adds the flags of the commands that work on a key.

@@ -38,6 +38,7 @@ func floors() []floor {
 		{"4", false, []string{
 			"internal/storage/...", "internal/transport/...", "internal/runtime",
 			"internal/server/...", "internal/tracing", "internal/sim/...", "internal/archtest",
+			"internal/bench/...",
 			"internal/core/coretest", // helps tests of the floors below
 		}},
 		{"4½", false, []string{"internal/metrics"}}, // reads the figures of the shell's parts
