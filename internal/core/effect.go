@@ -13,6 +13,10 @@ import (
 // ErrNotFound is what a Store's Get returns for a key that it does not hold.
 var ErrNotFound = errors.New("key not found")
 
+// ErrDamaged is part of what a Store's Get returns for a key whose value the
+// disk has lost. The store goes on, and the key can be written again.
+var ErrDamaged = errors.New("stored record is damaged")
+
 // ErrOldDisk is why a node stops whose disk is an older copy of its data than
 // other members remember: the data must be set aside, and the node begin anew
 // with an empty disk.
@@ -22,11 +26,12 @@ var ErrOldDisk = errors.New("the data directory holds an old copy of this node's
 // loop's overlay of batches that are not complete. A returned slice is
 // immutable and stays valid.
 type Store interface {
-	// Get returns the value of key, ErrNotFound, or the engine's error, on
-	// which the node stops.
+	// Get returns the value of key, ErrNotFound, an ErrDamaged, or the engine's
+	// error, on which the node stops.
 	Get(key []byte) ([]byte, error)
 	// Scan calls f for the keys of [from, to) in order, until f returns false
-	// or the limit is reached. next is where to go on, nil at the end.
+	// or the limit is reached. next is where to go on, nil at the end. It
+	// passes over keys that are damaged.
 	Scan(from, to []byte, limit Limit, f func(key, value []byte) bool) (next []byte, err error)
 }
 

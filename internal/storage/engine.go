@@ -94,4 +94,5 @@ type Stats struct {
 	Levels                 int64  // tables that a read may have to look into, at most
 	Stalls                 uint64 // times that commits had to wait for the engine
 	Stalled                time.Duration
+	Damaged                uint64 // records that were found damaged
 }

@@ -2,13 +2,14 @@ package engines
 
 import (
 	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/lss"
 	"github.com/dynamo-kv/dynamo/internal/storage/memory"
 	"github.com/dynamo-kv/dynamo/internal/storage/pebble"
 )
 
 // Drivers returns the engines that there are, the default one first.
 func Drivers() []storage.Driver {
-	return []storage.Driver{pebble.Driver(), memory.Driver()}
+	return []storage.Driver{pebble.Driver(), lss.Driver(), memory.Driver()}
 }
 
 // SetAside is storage.SetAside with every engine.

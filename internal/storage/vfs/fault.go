@@ -81,3 +81,16 @@ func (f splitFile) Write(p []byte) (int, error) {
 	m, err := f.File.Write(p[half:])
 	return n + m, err
 }
+
+func (f splitFile) WriteAt(p []byte, off int64) (int, error) {
+	half := len(p) / 2
+	if half == 0 {
+		return f.File.WriteAt(p, off)
+	}
+	n, err := f.File.WriteAt(p[:half], off)
+	if err != nil {
+		return n, err
+	}
+	m, err := f.File.WriteAt(p[half:], off+int64(n))
+	return n + m, err
+}

@@ -1,0 +1,374 @@
+package lss
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
+)
+
+// Engine implements storage.Engine.
+type Engine struct {
+	o       Options
+	disk    *vfs.FailStop
+	folder  folder
+	gate    gate
+	commits atomic.Uint64
+	merges  atomic.Uint64
+	close   func() error
+
+	mu       sync.RWMutex // guards what follows, and what segments say that it does
+	index    *index
+	keyBytes int64 // of all keys in the index
+	seq      uint64
+	current  *set     // all segments but next
+	active   *segment // the one that is written to
+	next     *segment // the one after it, nil while it is being made
+	nextID   uint32
+	queue    []*group // what the flusher has to do, oldest first
+	buffered int      // bytes in the queue
+	spare    []byte   // a buffer that is not in use
+	closing  bool
+	damaged  uint64 // records that were found damaged
+	stalls   uint64
+	stalled  time.Duration
+	work     sync.Cond // the flusher waits here
+	room     sync.Cond // commits wait here
+
+	// outstanding counts completions in the queue whose done has not returned.
+	// It is raised under mu.
+	outstanding atomic.Int64
+	flushed     chan struct{} // closed when the flusher has ended
+
+	keeper keeper
+	merger merger
+}
+
+var _ storage.Engine = (*Engine)(nil)
+
+// Commit implements storage.Engine.
+func (e *Engine) Commit(batch []core.Write, d core.Durability, done func(error)) {
+	if err := e.gate.enter(); err != nil {
+		done(err)
+		return
+	}
+	defer e.gate.leave()
+	e.commits.Add(1)
+	var few [4]write // most batches are small, and these need no memory
+	writes := few[:0]
+	for _, w := range batch {
+		x := write{record: record{key: string(w.Key)}, value: w.Value}
+		if w.Delete {
+			x.kind, x.value = kindDelete, nil
+		}
+		writes = append(writes, x)
+	}
+	if n := frameBytes(writes); n > maxFrameBytes {
+		e.disk.Fail(fmt.Errorf("a batch takes %d bytes in the log; %d are the most", n, maxFrameBytes))
+	}
+	if now, err := e.put(writes, d, done); now {
+		done(err)
+	}
+}
+
+// put appends the writes to the log and has done called, unless it may be
+// called at once, by the caller.
+func (e *Engine) put(writes []write, d core.Durability, done func(error)) (now bool, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err = e.makeRoom(frameBytes(writes)); err == nil && len(writes) > 0 {
+		for i := range writes {
+			e.seq++
+			writes[i].seq = e.seq
+		}
+		e.append(writes, false)
+	}
+	if d == core.NoSync && e.outstanding.Load() == 0 {
+		return true, err
+	}
+	g := e.tail()
+	g.done = append(g.done, completion{done: done, err: err})
+	g.sync = g.sync || d == core.Sync
+	e.outstanding.Add(1)
+	e.work.Signal()
+	return false, nil
+}
+
+// makeRoom returns when size bytes more fit into the buffers and the active
+// segment, or with the engine's failure.
+func (e *Engine) makeRoom(size int) error {
+	var since time.Time
+	for {
+		err := e.failed()
+		if err != nil || e.hasRoom(size) {
+			if !since.IsZero() {
+				e.stalled += time.Since(since)
+			}
+			return err
+		}
+		if since.IsZero() {
+			since = time.Now()
+			e.stalls++
+		}
+		e.room.Wait()
+	}
+}
+
+// hasRoom reports whether size bytes more fit, perhaps into a new segment. If
+// not, somebody is at work to change that.
+func (e *Engine) hasRoom(size int) bool {
+	if e.buffered > 0 && e.buffered+size > maxBuffered {
+		e.queue[len(e.queue)-1].now = true
+		e.work.Signal()
+		return false
+	}
+	if int(e.active.size)+size <= e.o.SegmentBytes || e.active.size == segmentHeadBytes {
+		return true // it fits, or is larger than a segment and gets one of its own
+	}
+	if e.next == nil {
+		e.keeper.signal()
+		return false
+	}
+	e.rotate()
+	return true
+}
+
+// rotate goes on to the next segment. The flusher syncs the old one before it
+// writes to the new one.
+func (e *Engine) rotate() {
+	e.tail().last = true
+	e.active, e.next = e.next, nil
+	e.swap(e.current.with(e.active))
+	e.work.Signal()
+	e.keeper.signal()
+}
+
+// swap makes these the segments that there are.
+func (e *Engine) swap(segments map[uint32]*segment) {
+	old := e.current
+	e.current = newSet(segments, e.keeper.freed)
+	if old != nil {
+		old.release()
+	}
+}
+
+// tail returns the group that takes what is committed now.
+func (e *Engine) tail() *group {
+	if n := len(e.queue); n > 0 && !e.queue[n-1].taken && !e.queue[n-1].last {
+		return e.queue[n-1]
+	}
+	g := &group{segment: e.active, start: e.active.size, buf: e.spare}
+	e.spare = nil
+	e.queue = append(e.queue, g)
+	return g
+}
+
+// append puts a frame to the log and has the index follow. Moved records keep
+// their sequence numbers; a deletion among them counts as live, since it is
+// still needed.
+func (e *Engine) append(writes []write, moved bool) {
+	s, g := e.active, e.tail()
+	before := len(g.buf)
+	g.buf = appendFrame(g.buf, s.seed, s.size, writes)
+	n := len(g.buf) - before
+	e.buffered += n
+	s.size += uint32(n)
+	for i := range writes {
+		r := writes[i].record
+		if len(s.records) == 0 {
+			s.minSeq = r.seq
+		}
+		s.minSeq = min(s.minSeq, r.seq)
+		s.records = append(s.records, r)
+		if r.kind == kindDelete {
+			if moved {
+				s.live += recordBytes(len(r.key), 0)
+				continue
+			}
+			if old, ok := e.index.Delete(item{key: r.key}); ok {
+				e.keyBytes -= int64(len(old.key))
+				e.replaced(old)
+			}
+			continue
+		}
+		now := itemOf(r, s.id)
+		s.live += recordBytes(len(now.key), now.valueBytes())
+		if old, ok := e.index.Set(now); ok {
+			e.replaced(old)
+		} else {
+			e.keyBytes += int64(len(now.key))
+		}
+	}
+	if len(g.buf) >= flushBytes {
+		e.work.Signal()
+	}
+}
+
+// replaced counts what an item was in as garbage.
+func (e *Engine) replaced(old item) {
+	s := e.current.segments[old.seg]
+	s.live -= recordBytes(len(old.key), old.valueBytes())
+	if s.sealed && e.mergeable(s) {
+		e.merger.signal()
+	}
+}
+
+// failed returns the engine's failure, nil as long as there is none.
+func (e *Engine) failed() error {
+	if err := e.disk.Err(); err != nil {
+		return failure(err)
+	}
+	return nil
+}
+
+func failure(err error) error { return fmt.Errorf("%w: %w", storage.ErrFailed, err) }
+
+// enter begins a call that reads.
+func (e *Engine) enter() error {
+	if err := e.gate.enter(); err != nil {
+		return err
+	}
+	if err := e.failed(); err != nil {
+		e.gate.leave()
+		return err
+	}
+	return nil
+}
+
+// Get implements core.Store.
+func (e *Engine) Get(key []byte) (value []byte, err error) {
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	defer e.gate.leave()
+	e.mu.RLock()
+	found, ok := e.index.Get(item{key: view(key)})
+	if !ok {
+		e.mu.RUnlock()
+		return nil, core.ErrNotFound
+	}
+	if value, ok := e.unwritten(found); ok {
+		e.mu.RUnlock()
+		return value, nil
+	}
+	held := e.current.hold()
+	e.mu.RUnlock()
+	defer held.release()
+	return e.read(held, found)
+}
+
+// unwritten returns a value that is not in its segment yet.
+func (e *Engine) unwritten(i item) ([]byte, bool) {
+	if i.damaged() || i.off < e.current.segments[i.seg].written.Load() {
+		return nil, false
+	}
+	for _, g := range e.queue {
+		if g.segment.id == i.seg && i.off >= g.start && int(i.off-g.start) < len(g.buf) {
+			at := i.off - g.start
+			return append(make([]byte, 0, i.size), g.buf[at:at+i.size]...), true
+		}
+	}
+	panic("lss: a record is neither in its segment nor on the way there")
+}
+
+// read reads the value of an item that is in its segment.
+func (e *Engine) read(held *set, i item) ([]byte, error) {
+	if i.damaged() {
+		return nil, fmt.Errorf("%w: its record in segment %08x could not be read before", core.ErrDamaged, i.seg)
+	}
+	value, err := held.segments[i.seg].read(i)
+	if err != nil {
+		e.lost(i, err)
+		return nil, fmt.Errorf("%w: segment %08x, offset %d: %w", core.ErrDamaged, i.seg, i.off, err)
+	}
+	return value, nil
+}
+
+// lost marks the key of an item as damaged, if that is still its current one.
+func (e *Engine) lost(i item, cause error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now, ok := e.index.Get(i)
+	if !ok || now != i {
+		return
+	}
+	e.damaged++
+	e.current.segments[i.seg].live -= int64(i.size)
+	now.size = damagedSize
+	e.index.Set(now)
+	e.o.Logger.Error("a stored record is damaged; its key has no value until it is written again",
+		"key", fmt.Sprintf("%q", i.key), "segment", segmentName(i.seg), "offset", i.off, "error", cause)
+}
+
+// Scan implements core.Store. It passes over keys that are damaged.
+func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byte) bool) (next []byte, err error) {
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	defer e.gate.leave()
+	if to != nil && bytes.Compare(from, to) >= 0 {
+		return nil, nil
+	}
+	e.mu.Lock()
+	index, held := e.index.Copy(), e.current.hold()
+	e.mu.Unlock()
+	defer held.release()
+	budget := storage.NewBudget(limit)
+	stopped := false
+	index.Ascend(item{key: view(from)}, func(i item) bool {
+		switch {
+		case to != nil && i.key >= view(to):
+			return false
+		case stopped, budget.Spent():
+			next = []byte(i.key)
+			return false
+		}
+		value, lost := e.readShared(held, i)
+		if lost != nil {
+			return true
+		}
+		key := []byte(i.key)
+		budget.Take(key, value)
+		stopped = !f(key, value)
+		return true
+	})
+	return next, nil
+}
+
+// readShared reads the value of an item of a scan.
+func (e *Engine) readShared(held *set, i item) ([]byte, error) {
+	if s := held.segments[i.seg]; !i.damaged() && i.off >= s.written.Load() {
+		e.mu.RLock()
+		value, ok := e.unwritten(i)
+		e.mu.RUnlock()
+		if ok {
+			return value, nil
+		}
+	}
+	return e.read(held, i)
+}
+
+// Close implements storage.Engine.
+func (e *Engine) Close() error { return e.close() }
+
+func (e *Engine) shutDown() error {
+	e.gate.close()
+	e.merger.stop()
+	e.mu.Lock()
+	e.tail().sync = true
+	e.closing = true
+	e.work.Signal()
+	e.mu.Unlock()
+	<-e.flushed
+	e.keeper.stop()
+	e.finish()
+	if err := e.failed(); err != nil {
+		return fmt.Errorf("lss: %w", err)
+	}
+	return nil
+}

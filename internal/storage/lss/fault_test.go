@@ -1,0 +1,176 @@
+package lss_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/storagetest"
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
+)
+
+// faulty is a disk on which one operation fails, and with broken every one
+// after it as well.
+type faulty struct {
+	disk   *vfs.Disk
+	at     int64 // number of the operation that fails
+	broken bool
+
+	count atomic.Int64
+	late  atomic.Int64 // operations that came after the one that failed
+	mu    sync.Mutex
+	op    vfs.Op // the one that failed
+}
+
+func (f *faulty) fs() vfs.FS { return vfs.SplitWrites(vfs.Watch(f.disk.FS(), f.before)) }
+
+func (f *faulty) before(op vfs.Op) error {
+	if !vfs.Mutates(op) {
+		return nil
+	}
+	n := f.count.Add(1)
+	switch {
+	case n == f.at:
+		f.mu.Lock()
+		f.op = op
+		f.mu.Unlock()
+		return vfs.ErrInjected
+	case n > f.at && f.reached():
+		f.late.Add(1)
+		if f.broken {
+			return vfs.ErrInjected
+		}
+	}
+	return nil
+}
+
+// reached reports whether the operation has failed by now.
+func (f *faulty) reached() bool { return f.count.Load() >= f.at }
+
+func (f *faulty) String() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return fmt.Sprintf("failure of operation %d, %v of %s, broken from then on: %v", f.at, f.op.Kind, f.op.Path, f.broken)
+}
+
+// removal reports whether what failed was the removal of a file that is not
+// needed any more, which is no failure of the engine.
+func (f *faulty) removal() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.op.Kind == errorfs.OpRemove || f.op.Kind == errorfs.OpRemoveAll
+}
+
+// TestFailEverywhere has every operation of a script fail that changes the
+// disk, one in each run. The engine must say so with every completion from
+// then on, panic nowhere, write nothing more, close, and find all that was
+// durable when it is opened again.
+func TestFailEverywhere(t *testing.T) {
+	runs := 0
+	for at := int64(1); ; at++ {
+		f := &faulty{disk: vfs.NewDisk(), at: at, broken: at%3 == 0}
+		h := storagetest.NewHistory()
+		if err := failingLife(f, h); err != nil {
+			t.Errorf("%v: %v", f, err)
+		}
+		if err := nextLife(f.disk, h); err != nil {
+			t.Errorf("%v: in its next life: %v", f, err)
+		}
+		if !f.reached() {
+			break
+		}
+		runs++
+	}
+	t.Logf("%d failures", runs)
+}
+
+// failingLife runs the script until the end or the failure.
+func failingLife(f *faulty, h *storagetest.History) error {
+	const batches = 24
+	e, _, err := openDirectory(f.fs())
+	if err != nil {
+		if !f.reached() {
+			return fmt.Errorf("open, before anything failed: %w", err)
+		}
+		return nil
+	}
+	rng := rand.New(rand.NewPCG(5, 6))
+	done := make(chan error, batches)
+	var outcomes []error
+	for i := range batches {
+		d := core.Sync
+		if i%5 == 1 {
+			d = core.NoSync
+		}
+		h.Commit(e, rng, d, 6000, done)
+		if i%3 == 2 {
+			outcomes = append(outcomes, <-done, <-done, <-done)
+		}
+	}
+	if err := checkOutcomes(outcomes); err != nil {
+		return err
+	}
+	failed := outcomes[batches-1] != nil
+	if _, err := e.Get([]byte("last")); failed && !errors.Is(err, storage.ErrFailed) {
+		return fmt.Errorf("get after the failure: %s, want ErrFailed", fmt.Sprint(err))
+	}
+	// Close waits for the background, where the operation may fail only now.
+	err = e.Close()
+	switch {
+	case f.reached() && !f.removal() && !errors.Is(err, vfs.ErrInjected):
+		return fmt.Errorf("close after the failure: %s, want the failure", fmt.Sprint(err))
+	case (!f.reached() || f.removal() && !f.broken) && err != nil:
+		return fmt.Errorf("close: %w", err)
+	case failed && f.late.Load() > maxLate:
+		return fmt.Errorf("%d operations reached the disk after the failure", f.late.Load())
+	}
+	return nil
+}
+
+// maxLate is how many operations may have been under way when one failed: each
+// of pebble's goroutines (log, flush, compaction, cleaner) may have one, and
+// the two halves of a write count twice.
+const maxLate = 8
+
+// checkOutcomes checks that the completions of one caller are successes, and
+// then failures.
+func checkOutcomes(outcomes []error) error {
+	failed := false
+	for i, err := range outcomes {
+		switch {
+		case err == nil && failed:
+			return fmt.Errorf("completion %d is a success after one that is a failure", i)
+		case err != nil && !errors.Is(err, storage.ErrFailed):
+			return fmt.Errorf("completion %d: %w, want ErrFailed", i, err)
+		case err != nil && !errors.Is(err, vfs.ErrInjected):
+			return fmt.Errorf("completion %d: %w, which is not the injected one", i, err)
+		}
+		failed = failed || err != nil
+	}
+	return nil
+}
+
+// nextLife opens the engine on the disk when it works again: after a start of
+// the process alone, and after a power cut that took all that was not synced.
+func nextLife(disk *vfs.Disk, h *storagetest.History) error {
+	for _, keep := range []int{0, 100} {
+		e, _, err := openDirectory(disk.PowerCut(rand.New(rand.NewPCG(7, 8)), keep).FS())
+		if err != nil {
+			return err
+		}
+		if _, err := h.Check(e, h.Synced(), h.Committed()); err != nil {
+			return err
+		}
+		if err := e.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

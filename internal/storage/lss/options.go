@@ -1,0 +1,101 @@
+package lss
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
+)
+
+// Name is the engine's name in a configuration.
+const Name = "lss"
+
+const (
+	// DefaultSegmentBytes is where a segment is full. A crash has at most two
+	// of them replayed, which takes some tens of milliseconds, and a merge
+	// moves at most this much before it gives room back.
+	DefaultSegmentBytes = 32 << 20
+	// DefaultMergeBytes a second are copied by merging at most: a third of what
+	// a small disk writes, so that commits keep the rest.
+	DefaultMergeBytes = 32 << 20
+
+	// flushBytes is how much is gathered of what nobody waits for, before it
+	// is written.
+	flushBytes = 128 << 10
+	// maxBuffered is at how much that is not written yet commits wait for the
+	// flusher: as much as the largest sibling set, twice.
+	maxBuffered = 64 << 20
+	// keptBuffer bounds the buffer that is kept for the next group.
+	keptBuffer = 4 << 20
+	// maxFree is how many segment files are kept for reuse.
+	maxFree = 3
+	// zeroBytes is the unit in which a new file is filled.
+	zeroBytes = 256 << 10
+
+	// mergeAt is the share of garbage, in percent, from which a segment is
+	// merged: what is copied is then never more than what is given back.
+	mergeAt = 50
+	// mergeBytes and mergeRecords bound what is copied in one step, and so for
+	// how long a commit may have to wait for it.
+	mergeBytes   = 128 << 10
+	mergeRecords = 256
+)
+
+// Options of one engine. Dir, FS and Logger are required.
+type Options struct {
+	Dir       string // the engine's own folder
+	Create    bool   // it does not exist, else it must hold a store
+	FS        vfs.FS
+	Logger    *slog.Logger
+	OnFailure func(error)
+	// Buckets are the bounds by which the durations of syncs are counted.
+	Buckets []time.Duration
+	// SegmentBytes is where a segment is full; 0 is DefaultSegmentBytes.
+	SegmentBytes int
+	// MergeRate returns how many bytes a second merging may copy; it is asked
+	// before every step. 0 lets it pause for a moment and ask again. nil is
+	// DefaultMergeBytes.
+	MergeRate func() int64
+}
+
+const (
+	minSegmentBytes = 4 << 10
+	maxSegmentBytes = 1 << 30
+)
+
+func (o Options) withDefaults() Options {
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = DefaultSegmentBytes
+	}
+	if o.MergeRate == nil {
+		o.MergeRate = func() int64 { return DefaultMergeBytes }
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	if o.SegmentBytes < minSegmentBytes || o.SegmentBytes > maxSegmentBytes {
+		return fmt.Errorf("segments of %d bytes; %d to %d are allowed", o.SegmentBytes, minSegmentBytes, maxSegmentBytes)
+	}
+	return nil
+}
+
+// Driver returns what storage.Open must know of this engine.
+func Driver() storage.Driver {
+	return storage.Driver{
+		Name:    Name,
+		Durable: true,
+		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
+			return Open(Options{
+				Dir:       dir,
+				Create:    create,
+				FS:        o.FS,
+				Logger:    o.Logger,
+				OnFailure: o.OnFailure,
+				Buckets:   o.Buckets,
+			})
+		},
+	}
+}
