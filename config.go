@@ -52,8 +52,8 @@ type Config struct {
 	// some 30 a node let it grow evenly.
 	Partitions int
 
-	// StorageEngine is the engine that keeps the data: "pebble", or "memory",
-	// which forgets everything when the node stops.
+	// StorageEngine is the engine that keeps the data: "pebble", "lss", or
+	// "memory", which forgets everything when the node stops.
 	StorageEngine string
 	// StoragePath is this node's data directory. Empty means dynamo-data/ID
 	// in the working directory. The memory engine does not use it.

@@ -290,17 +290,22 @@ func (e *Engine) read(held *set, i item) ([]byte, error) {
 }
 
 // lost marks the key of an item as damaged, if that is still its current one.
+// The mark is a record of its own, so that a value which can be read again
+// later does not come back when others have built on its loss.
 func (e *Engine) lost(i item, cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now, ok := e.index.Get(i)
-	if !ok || now != i {
+	mark := []write{{record: record{key: i.key, kind: kindDamaged}}}
+	if e.makeRoom(frameBytes(mark)) != nil {
+		return
+	}
+	if now, ok := e.index.Get(i); !ok || now != i {
 		return
 	}
 	e.damaged++
-	e.current.segments[i.seg].live -= int64(i.size)
-	now.size = damagedSize
-	e.index.Set(now)
+	e.seq++
+	mark[0].seq = e.seq
+	e.append(mark, false)
 	e.o.Logger.Error("a stored record is damaged; its key has no value until it is written again",
 		"key", fmt.Sprintf("%q", i.key), "segment", segmentName(i.seg), "offset", i.off, "error", cause)
 }
