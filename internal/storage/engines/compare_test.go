@@ -77,6 +77,7 @@ func measure(b *testing.B, e storage.Engine, run func()) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
 	b.ReportMetric(float64(spent.Nanoseconds())/1e3/float64(b.N), "cpu-µs/op")
 	b.ReportMetric(float64(after.Compactions-before.Compactions), "merges")
+	b.ReportMetric(float64((after.Stalled - before.Stalled).Milliseconds()), "stalled-ms")
 }
 
 // put writes keys 0 … n-1, or n writes to random ones, by several writers.

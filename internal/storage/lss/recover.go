@@ -210,6 +210,7 @@ func (e *Engine) loadSegment(u use) (*loaded, error) {
 	l.segment.fileBytes.Store(info.Size())
 	if u.end != 0 {
 		if l.hint, l.hinted = e.loadHint(u); l.hinted {
+			l.segment.filter = newFilter(l.hint.records)
 			return l, nil
 		}
 	}
@@ -272,8 +273,9 @@ func (e *Engine) judge(all []*loaded) error {
 				continue
 			}
 			e.writeHintOf(l)
+			s.filter = newFilter(l.hint.records)
 		}
-		s.minSeq, s.filter = l.hint.minSeq, newFilter(l.hint.records)
+		s.minSeq = l.hint.minSeq
 		s.flushed, s.sealed = true, true
 		s.written.Store(s.size)
 	}
