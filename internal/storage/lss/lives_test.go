@@ -1,7 +1,10 @@
 package lss_test
 
 import (
+	"errors"
+	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
@@ -71,5 +74,55 @@ func TestDisk(t *testing.T) {
 	}
 	if n := len(names(t, disk.FS())); n > 40 {
 		t.Errorf("%d files for a store that is empty: %q", n, names(t, disk.FS()))
+	}
+}
+
+// TestKilled kills the process and not the machine, starts again, and only
+// then cuts the power: what the second life has shown must be there in the
+// third, though the first had not synced it.
+func TestKilled(t *testing.T) {
+	disk := vfs.NewDisk()
+	var killed atomic.Bool
+	e := mustOpen(t, options(vfs.Watch(disk.FS(), func(op vfs.Op) error {
+		if killed.Load() && vfs.Mutates(op) {
+			return vfs.ErrInjected
+		}
+		return nil
+	}), true))
+	value := make([]byte, 30_000) // a segment each, so that they are written and synced but for the last
+	for i := range 5 {
+		if err := commit(e, core.NoSync, core.Write{Key: fmt.Append(nil, i), Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := commit(e, core.NoSync, core.Write{Key: []byte("large"), Value: make([]byte, 1<<20)}); err != nil {
+		t.Fatal(err)
+	}
+	for { // until the large one is written, which nobody has asked to be synced
+		if s := e.Stats(); s.MemoryBytes < 1<<20 || s.DiskBytes > 1<<20 {
+			break
+		}
+	}
+	killed.Store(true)
+	if err := commit(e, core.Sync); !errors.Is(err, storage.ErrFailed) {
+		t.Fatalf("a sync of a process that is killed: %v", err)
+	}
+	if err := e.Close(); !errors.Is(err, storage.ErrFailed) {
+		t.Fatalf("close of a process that is killed: %v", err)
+	}
+	e = mustOpen(t, options(disk.FS(), false))
+	if n := e.Stats().Keys; n != 6 {
+		t.Fatalf("%d keys are shown of the 6 that were written", n)
+	}
+	disk = disk.PowerCut(nil, 0)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = mustOpen(t, options(disk.FS(), false))
+	if n := e.Stats().Keys; n != 6 {
+		t.Errorf("%d keys after the power cut, and 6 were shown before", n)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
