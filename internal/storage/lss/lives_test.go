@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
@@ -125,4 +127,36 @@ func TestKilled(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestMergeRate has a rate of 0 hold merging up, and any other let it go on.
+func TestMergeRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rate atomic.Int64
+		o := options(vfs.NewDisk().FS(), true)
+		o.MergeRate = rate.Load
+		e := mustOpen(t, o)
+		churn := func() {
+			for i := range 100 {
+				mustCommit(t, e, core.Write{Key: fmt.Append(nil, "churn ", i%50), Value: make([]byte, 1000)})
+			}
+			mustCommit(t, e, core.Write{Key: fmt.Append(nil, rate.Load()), Value: make([]byte, 1000)}) // it stays
+		}
+		for range 3 {
+			churn()
+		}
+		<-time.After(time.Hour)
+		if n := e.Stats().Compactions; n != 0 {
+			t.Errorf("%d merges at a rate of 0", n)
+		}
+		rate.Store(1 << 10)
+		<-time.After(time.Hour)
+		s := e.Stats()
+		if s.Compactions == 0 || s.CompactionDebt != 0 {
+			t.Errorf("an hour later: %d merges, %d bytes still to be merged", s.Compactions, s.CompactionDebt)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
