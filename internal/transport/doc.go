@@ -5,6 +5,7 @@
 //	memnet         a network inside one process, with faults: what tests use
 //	transporttest  the conformance suite that both pass
 //	wire           envelopes as bytes and back, everything checked
+//	pause          whether this process stood still
 //	outbox         the bounded queue of what waits for one peer
 //	mux            one listening address for HTTP/1.1 and HTTP/2
 //
