@@ -3,6 +3,7 @@ package core
 import (
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -18,6 +19,9 @@ const (
 	// OpInspect reads this node's own copy, whoever owns the key, and asks
 	// nobody else: for people, and for checks of replicas.
 	OpInspect
+	// OpSum sums up this node's own copy of a range of the ring, likewise: the
+	// Request's Range is set instead of its key, and the Reply's Sum.
+	OpSum
 )
 
 // String returns the operation's name, as metrics and traces show it.
@@ -31,6 +35,8 @@ func (o Op) String() string {
 		return "delete"
 	case OpInspect:
 		return "inspect"
+	case OpSum:
+		return "sum"
 	}
 	return "unknown op"
 }
@@ -82,6 +88,7 @@ type Request struct {
 	HasContext bool
 	Options    Options
 	Deadline   time.Duration // Mono; at most id.MaxMessageAge away
+	Range      *Range        // of OpSum
 }
 
 // Reply ends a Request or a Join.
@@ -90,6 +97,23 @@ type Reply struct {
 	Result Result
 	// Detail says in words what Code does not: why a Join is refused.
 	Detail string
+	Sum    *RangeSum // of OpSum
+}
+
+// Range is a part of one partition.
+type Range struct {
+	First, Last ring.Position // both included
+	After       []byte        // go on after this key; nil from the start
+	Keys        bool          // list them
+}
+
+// RangeSum is what a node holds of a Range, as far as one step reads: More
+// follows after the key After. It is durable.
+type RangeSum struct {
+	Sum   TreeHash // of the keys' hashes in the hash trees
+	Keys  [][]byte
+	After []byte
+	More  bool
 }
 
 // Join asks Control to become a member of the seeds' cluster. It is answered

@@ -59,11 +59,14 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 
 // Submit begins a client's request.
 func (s *Shard) Submit(now core.Now, r *core.Request, out *core.Out) {
-	if r.Op == core.OpInspect {
+	switch r.Op {
+	case core.OpInspect:
 		s.inspect(r, out)
-		return
+	case core.OpSum:
+		s.sum(r, out)
+	default:
+		s.coordinator.Submit(now, r, out)
 	}
-	s.coordinator.Submit(now, r, out)
 }
 
 // inspect answers with this node's own copy, once it is durable.
@@ -110,7 +113,7 @@ func (s *Shard) deliverReply(now core.Now, e *core.Envelope, out *core.Out) {
 		s.antientropy.Deliver(now, e, out)
 	case core.MachineForget:
 		s.forget.Deliver(now, e, out)
-	case core.MachineMembership:
+	case core.MachineMembership, core.MachineOutside:
 	}
 }
 
@@ -227,7 +230,7 @@ func (s *Shard) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 		s.antientropy.SendFailed(now, e, out)
 	case core.MachineForget:
 		s.forget.SendFailed(now, e, out)
-	case core.MachineMembership:
+	case core.MachineMembership, core.MachineOutside:
 	}
 }
 
