@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -20,7 +21,6 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/server"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
-	"github.com/dynamo-kv/dynamo/internal/transport/grpcstream"
 	"github.com/dynamo-kv/dynamo/internal/transport/httpjson"
 	"github.com/dynamo-kv/dynamo/internal/transport/mux"
 )
@@ -47,7 +47,7 @@ type parts struct {
 	replaced chan struct{} // closed when other parts have taken the place of these
 	engine   storage.Engine
 	runtime  *runtime.Runtime
-	peers    *grpcstream.Transport // closed by the runtime
+	peers    *peers // closed by the runtime
 	clients  *server.Server
 	split    *mux.Mux
 	failed   chan error // what went wrong beside the runtime; the first is kept
@@ -72,12 +72,9 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 	p.split = mux.New(listener, n.logger)
 	p.clients = server.New(server.Options{
 		Backend: p.runtime, Limits: n.limits(), Logger: n.logger,
-		Others: map[string]http.Handler{
-			httpjson.GetPath: httpjson.NewHandler(p.runtime, n.logger),
-			"/metrics":       metrics.Handler(p.runtime),
-		},
+		Others: n.others(p), ConnContext: p.peers.http.ConnContext,
 	})
-	p.serve("peers", func() error { return p.peers.Serve(p.split.HTTP2()) })
+	p.serve("peers", func() error { return p.peers.grpc.Serve(p.split.HTTP2()) })
 	p.serve("clients", func() error { return p.clients.Serve(p.split.HTTP1()) })
 	if n.cfg.Sync == SyncInterval {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -85,6 +82,14 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 		p.routines.Go(func() { p.sync(ctx) })
 	}
 	return p, nil
+}
+
+// others returns what the node answers by HTTP beside its clients' requests.
+func (n *Node) others(p *parts) map[string]http.Handler {
+	out := map[string]http.Handler{"/metrics": metrics.Handler(p.runtime)}
+	maps.Copy(out, httpjson.NewHandler(p.runtime, n.logger).Routes())
+	maps.Copy(out, p.peers.http.Routes())
+	return out
 }
 
 // listen listens on addr, and says clearly when that is in use.
@@ -149,7 +154,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 		o.Durability = core.NoSync
 	}
 	o.Connect = func(h runtime.Handler, mono func() time.Duration) (runtime.Transport, error) {
-		t, err := grpcstream.New(grpcstream.Options{Self: n.id, Handler: h, Mono: mono, Logger: n.logger})
+		t, err := newPeers(n.id, c.Transport, h, mono, n.logger)
 		p.peers = t
 		return t, err
 	}

@@ -34,7 +34,7 @@ const (
 // benchNode is the other side of BenchmarkProcesses: a node that embeds what
 // its callers use, in a process of its own.
 func benchNode(in io.Reader, out io.Writer, id, engine, seed string) error {
-	cfg := dynamo.DefaultConfig()
+	cfg := config()
 	cfg.StorageEngine = engine
 	cfg.GossipInterval, cfg.LayoutDelay = 200*time.Millisecond, 200*time.Millisecond
 	if seed != "" {
