@@ -18,10 +18,16 @@ var errBodies = errors.New("too many bytes of requests in memory")
 // firstBytes is the size of a body's buffer to begin with: most are smaller.
 const firstBytes = 4 << 10
 
-// budget bounds the memory of bodies. It is safe for concurrent use.
-type budget struct{ bytes *semaphore.Weighted }
+// budget bounds the memory of bodies, and the time that each may take. It is
+// safe for concurrent use.
+type budget struct {
+	bytes   *semaphore.Weighted
+	timeout time.Duration
+}
 
-func newBudget() budget { return budget{bytes: semaphore.NewWeighted(maxBodies)} }
+func newBudget() budget {
+	return budget{bytes: semaphore.NewWeighted(maxBodies), timeout: readTimeout}
+}
 
 // read returns the body of r, of at most limit bytes, and a function that gives
 // its memory back to the budget, to be called when the request ends. Memory is
@@ -30,7 +36,7 @@ func newBudget() budget { return budget{bytes: semaphore.NewWeighted(maxBodies)}
 // connection.
 func (b budget) read(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, release func(), err error) {
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(readTimeout)) // a recorder of tests has none
+	_ = control.SetReadDeadline(time.Now().Add(b.timeout)) // a recorder of tests has none
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	in := http.MaxBytesReader(w, r.Body, limit)
 	held := int64(0)
@@ -52,7 +58,7 @@ func (b budget) read(w http.ResponseWriter, r *http.Request, limit int64) (body 
 		}
 		if err != nil {
 			release()
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("the body could not be read within %v: %w", b.timeout, err)
 		}
 	}
 }
@@ -68,7 +74,7 @@ func refuseBody(w http.ResponseWriter, err error, fail failer) {
 		fail(w, http.StatusServiceUnavailable, "this node has more requests than it can hold; try again later")
 	default:
 		w.Header().Set("Connection", "close")
-		fail(w, http.StatusBadRequest, fmt.Sprintf("the body could not be read within %v: %v", readTimeout, err))
+		fail(w, http.StatusBadRequest, err.Error())
 	}
 }
 

@@ -15,7 +15,11 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/transport/transporttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// A server that closes a connection first waits for half a second, so that
+	// its last answer arrives.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 func TestConformance(t *testing.T) {
 	transporttest.Run(t, func(testing.TB) transporttest.Network { return loopback{} })
@@ -62,17 +66,23 @@ func (s *served) Close() error {
 	return errors.Join(err, s.Transport.Close())
 }
 
-// serve makes t listen on addr.
-func serve(tb testing.TB, t *Transport, addr string) (*served, string) {
+// serve makes t listen on addr. Watch, which may be nil, sees its requests.
+func serve(tb testing.TB, t *Transport, addr string, watch func(*http.Request)) (*served, string) {
 	tb.Helper()
 	ln := listen(tb, addr)
 	mux := http.NewServeMux()
 	for path, h := range t.Routes() {
 		mux.Handle(path, h)
 	}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if watch != nil {
+			watch(r)
+		}
+		mux.ServeHTTP(w, r)
+	})
 	s := &served{
 		Transport: t, ended: make(chan error, 1),
-		server: &http.Server{Handler: mux, ConnContext: t.ConnContext, ReadHeaderTimeout: time.Minute},
+		server: &http.Server{Handler: handler, ConnContext: t.ConnContext, ReadHeaderTimeout: time.Minute},
 	}
 	go func() { s.ended <- s.server.Serve(ln) }()
 	return s, ln.Addr().String()
@@ -84,7 +94,7 @@ func (loopback) Start(tb testing.TB, addr string, h transport.Handler, mono func
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return serve(tb, t, addr)
+	return serve(tb, t, addr, nil)
 }
 
 // Inject is a peer of its own that sends b: as JSON where it is a batch, and

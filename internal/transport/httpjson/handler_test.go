@@ -277,20 +277,24 @@ func TestSync(t *testing.T) {
 	}{
 		{
 			"everything", `{}`, `{"tree_root":"` + root + `","differences":[]}`,
-			[]core.RangeSum{sum}, []string{"0-ffffffffffffffff 0"},
+			[]core.RangeSum{sum},
+			[]string{"0-ffffffffffffffff 0"},
 		},
 		{
 			"a range", `{"key_range":{"start":"00000000000000ff","end":"00000000000001FF"}}`, `{"tree_root":"` + root + `","differences":[]}`,
-			[]core.RangeSum{sum}, []string{"ff-1ff 0"},
+			[]core.RangeSum{sum},
+			[]string{"ff-1ff 0"},
 		},
 		{
 			"equal", `{"tree_root":"` + root + `"}`, `{"tree_root":"` + root + `","differences":[]}`,
-			[]core.RangeSum{sum}, []string{"0-ffffffffffffffff 0"},
+			[]core.RangeSum{sum},
+			[]string{"0-ffffffffffffffff 0"},
 		},
 		{
 			"different", `{"key_range":{"start":"","end":""},"tree_root":"` + strings.Repeat("0", 32) + `"}`,
 			`{"tree_root":"` + root + `","differences":["a","b"],"differences_base64":["/w==","77+9"]}`,
-			[]core.RangeSum{sum, listed}, []string{"0-ffffffffffffffff 0", "0-ffffffffffffffff 1000"},
+			[]core.RangeSum{sum, listed},
+			[]string{"0-ffffffffffffffff 0", "0-ffffffffffffffff 1000"},
 		},
 	} {
 		b := &backend{code: core.CodeOK, sums: tt.sums}
@@ -309,7 +313,9 @@ func TestSync(t *testing.T) {
 // this one's keys end, and no key is left out.
 func TestSyncGoesOn(t *testing.T) {
 	keys := [][]byte{[]byte("a"), []byte("b"), []byte("c")}
-	slices.SortFunc(keys, func(a, b []byte) int { return strings.Compare(digits(uint64(ring.Hash(a))), digits(uint64(ring.Hash(b)))) })
+	slices.SortFunc(keys, func(a, b []byte) int {
+		return strings.Compare(digits(uint64(ring.Hash(a))), digits(uint64(ring.Hash(b))))
+	})
 	var reply SyncReply
 	reply.list(&core.RangeSum{Keys: keys, More: true})
 	if want := digits(uint64(ring.Hash(keys[2]))); reply.Next != want || len(reply.Differences) != 2 || reply.Differences[1] != string(keys[1]) {

@@ -130,7 +130,7 @@ func TestTextThatJSONCannotCarry(t *testing.T) {
 
 // The largest batches and sets that there are fit into the limits.
 func TestJSONLimitsHoldTheLargest(t *testing.T) {
-	var layouts = liveLayouts(t, 2, 40)
+	layouts := liveLayouts(t, 2, 40)
 	members := make([]core.Member, id.MaxMembers)
 	for i := range members {
 		members[i] = core.Member{
