@@ -177,8 +177,18 @@ func (v *Version) bare() (out version.Version, err error) {
 }
 
 func (d *Dot) dot() (version.Dot, error) {
-	a, err := version.ParseActor(d.Actor)
+	a, err := parseActor(d.Actor)
 	return version.Dot{Actor: a, Counter: d.Counter}, err
+}
+
+// parseActor parses node~epoch. A name by itself, as people write it, is that
+// of an actor of an epoch that no node ever draws.
+func parseActor(s string) (version.Actor, error) {
+	if strings.Contains(s, "~") {
+		return version.ParseActor(s)
+	}
+	node, err := id.ParseNode(s)
+	return version.Actor{Node: node, Epoch: version.Epoch{Seq: 1}}, err
 }
 
 // clock returns the clock, which has one form however it was written.

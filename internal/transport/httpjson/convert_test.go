@@ -178,6 +178,16 @@ func TestSyntheticDots(t *testing.T) {
 	}
 }
 
+// People write names without an epoch: they stand for one that no node draws.
+func TestNamesByThemselves(t *testing.T) {
+	in := Versions{Value: &Version{VectorClock: map[string]uint64{"me": 3}, Dot: &Dot{Actor: "me", Counter: 3}}}
+	set, err := in.set([]byte("key"))
+	want := version.Actor{Node: "me", Epoch: version.Epoch{Seq: 1}}
+	if err != nil || set.Versions[0].Dot != (version.Dot{Actor: want, Counter: 3}) || set.Clock.Len() != 1 {
+		t.Errorf("%v, %v", set, err)
+	}
+}
+
 func TestMalformedVersions(t *testing.T) {
 	dot := &Dot{Actor: "n1~00000000000000ab.1", Counter: 1}
 	clock := &Clock{Vector: map[string]uint64{dot.Actor: 1}}
@@ -192,14 +202,18 @@ func TestMalformedVersions(t *testing.T) {
 		"no dot":             {Versions{Versions: []Version{{}}, Clock: clock}, "version 1 of 1: it has no dot"},
 		"not covered":        {Versions{Versions: []Version{{Dot: &Dot{Actor: dot.Actor, Counter: 2}}}, Clock: clock}, "does not cover"},
 		"twice":              {Versions{Versions: []Version{{Dot: dot}, {Dot: dot}}, Clock: clock}, "each once"},
-		"an actor":           {Versions{Value: &Version{VectorClock: map[string]uint64{"n1": 1}}}, `"n1": use node~start.sequence`},
+		"an actor":           {Versions{Value: &Version{VectorClock: map[string]uint64{"n1~7": 1}}}, `"n1~7": use node~start.sequence`},
+		"a name":             {Versions{Value: &Version{VectorClock: map[string]uint64{"n 1": 1}}}, "only A-Z a-z 0-9 . _ - are allowed"},
+		"two of an actor": {
+			Versions{Value: &Version{VectorClock: map[string]uint64{"n1": 1, "n1~0000000000000000.1": 2}}}, "two vector entries",
+		},
 		"no epoch":           {Versions{Value: &Version{VectorClock: map[string]uint64{"n1~0000000000000000.0": 1}}}, "no epoch"},
 		"a counter of 0":     {Versions{Value: &Version{VectorClock: map[string]uint64{dot.Actor: 0}}}, "counter 0"},
 		"a large counter":    {Versions{Value: &Version{VectorClock: map[string]uint64{dot.Actor: 1 << 63}}}, "counter 9223372036854775808"},
 		"a dot of 0":         {Versions{Value: &Version{Dot: &Dot{Actor: dot.Actor}}}, "counter 0"},
 		"a dot's actor":      {Versions{Value: &Version{Dot: &Dot{Actor: "n~1~2", Counter: 1}}}, "malformed actor"},
 		"dots of a clock":    {Versions{Clock: &Clock{Dots: []Dot{*dot, *dot}}}, "stands twice"},
-		"a bad dot":          {Versions{Clock: &Clock{Dots: []Dot{{Actor: "?", Counter: 1}}}}, "malformed actor"},
+		"a bad dot":          {Versions{Clock: &Clock{Dots: []Dot{{Actor: "?", Counter: 1}}}}, "node ID"},
 		"a tombstone's data": {Versions{Value: &Version{IsTombstone: true, Data: []byte("x")}}, "it has none"},
 		"a large value":      {Versions{Value: &Version{Data: make([]byte, id.MaxValueBytes+1)}}, "at most 16777216"},
 		"a write ID":         {Versions{Value: &Version{WriteID: "7"}}, "32 hexadecimal digits"},
