@@ -75,6 +75,10 @@ func TestDocumentedProtocol(t *testing.T) {
 		}
 		cancel()
 	}
+	await(t, "all members to be known as they will stay", func() bool {
+		out, err := exec.CommandContext(t.Context(), "curl", "-s", "-d", `{"from_node":"me"}`, "http://"+nodes[0].Addr()+"/rpc/gossip").Output()
+		return err == nil && strings.Count(string(out), `"state":"active"`) == 3 && strings.Count(string(out), `"phase":"stable"`) == 3
+	})
 	all := examples(t, path)
 	if len(all) < 20 {
 		t.Fatalf("%s has %d examples", path, len(all))
