@@ -20,26 +20,27 @@ func setOf(data string) version.Siblings {
 	return set
 }
 
-func (c *cluster) ask(n int, key string, m core.Message) (core.Message, core.Code) {
-	return c.nodes[n].Ask(c.t.Context(), name(n), []byte(key), m, 2*time.Second)
+// ask asks the first node by itself.
+func (c *cluster) ask(key string, m core.Message) (core.Message, core.Code) {
+	return c.nodes[0].Ask(c.t.Context(), name(0), []byte(key), m, 2*time.Second)
 }
 
 func TestAskIsAnsweredByThisNodeAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, nil)
 		c.network.Isolate("n1")
-		if m, code := c.ask(0, "k", &core.Apply{Key: []byte("k"), Set: setOf("v")}); code != core.CodeOK {
+		if m, code := c.ask("k", &core.Apply{Key: []byte("k"), Set: setOf("v")}); code != core.CodeOK {
 			t.Fatalf("an apply: %#v, %v", m, code)
 		} else if _, ok := m.(*core.Applied); !ok {
 			t.Errorf("an apply is answered with %#v", m)
 		}
-		if m, _ := c.ask(0, "k", &core.Read{Key: []byte("k")}); !m.(*core.ReadReply).Set.Equal(setOf("v")) {
+		if m, _ := c.ask("k", &core.Read{Key: []byte("k")}); !m.(*core.ReadReply).Set.Equal(setOf("v")) {
 			t.Errorf("a read is answered with %+v", m)
 		}
-		if m, _ := c.ask(0, "l", &core.Hint{Key: []byte("l"), Set: setOf("w"), Owner: "n4"}); m == nil {
+		if m, _ := c.ask("l", &core.Hint{Key: []byte("l"), Set: setOf("w"), Owner: "n4"}); m == nil {
 			t.Errorf("a hint has no answer")
 		}
-		if m, _ := c.ask(0, "k", &core.Apply{Key: []byte("k"), Set: setOf("other bytes")}); m.(*core.Refused).Why != core.RefusedInvalid {
+		if m, _ := c.ask("k", &core.Apply{Key: []byte("k"), Set: setOf("other bytes")}); m.(*core.Refused).Why != core.RefusedInvalid {
 			t.Errorf("equal dots with different bytes are answered with %#v", m)
 		}
 		if r := c.nodes[1].Do(t.Context(), &core.Request{Op: core.OpInspect, Key: []byte("k")}, time.Second); r.Code != core.CodeNotFound {
@@ -89,14 +90,14 @@ func TestAskWaitsUntilItIsDurable(t *testing.T) {
 		disk.mu.Lock()
 		disk.hold = true
 		disk.mu.Unlock()
-		if m, code := c.ask(0, "k", &core.Apply{Key: []byte("k"), Set: setOf("v")}); m != nil || code != core.CodeTimeout {
+		if m, code := c.ask("k", &core.Apply{Key: []byte("k"), Set: setOf("v")}); m != nil || code != core.CodeTimeout {
 			t.Errorf("an apply that is not durable is answered with %#v, %v", m, code)
 		}
 		if sum, code := c.nodes[0].Sum(t.Context(), 0, ^ring.Position(0), 0, time.Second); code != core.CodeTimeout {
 			t.Errorf("what is not durable is summed up as %+v, %v", sum, code)
 		}
 		disk.release()
-		if m, code := c.ask(0, "k", &core.Apply{Key: []byte("k"), Set: setOf("v")}); code != core.CodeOK {
+		if m, code := c.ask("k", &core.Apply{Key: []byte("k"), Set: setOf("v")}); code != core.CodeOK {
 			t.Errorf("the same again: %#v, %v", m, code)
 		}
 		if sum, code := c.nodes[0].Sum(t.Context(), 0, ^ring.Position(0), 0, time.Second); code != core.CodeOK || sum.Sum == (core.TreeHash{}) {
@@ -110,7 +111,7 @@ func TestSumListsARange(t *testing.T) {
 		c := newCluster(t, 3, nil)
 		const keys = 3000
 		for i := range keys {
-			if _, code := c.ask(0, fmt.Sprint("key-", i), &core.Apply{Key: fmt.Append(nil, "key-", i), Set: setOf("v")}); code != core.CodeOK {
+			if _, code := c.ask(fmt.Sprint("key-", i), &core.Apply{Key: fmt.Append(nil, "key-", i), Set: setOf("v")}); code != core.CodeOK {
 				t.Fatal(code)
 			}
 		}
@@ -170,13 +171,13 @@ func TestAskEnds(t *testing.T) {
 				t.Fatalf("given up, it is answered with %v", code)
 			}
 		}
-		if m, code := c.ask(0, "k", read); code != core.CodeOK {
+		if m, code := c.ask("k", read); code != core.CodeOK {
 			t.Errorf("then: %#v, %v", m, code)
 		}
 		if err := c.nodes[0].Stop(); err != nil {
 			t.Fatal(err)
 		}
-		if m, code := c.ask(0, "k", read); m != nil || code != core.CodeStopped {
+		if m, code := c.ask("k", read); m != nil || code != core.CodeStopped {
 			t.Errorf("after Stop: %#v, %v", m, code)
 		}
 	})

@@ -42,7 +42,7 @@ func NewClient() *Client {
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
-			defer context.AfterFunc(c.ctx, cancel)()
+			defer context.AfterFunc(c.ctx, cancel)() //nolint:contextcheck // Close ends what is under way
 			return dial(ctx, addr)
 		},
 		MaxIdleConns:           maxIdle,
@@ -128,8 +128,8 @@ func (c *Client) post(ctx context.Context, addr, path string, body []byte, limit
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(c.ctx, cancel)()
-	var once sync.Once // a connection that was closed while idle is replaced by another
+	defer context.AfterFunc(c.ctx, cancel)() //nolint:contextcheck // Close ends what is under way
+	var once sync.Once                       // a connection that was closed while idle is replaced by another
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { once.Do(begun) }})
 	u := url.URL{Scheme: "http", Host: addr, Path: path}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))

@@ -78,11 +78,11 @@ func post(t *testing.T, b *backend, path, body string) *httptest.ResponseRecorde
 	return call(t, b, http.MethodPost, path, body)
 }
 
-// wantBody fails unless the answer is that one.
-func wantBody(t *testing.T, w *httptest.ResponseRecorder, status int, want string) {
+// wantOK fails unless the answer is that one, of a success.
+func wantOK(t *testing.T, w *httptest.ResponseRecorder, want string) {
 	t.Helper()
-	if diff := cmp.Diff(want, strings.TrimSpace(w.Body.String())); w.Code != status || diff != "" {
-		t.Errorf("status %d, want %d; the answer (-want +got):\n%s", w.Code, status, diff)
+	if diff := cmp.Diff(want, strings.TrimSpace(w.Body.String())); w.Code != http.StatusOK || diff != "" {
+		t.Errorf("status %d; the answer (-want +got):\n%s", w.Code, diff)
 	}
 }
 
@@ -100,7 +100,7 @@ func TestGetShowsTheWholeSet(t *testing.T) {
 	if b.asked == nil || b.asked.Op != core.OpInspect || string(b.asked.Key) != "cart" {
 		t.Fatalf("after asking %+v: %s", b.asked, w.Body)
 	}
-	wantBody(t, w, http.StatusOK, `{"values":[`+
+	wantOK(t, w, `{"values":[`+
 		`{"data":"bmV3","vector_clock":{"n1~00000000000000ab.1":2},"timestamp":"2026-11-26T10:00:00.000000005Z","is_tombstone":false,`+
 		`"dot":{"actor":"n1~00000000000000ab.1","counter":2},"write_id":"00000000000000000000000000000007"},`+
 		`{"data":"","vector_clock":{"n1~00000000000000ab.1":1,"n2~00000000000000ab.3":1},"timestamp":"2026-11-26T10:00:00.000000005Z","is_tombstone":true,`+
@@ -121,7 +121,7 @@ func TestVectorsCoverNoSibling(t *testing.T) {
 
 func TestGetOfNothing(t *testing.T) {
 	w := post(t, &backend{result: core.Result{Code: core.CodeNotFound}}, GetPath, `{"key_base64":"/w=="}`)
-	wantBody(t, w, http.StatusOK, `{"values":[],"clock":{"vector":{}}}`)
+	wantOK(t, w, `{"values":[],"clock":{"vector":{}}}`)
 }
 
 func TestClockWithIsolatedDots(t *testing.T) {
@@ -139,13 +139,13 @@ const oneVersion = `"value":{"data":"bWlsaw==","vector_clock":{"n1~0000000000000
 
 func TestPutIsAnApply(t *testing.T) {
 	b := &backend{status: core.ClusterStatus{Self: "n1"}, reply: &core.Applied{}, code: core.CodeOK}
-	wantBody(t, post(t, b, PutPath, `{"key":"cart",`+oneVersion+`}`), http.StatusOK, `{"success":true}`)
+	wantOK(t, post(t, b, PutPath, `{"key":"cart",`+oneVersion+`}`), `{"success":true}`)
 	m, ok := b.message.(*core.Apply)
 	if !ok || b.from != "n1" || string(m.Key) != "cart" || len(m.Set.Versions) != 1 || m.Set.Clock.Len() != 1 {
 		t.Errorf("%s asks for %#v", b.from, b.message)
 	}
 	whole := `{"key_base64":"/w==","versions":[],"clock":{"vector":{"n1~00000000000000ab.1":7}},"more":1}`
-	wantBody(t, post(t, b, PutPath, whole), http.StatusOK, `{"success":true}`)
+	wantOK(t, post(t, b, PutPath, whole), `{"success":true}`)
 	if m := b.message.(*core.Apply); string(m.Key) != "\xff" || len(m.Set.Versions) != 0 || m.Set.Clock.Max(actor("n1", 1)) != 7 {
 		t.Errorf("a set without versions asks for %#v", m)
 	}
@@ -153,12 +153,12 @@ func TestPutIsAnApply(t *testing.T) {
 
 func TestHintIsAHint(t *testing.T) {
 	b := &backend{status: core.ClusterStatus{Self: "n1"}, reply: &core.Hinted{}, code: core.CodeOK}
-	wantBody(t, post(t, b, HintPath, `{"original_node":"n2","key":"cart",`+oneVersion+`}`), http.StatusOK, `{"success":true}`)
+	wantOK(t, post(t, b, HintPath, `{"original_node":"n2","key":"cart",`+oneVersion+`}`), `{"success":true}`)
 	if m, ok := b.message.(*core.Hint); !ok || m.Owner != "n2" || string(m.Key) != "cart" || len(m.Set.Versions) != 1 {
 		t.Errorf("a hint asks for %#v", b.message)
 	}
 	b.reply = &core.Applied{}
-	wantBody(t, post(t, b, HintPath, `{"original_node":"n1","key":"cart",`+oneVersion+`}`), http.StatusOK, `{"success":true}`)
+	wantOK(t, post(t, b, HintPath, `{"original_node":"n1","key":"cart",`+oneVersion+`}`), `{"success":true}`)
 	if _, ok := b.message.(*core.Apply); !ok {
 		t.Errorf("a hint for oneself asks for %#v", b.message)
 	}
@@ -298,7 +298,7 @@ func TestSync(t *testing.T) {
 		},
 	} {
 		b := &backend{code: core.CodeOK, sums: tt.sums}
-		wantBody(t, post(t, b, SyncPath, tt.body), http.StatusOK, tt.want)
+		wantOK(t, post(t, b, SyncPath, tt.body), tt.want)
 		if diff := cmp.Diff(tt.ranges, b.ranges); diff != "" {
 			t.Errorf("%s: ranges (-want +got):\n%s", tt.name, diff)
 		}

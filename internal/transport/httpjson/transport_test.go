@@ -56,7 +56,7 @@ func start(t *testing.T) *testNode {
 func watched(t *testing.T, watch func(*http.Request)) *testNode {
 	t.Helper()
 	n := &testNode{sink: newSink(), clock: new(clock)}
-	transport, err := New(Options{Self: "n1", Handler: n.sink, Mono: n.clock.mono})
+	transport, err := New(Options{Self: "n1", Handler: n.sink, Mono: n.mono})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func watched(t *testing.T, watch func(*http.Request)) *testNode {
 
 func (n *testNode) request(req uint64) *core.Envelope {
 	return &core.Envelope{
-		From: "n1", To: "n2", Req: core.ReqID(req), Deadline: n.clock.mono() + id.MaxMessageAge,
+		From: "n1", To: "n2", Req: core.ReqID(req), Deadline: n.mono() + id.MaxMessageAge,
 		Msg: &core.Read{Key: []byte("k")},
 	}
 }
