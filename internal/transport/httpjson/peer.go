@@ -10,6 +10,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/transport"
 	"github.com/dynamo-kv/dynamo/internal/transport/outbox"
+	"github.com/dynamo-kv/dynamo/internal/transport/pause"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
 )
 
@@ -89,6 +90,12 @@ func (p *peer) send(enc *wire.Encoder, now time.Duration) {
 		p.fail(p.batch.Envelopes)
 		return
 	}
+	if p.t.mono()-now > pause.Silence {
+		// This process has stood still since the deadlines were written: they
+		// would be believed.
+		p.fail(p.batch.Envelopes)
+		return
+	}
 	ctx, cancel := context.WithTimeout(p.t.ctx, min(sendTimeout, latest(p.batch.Envelopes)-now))
 	defer cancel()
 	var sent atomic.Bool
@@ -129,6 +136,6 @@ func (p *peer) fail(envelopes []core.Envelope) {
 // backOff puts off the next attempt.
 func (p *peer) backOff() {
 	p.attempts++
-	pause, _ := retry().Delay(p.attempts, p.rng)
-	p.next = time.Now().Add(pause)
+	delay, _ := retry().Delay(p.attempts, p.rng)
+	p.next = time.Now().Add(delay)
 }
