@@ -58,7 +58,10 @@ type Server struct {
 
 // New returns a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{backend: o.Backend, limits: o.Limits, tracer: o.Tracer, peers: o.Peers, others: o.Others, logger: o.Logger, bodies: newBudget(), explains: semaphore.NewWeighted(maxExplains)}
+	s := &Server{
+		backend: o.Backend, limits: o.Limits, tracer: o.Tracer, peers: o.Peers, others: o.Others, logger: o.Logger,
+		bodies: newBudget(), explains: semaphore.NewWeighted(maxExplains),
+	}
 	s.paths = strings.Join(append(slices.Sorted(maps.Keys(o.Others)), "/v1/explain/{key}, /v1/status and /health"), ", ")
 	s.http = &http.Server{
 		Handler:           s,
