@@ -55,6 +55,7 @@ type parts struct {
 	clients  *server.Server
 	split    *mux.Mux
 	tracer   *tracing.Tracer // nil: nothing is traced
+	asks     *http.Client    // other nodes
 	failed   chan error      // what went wrong beside the runtime; the first is kept
 	syncing  context.CancelFunc
 	routines sync.WaitGroup // the servers' and the syncer
@@ -74,9 +75,10 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 	if err := n.open(p, seeds); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
+	p.asks = n.peersClient()
 	p.split = mux.New(n.secured(listener), n.logger)
 	p.clients = server.New(server.Options{
-		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Peers: n.peersClient(), Tracer: p.edge(),
+		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Peers: p.asks, Tracer: p.edge(),
 		Others: n.others(p), ConnContext: p.peers.http.ConnContext,
 	})
 	kv := grpckv.Options{Backend: p.runtime, Limits: n.limits(), Logger: n.logger}
@@ -299,6 +301,7 @@ func (p *parts) stop() error {
 	}
 	err = errors.Join(err, clientsErr, p.split.Close())
 	p.routines.Wait()
+	p.asks.CloseIdleConnections()
 	p.closeTracer()
 	return errors.Join(err, p.engine.Close())
 }

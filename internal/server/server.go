@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 )
@@ -46,21 +48,25 @@ type Options struct {
 // Server answers HTTP requests. It is an http.Handler, safe for concurrent
 // use, with a listener loop of its own for production.
 type Server struct {
-	backend Backend
-	limits  Limits
-	tracer  Tracer // nil: nothing is traced
-	peers   *http.Client
-	others  map[string]http.Handler
-	paths   string // that are served, for people
-	logger  *slog.Logger
-	bodies  budget
-	flight  flight
-	http    *http.Server
+	backend  Backend
+	limits   Limits
+	tracer   Tracer // nil: nothing is traced
+	peers    *http.Client
+	others   map[string]http.Handler
+	paths    string // that are served, for people
+	logger   *slog.Logger
+	bodies   budget
+	flight   flight
+	explains *semaphore.Weighted
+	http     *http.Server
 }
 
 // New returns a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{backend: o.Backend, limits: o.Limits, tracer: o.Tracer, peers: o.Peers, others: o.Others, logger: o.Logger, bodies: newBudget()}
+	s := &Server{
+		backend: o.Backend, limits: o.Limits, tracer: o.Tracer, peers: o.Peers, others: o.Others, logger: o.Logger,
+		bodies: newBudget(), explains: semaphore.NewWeighted(maxExplains),
+	}
 	s.paths = strings.Join(append(slices.Sorted(maps.Keys(o.Others)), "/v1/explain/{key}, /v1/status and /health"), ", ")
 	s.http = &http.Server{
 		Handler:           s,
