@@ -67,7 +67,7 @@ func measure(t *testing.T, requests int, one func(i int)) figures {
 				began := time.Now()
 				one(i)
 				took = append(took, time.Since(began))
-				time.Sleep(time.Millisecond)
+				<-time.After(time.Millisecond)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -123,7 +123,7 @@ func (c *choice) gets(t *testing.T, what string, through int, extra func(to stri
 			}
 		}
 		measure(t, figureRequests/4, get) // latencies become known
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		c.check(t, what, measure(t, figureRequests, get))
 	})
 }
@@ -166,7 +166,7 @@ func TestFiguresOfSlowNode(t *testing.T) {
 				}
 			}
 			measure(t, figureRequests/4, put)
-			time.Sleep(2 * time.Second)
+			<-time.After(2 * time.Second)
 			c.check(t, "put through a node that owns no copy", measure(t, figureRequests, put))
 		})
 	}
