@@ -64,8 +64,8 @@ func TestEveryFieldIsAFlag(t *testing.T) {
 
 // leaves counts the fields of a struct, those of structs in it each.
 func leaves(t reflect.Type) (n int) {
-	for i := range t.NumField() {
-		if f := t.Field(i).Type; f.Kind() == reflect.Struct {
+	for field := range t.Fields() {
+		if f := field.Type; f.Kind() == reflect.Struct {
 			n += leaves(f)
 		} else {
 			n++
