@@ -106,7 +106,7 @@ func newWatched(t *testing.T, nodes int) *watched {
 // add starts one more node, with that seed.
 func (w *watched) add(seed string) {
 	w.t.Helper()
-	n := &observed{engine: &slowEngine{Engine: memory.New()}, disks: 1, registry: prometheus.NewPedanticRegistry()}
+	n := &observed{engine: &slowEngine{Engine: memory.New()}, disks: 1, registry: prometheus.NewRegistry()}
 	n.registry.MustRegister(metrics.New(func() (*metrics.Reading, bool) {
 		return &metrics.Reading{
 			Status: n.Status(), Counters: n.Counters(), Queued: n.Queued(),
@@ -130,7 +130,8 @@ func (w *watched) start(i int, seed string) {
 		},
 		Node: node.Options{
 			Self: name(i), Start: n.starts<<8 + uint64(i+1), Instance: n.disks<<8 + uint64(i+1), Addr: string(name(i)), Weight: 1, Seed: n.starts,
-			Shards: 2, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, RepairBytes: 2 << 10, PeerTimeout: 300 * time.Millisecond,
+			Shards: 2, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, PeerTimeout: 300 * time.Millisecond,
+			RepairBytes:    2, // of which each shard has one: one read repairs at a time
 			GossipInterval: time.Second, LayoutDelay: time.Second, LayoutAuto: true, AntiEntropyInterval: compareEach,
 			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Minute, Buckets: metrics.DefaultBuckets(),
 		},
@@ -346,7 +347,7 @@ func (w *watched) silence() {
 			}
 		})
 	})
-	w.pass(30*time.Second, 250*time.Millisecond) // it is suspected, then dead
+	w.pass(30*time.Second, 500*time.Millisecond) // it is suspected, then dead
 	if got := w.series(0)["dynamo_cluster_members{status=dead}"]; got != 1 {
 		w.t.Errorf("n1 holds %v members for dead", got)
 	}
@@ -452,15 +453,12 @@ func (w *watched) ownedBy(n id.Node) string {
 
 // disks: a node loses its disk, and another one is stopped in order.
 func (w *watched) disks() {
-	w.grows(1, "dynamo_antientropy_keys_synced_total{}", func() {
-		w.stop(3)
-		n := w.nodes[3]
-		n.engine = &slowEngine{Engine: memory.New()}
-		n.disks++
-		w.start(3, "n1")
-		w.pass(100*time.Millisecond, 5*time.Millisecond)
-		w.pass(3*compareEach, 500*time.Millisecond)
-	})
+	w.stop(3)
+	n := w.nodes[3]
+	n.engine = &slowEngine{Engine: memory.New()}
+	n.disks++
+	w.start(3, "n1")
+	w.grows(1, "dynamo_antientropy_keys_synced_total{}", func() { w.pass(3*compareEach, 500*time.Millisecond) })
 	w.stop(2)
 	w.start(2, "n1")
 	w.look()
@@ -476,12 +474,17 @@ func (w *watched) disks() {
 	w.healed()
 }
 
-// growth: a node joins.
+// growth: a node joins, and cannot have everything at once.
 func (w *watched) growth() {
 	w.grows(1, "dynamo_layout_plans_total{result=made}", func() {
+		w.lose(func(m core.Message) bool {
+			_, pull := m.(*core.Pull)
+			return pull
+		})
 		w.add("n1")
 		w.look()
-		w.pass(4*time.Second, 10*time.Millisecond)
+		w.pass(4*time.Second, 100*time.Millisecond)
+		w.lose(nil)
 	})
 	for _, n := range w.nodes {
 		await(w.t, n.Runtime, func(s core.ClusterStatus) bool {
