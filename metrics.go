@@ -1,6 +1,8 @@
 package dynamo
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dynamo-kv/dynamo/internal/metrics"
@@ -31,5 +33,15 @@ func (n *Node) reading() (*metrics.Reading, bool) {
 		Storage:   p.engine.Stats(),
 		Transport: p.peers.Stats(),
 		Build:     metrics.ReadBuild(),
+		Buckets:   n.cfg.Metrics.Buckets,
 	}, true
+}
+
+// buckets returns the bounds by which durations are counted, none where they
+// are not.
+func (c *Config) buckets() []time.Duration {
+	if !c.Metrics.Enabled {
+		return nil
+	}
+	return c.Metrics.Buckets
 }

@@ -211,3 +211,63 @@ func TestMetricsOfSeveralNodes(t *testing.T) {
 	}
 	t.Error("there are not the metrics of two nodes")
 }
+
+// value returns a series of a node without labels, or with one of that value.
+func value(t *testing.T, n *Node, name, label string) float64 {
+	t.Helper()
+	for _, f := range gather(t, n) {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if len(m.GetLabel()) == 0 || m.GetLabel()[0].GetValue() == label {
+				return m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	t.Fatalf("there is no %s of %q", name, label)
+	return 0
+}
+
+func TestMetricsOfADisk(t *testing.T) {
+	c := memoryConfig(1)
+	c.StorageEngine, c.StoragePath = "pebble", t.TempDir()
+	n := startCluster(t, 1, c)[0]
+	before := value(t, n, "dynamo_storage_fsync_duration_seconds", "")
+	put(t, n, "k", "v", nil)
+	if got := value(t, n, "dynamo_storage_fsync_duration_seconds", ""); got <= before {
+		t.Errorf("a put takes the timed syncs from %v to %v", before, got)
+	}
+	for _, name := range []string{
+		"dynamo_storage_fsyncs_total", "dynamo_storage_disk_bytes", "dynamo_storage_log_bytes", "dynamo_storage_memory_bytes",
+		"dynamo_storage_commits_total",
+	} {
+		if value(t, n, name, "") <= 0 {
+			t.Errorf("%s is 0", name)
+		}
+	}
+}
+
+func TestMetricsOfUnderReplication(t *testing.T) {
+	c := memoryConfig(2)
+	n := startNode(t, "n1", c)
+	if value(t, n, "dynamo_under_replicated", "") != 1 || value(t, n, "dynamo_serving", "") != 1 {
+		t.Error("a node alone that wants two copies does not show it")
+	}
+	second := c.clone()
+	second.Seeds = []string{n.Addr()}
+	waitReady(t, startNode(t, "n2", second))
+	waitReady(t, n)
+	if value(t, n, "dynamo_under_replicated", "") != 0 {
+		t.Error("two nodes have two copies, and one of them does not show it")
+	}
+}
+
+// What this node holds for another is shown under the other's name, from the
+// moment that it is known.
+func TestMetricsByTarget(t *testing.T) {
+	nodes := startCluster(t, 2, memoryConfig(2))
+	if got := value(t, nodes[0], "dynamo_hints_pending", "n2"); got != 0 {
+		t.Errorf("%v keys are kept for n2", got)
+	}
+}

@@ -122,6 +122,7 @@ func (n *Node) storage() storage.Options {
 	}
 	return storage.Options{
 		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
+		Buckets: n.cfg.buckets(),
 	}
 }
 
@@ -166,9 +167,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.LayoutAuto, o.Node.LayoutDelay = c.LayoutAuto, c.LayoutDelay
 	o.Node.ForceServe = c.ForceServe
 	o.Node.Admit, o.Node.Admission = c.Admission.Enabled, c.Admission.limits()
-	if c.Metrics.Enabled {
-		o.Node.Buckets = c.Metrics.Buckets
-	}
+	o.Node.Buckets = c.buckets()
 	o.Node.TombstoneTTL, o.Node.TombstoneInterval = c.TombstoneTTL, c.TombstoneInterval
 	return o
 }

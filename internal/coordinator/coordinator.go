@@ -82,8 +82,6 @@ type Config struct {
 	// RepairBytes is what reads that are answered may keep for repairs at once;
 	// 0: reads repair nothing in the background.
 	RepairBytes uint64
-	// Buckets are the bounds by which durations are counted; none: they are not.
-	Buckets []time.Duration
 }
 
 // Coordinator runs the requests of one shard.
@@ -119,9 +117,8 @@ func New(c Config, local Local) *Coordinator {
 		rng:      core.Stream(c.Seed, "coordinator/"+strconv.Itoa(c.Shard)),
 		view:     &core.View{Self: c.Self},
 		forwards: newForwards(),
-		valve:    admission.NewValve(c.PeerTimeout/fastShare, maxSlots),
+		valve:    admission.NewValve(c.PeerTimeout/fastShare, maxSlots+1), // open, slots are the limit
 		reports:  reports{peers: make(map[id.Node]*tally)},
-		counters: newCounters(c.Buckets),
 	}
 }
 
@@ -297,7 +294,7 @@ func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out
 		r.Outcome = core.Unknown
 	}
 	if s.forward == nil {
-		c.countAnswer(now, s, r.Code)
+		c.countAnswer(s, r.Code)
 		out.Replies = append(out.Replies, core.Reply{Req: s.client, Result: r})
 		return
 	}

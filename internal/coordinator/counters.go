@@ -1,27 +1,16 @@
 package coordinator
 
 import (
-	"time"
-
 	"github.com/dynamo-kv/dynamo/internal/core"
-	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/quorum"
 )
-
-func newCounters(buckets []time.Duration) (c core.Counters) {
-	for op := range c.Durations {
-		c.Durations[op] = histogram.New(buckets)
-	}
-	return c
-}
 
 // Count adds what this coordinator has counted since the start.
 func (c *Coordinator) Count(to *core.Counters) { to.Add(&c.counters) }
 
 // countAnswer counts the request of a client that is answered.
-func (c *Coordinator) countAnswer(now core.Now, s *slot, code core.Code) {
+func (c *Coordinator) countAnswer(s *slot, code core.Code) {
 	c.counters.Requests[s.op][code]++
-	c.counters.Durations[s.op].Observe(now.Mono - s.arrived)
 	switch code {
 	case core.CodeTooManySiblings:
 		c.counters.Limits[core.LimitSiblings]++

@@ -10,8 +10,6 @@ type Counters struct {
 	// Requests of clients that were answered, those apart that are turned away
 	// by a full queue: Op and Code are the indexes.
 	Requests [Ops][Codes]uint64
-	// Durations of these, from their arrival to the answer, by Op.
-	Durations [Ops]histogram.Histogram
 	// Quorums that this node ran as a coordinator, and the fallbacks that stood
 	// in for owners in those that were met.
 	Quorums   [QuorumKinds][QuorumResults]uint64
@@ -31,6 +29,13 @@ type Counters struct {
 
 	Gossip      GossipCounters
 	AntiEntropy AntiEntropyCounters
+
+	// What the shell fills. Durations of requests, by Op, run from their arrival
+	// to the moment when the answer leaves their loop. Drains is how long a loop
+	// took for what it steps a shard by at a time. Both include the reads of the
+	// disk, which a machine's own time does not show.
+	Durations [Ops]histogram.Histogram
+	Drains    histogram.Histogram
 }
 
 // GossipCounters are those of membership.
@@ -72,6 +77,7 @@ func (c *Counters) Add(o *Counters) {
 	c.Gossip.add(&o.Gossip)
 	c.AntiEntropy.Durations.Add(&o.AntiEntropy.Durations)
 	c.AntiEntropy.Failed += o.AntiEntropy.Failed
+	c.Drains.Add(&o.Drains)
 }
 
 func (g *GossipCounters) add(o *GossipCounters) {

@@ -84,7 +84,7 @@ type Request struct {
 	Context    version.Clock
 	HasContext bool
 	Options    Options
-	Arrived    time.Duration // Mono, when the shell took it, for metrics
+	Arrived    time.Duration // Mono, when the shell took it, for its metrics
 	Deadline   time.Duration // Mono; at most id.MaxMessageAge away
 }
 

@@ -21,6 +21,8 @@ func limitFamilies() []family {
 				show(float64(r.Status.Hints.Refused), "hint_bytes")
 				show(float64(r.Transport.Refused), "outbox")
 			}),
+		durations("drain_duration_seconds", "Time that a shard's loop took for what it does at once, reads of the disk included.",
+			nil, func(r *Reading, show showDurations) { show(&r.Counters.Drains) }),
 		gauges("queue_depth", "Requests that wait for a loop, over all loops, by whose they are.",
 			[]string{"queue"}, func(r *Reading, show show) {
 				show(float64(r.Queued.Clients), "client")

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -24,6 +25,9 @@ type Reading struct {
 	Storage   storage.Stats
 	Transport transport.Stats
 	Build     Build
+	// Buckets are the bounds of those histograms that have none, since nobody
+	// has them filled.
+	Buckets []time.Duration
 }
 
 // families lists every metric, a file a line.
@@ -123,10 +127,14 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	if !ok {
 		return
 	}
+	empty := histogram.New(r.Buckets)
 	for i := range c.families {
 		f := &c.families[i]
 		if f.durations != nil {
 			f.durations(r, func(h *histogram.Histogram, labels ...string) {
+				if len(h.Bounds()) == 0 {
+					h = &empty
+				}
 				to <- newDurations(f.desc, h, f.labels, labels)
 			})
 			continue

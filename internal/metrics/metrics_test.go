@@ -108,8 +108,11 @@ func TestFiguresOfAStatus(t *testing.T) {
 // So does each that the machines count, and what the shell's parts tell.
 func TestFiguresOfCounters(t *testing.T) {
 	r := metrics.Reading{
-		Queued:    runtime.Queued{Clients: 1, Peers: 2, MostClients: 3, MostPeers: 4, ClientsLimit: 5, PeersLimit: 6},
-		Storage:   storage.Stats{DiskBytes: 7, MemoryBytes: 8, Commits: 9, Fsyncs: 10},
+		Queued: runtime.Queued{Clients: 1, Peers: 2, MostClients: 3, MostPeers: 4, ClientsLimit: 5, PeersLimit: 6},
+		Storage: storage.Stats{
+			DiskBytes: 7, MemoryBytes: 8, Commits: 9, Fsyncs: 10, Keys: 50, LogBytes: 51, CacheHits: 52, CacheMisses: 53,
+			Flushes: 54, Compactions: 55, CompactionDebt: 56, Levels: 57, Stalls: 58, Stalled: 1500 * time.Millisecond,
+		},
 		Transport: transport.Stats{Sent: transport.Traffic{Envelopes: 11, Messages: 12, Bytes: 13}, Received: transport.Traffic{Envelopes: 14, Messages: 15, Bytes: 16}, Refused: 17, Failed: 18, Expired: 19, Unknown: 20, Invalid: 21},
 		Build:     metrics.Build{Version: "v1", Revision: "abc", Go: "go9"},
 	}
@@ -133,6 +136,16 @@ func TestFiguresOfCounters(t *testing.T) {
 		`dynamo_storage_memory_bytes 8`,
 		`dynamo_storage_commits_total 9`,
 		`dynamo_storage_fsyncs_total 10`,
+		`dynamo_storage_keys 50`,
+		`dynamo_storage_log_bytes 51`,
+		`dynamo_storage_cache_requests_total{result="hit"} 52`,
+		`dynamo_storage_cache_requests_total{result="miss"} 53`,
+		`dynamo_storage_flushes_total 54`,
+		`dynamo_storage_compactions_total 55`,
+		`dynamo_storage_compaction_debt_bytes 56`,
+		`dynamo_storage_read_amplification 57`,
+		`dynamo_storage_stalls_total 58`,
+		`dynamo_storage_stalled_seconds_total 1.5`,
 		`dynamo_transport_envelopes_total{direction="sent"} 11`,
 		`dynamo_transport_messages_total{direction="sent"} 12`,
 		`dynamo_transport_bytes_total{direction="sent"} 13`,

@@ -1,14 +1,42 @@
 package metrics
 
+import "github.com/prometheus/client_golang/prometheus"
+
 func storageFamilies() []family {
 	return []family{
+		gauge("storage_keys", "Keys that the storage engine holds, its own records of the cluster included; -1 where it does not count them.",
+			func(r *Reading) float64 { return float64(r.Storage.Keys) }),
 		gauge("storage_disk_bytes", "Bytes of the storage engine's files, those not needed any more included.",
 			func(r *Reading) float64 { return float64(r.Storage.DiskBytes) }),
+		gauge("storage_log_bytes", "Bytes of the storage engine's log, of what is in no table yet.",
+			func(r *Reading) float64 { return float64(r.Storage.LogBytes) }),
 		gauge("storage_memory_bytes", "Bytes of data and caches that the storage engine holds in memory.",
 			func(r *Reading) float64 { return float64(r.Storage.MemoryBytes) }),
 		counter("storage_commits_total", "Batches that the storage engine has taken.",
 			func(r *Reading) uint64 { return r.Storage.Commits }),
 		counter("storage_fsyncs_total", "Files and directories that the storage engine has synced.",
 			func(r *Reading) uint64 { return r.Storage.Fsyncs }),
+		durations("storage_fsync_duration_seconds", "Time that such a sync took.",
+			nil, func(r *Reading, show showDurations) { show(&r.Storage.FsyncTimes) }),
+		counters("storage_cache_requests_total", "Blocks that the storage engine has read, by whether its cache had them.",
+			[]string{"result"}, func(r *Reading, show show) {
+				show(float64(r.Storage.CacheHits), "hit")
+				show(float64(r.Storage.CacheMisses), "miss")
+			}),
+		counter("storage_flushes_total", "Times that the storage engine has written a table of what it held in memory.",
+			func(r *Reading) uint64 { return r.Storage.Flushes }),
+		counter("storage_compactions_total", "Times that the storage engine has made new tables of old ones.",
+			func(r *Reading) uint64 { return r.Storage.Compactions }),
+		gauge("storage_compaction_debt_bytes", "Bytes that the storage engine would compact if nothing more were written, by its estimate.",
+			func(r *Reading) float64 { return float64(r.Storage.CompactionDebt) }),
+		gauge("storage_read_amplification", "Tables that a read may have to look into, at most.",
+			func(r *Reading) float64 { return float64(r.Storage.Levels) }),
+		counter("storage_stalls_total", "Times that commits had to wait for the storage engine to catch up.",
+			func(r *Reading) uint64 { return r.Storage.Stalls }),
+		family{
+			name: "storage_stalled_seconds_total", help: "Time for which commits had to wait for the storage engine to catch up.",
+			kind: prometheus.CounterValue,
+			read: func(r *Reading, show show) { show(r.Storage.Stalled.Seconds()) },
+		},
 	}
 }

@@ -44,7 +44,7 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 		coordinator: coordinator.New(coordinator.Config{
 			Self: o.Self, Start: o.Start, Shard: index, R: o.R, W: o.W, Strict: o.Strict,
 			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
-			RepairBytes: o.RepairBytes / uint64(o.Shards), Buckets: o.Buckets,
+			RepairBytes: o.RepairBytes / uint64(o.Shards),
 		}, r),
 	}
 	gate := &s.load.gate

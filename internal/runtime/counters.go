@@ -46,9 +46,9 @@ type counted struct {
 // countAsk asks a loop what its machine has counted.
 type countAsk struct{ reply chan *core.Counters } // of capacity 1
 
-// answer runs on the loop.
-func (a *countAsk) answer(count func(*core.Counters)) {
-	c := new(core.Counters)
+// answer runs on the loop, with what counts its machine.
+func (a *countAsk) answer(l *loop, count func(*core.Counters)) {
+	c := &core.Counters{Durations: l.waiters.durations, Drains: l.drains}
 	count(c)
 	a.reply <- c
 }

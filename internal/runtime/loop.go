@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/node"
 )
 
@@ -34,6 +35,7 @@ type loop struct {
 	spare      lists
 	room       func() int                      // for requests of clients that wait
 	finish     func(out *core.Out) (more bool) // the last steps before a stop in order
+	drains     histogram.Histogram             // how long they took
 
 	flushed   uint64 // the flush up to which Durable has been stepped
 	committed uint64 // the latest flush that had a batch
@@ -57,7 +59,9 @@ func (l *loop) run() {
 	l.begin(l.runtime.now(), &l.out)
 	err := l.flush(&l.out)
 	for err == nil && l.wait(timer) {
-		err = l.drain()
+		began := l.runtime.now()
+		err = l.drain(began)
+		l.drains.Observe(l.runtime.mono() - began.Mono)
 	}
 	if err != nil {
 		l.runtime.fail(err)
@@ -110,8 +114,7 @@ func (l *loop) wait(timer *time.Timer) bool {
 
 // drain steps what is there, at most node.MaxDrain inputs, and carries out
 // the effects. What has been begun goes on before more is begun.
-func (l *loop) drain() error {
-	now := l.runtime.now()
+func (l *loop) drain(now core.Now) error {
 	flushed, err := l.queue.take(&l.left, &l.spare)
 	if err != nil {
 		return err
@@ -175,8 +178,11 @@ func (l *loop) flush(out *core.Out) error {
 	for i := range out.Sends {
 		l.send(&out.Sends[i])
 	}
-	for i := range out.Replies {
-		l.waiters.answer(out.Replies[i])
+	if len(out.Replies) > 0 {
+		now := l.runtime.mono()
+		for i := range out.Replies {
+			l.waiters.answer(now, out.Replies[i])
+		}
 	}
 	for i := range out.SendsHeld {
 		l.held = append(l.held, heldEffect{flush: l.committed, send: out.SendsHeld[i], sends: true})
@@ -198,7 +204,7 @@ func (l *loop) release() {
 		if h := &l.held[n]; h.sends {
 			l.send(&h.send)
 		} else {
-			l.waiters.answer(h.reply)
+			l.waiters.answer(l.runtime.mono(), h.reply)
 		}
 		n++
 	}

@@ -3,8 +3,10 @@ package runtime
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/node"
 )
 
@@ -179,15 +181,28 @@ type waiters struct {
 	slots []waitSlot
 	free  []uint32
 	loop  int
+	// durations are how long those waited who have a reply.
+	durations [core.Ops]histogram.Histogram
+}
+
+func newWaiters(loop int, buckets []time.Duration) waiters {
+	w := waiters{loop: loop}
+	for op := range w.durations {
+		w.durations[op] = histogram.New(buckets)
+	}
+	return w
 }
 
 type waitSlot struct {
 	generation uint32
 	waiter     *waiter
+	op         core.Op // 0 of a Join
+	arrived    time.Duration
 }
 
-// add notes w and returns the ID under which its reply will come.
-func (w *waiters) add(one *waiter) core.ReqID {
+// add notes who waits for the reply to an operation that arrived then, and
+// returns the ID under which it will come.
+func (w *waiters) add(one *waiter, op core.Op, arrived time.Duration) core.ReqID {
 	var i uint32
 	if n := len(w.free); n > 0 {
 		i = w.free[n-1]
@@ -198,12 +213,13 @@ func (w *waiters) add(one *waiter) core.ReqID {
 	}
 	s := &w.slots[i]
 	s.generation++
-	s.waiter = one
+	s.waiter, s.op, s.arrived = one, op, arrived
 	return core.NewReqID(w.loop, core.MachineCoordinator, i, s.generation)
 }
 
-// answer gives r to the one who waits under its ID.
-func (w *waiters) answer(r core.Reply) {
+// answer gives r to the one who waits under its ID, and counts how long that
+// one has waited by now.
+func (w *waiters) answer(now time.Duration, r core.Reply) {
 	i := r.Req.Slot()
 	if int(i) >= len(w.slots) || w.slots[i].waiter == nil {
 		return
@@ -214,6 +230,7 @@ func (w *waiters) answer(r core.Reply) {
 	}
 	s.waiter.reply <- r
 	s.waiter = nil
+	w.durations[s.op].Observe(now - s.arrived)
 	w.free = append(w.free, i)
 }
 

@@ -64,7 +64,7 @@ func (l *loop) fill(t *testing.T, clients, requests, replies int) {
 func TestWhatIsBegunGoesFirst(t *testing.T) {
 	l, r := recorded(maxClients)
 	l.fill(t, 100, 1, 1)
-	if err := l.drain(); err != nil {
+	if err := l.drain(l.runtime.now()); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(r.steps[:2], []kind{peerRequest, peerReply}) || r.count(clientRequest) != 100 {
@@ -73,7 +73,7 @@ func TestWhatIsBegunGoesFirst(t *testing.T) {
 	r.steps = nil
 	l.fill(t, 100, 1000, 0)
 	for drains := 1; r.count(clientRequest) < 100; drains++ {
-		if err := l.drain(); err != nil {
+		if err := l.drain(l.runtime.now()); err != nil {
 			t.Fatal(err)
 		}
 		if most := drains * node.MaxDrain; len(r.steps) > most || r.count(clientRequest) != min(100, drains*leastClients) {
@@ -81,7 +81,7 @@ func TestWhatIsBegunGoesFirst(t *testing.T) {
 		}
 	}
 	for len(r.steps) < 1100 {
-		if err := l.drain(); err != nil {
+		if err := l.drain(l.runtime.now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -100,7 +100,7 @@ func TestQueuesAreBounded(t *testing.T) {
 		t.Error("more clients than may ever wait")
 	}
 	for len(l.queue.clients)+len(l.left.clients) > 0 || l.queue.counts[clientRequest] > 0 {
-		if err := l.drain(); err != nil {
+		if err := l.drain(l.runtime.now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,7 +123,7 @@ func TestRequestsOfClientsThatHaveGoneAreNotBegun(t *testing.T) {
 	if !goes.leave() {
 		t.Error("the request has been begun")
 	}
-	if err := l.drain(); err != nil {
+	if err := l.drain(l.runtime.now()); err != nil {
 		t.Fatal(err)
 	}
 	if n := r.count(clientRequest); n != 1 || stays.leave() {

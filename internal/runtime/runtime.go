@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
 )
@@ -103,18 +104,19 @@ func New(o Options) (*Runtime, error) {
 func (r *Runtime) newShard(o Options, i int) *loop {
 	shard := node.NewShard(o.Node, i, o.Engine)
 	return &loop{
-		runtime: r, machine: shard, durability: o.Durability, queue: newQueue(), waiters: waiters{loop: i},
-		begin: func(core.Now, *core.Out) {}, room: shard.Room,
+		runtime: r, machine: shard, durability: o.Durability, queue: newQueue(), waiters: newWaiters(i, o.Node.Buckets),
+		drains: histogram.New(o.Node.Buckets),
+		begin:  func(core.Now, *core.Out) {}, room: shard.Room,
 		after: func() {}, finish: shard.Stop,
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
 			case *core.Request:
-				v.Req = l.waiters.add(in.waiter)
+				v.Req = l.waiters.add(in.waiter, v.Op, v.Arrived)
 				shard.Submit(now, v, out)
 			case *core.View:
 				shard.SetView(now, v, out)
 			case *countAsk:
-				v.answer(shard.Count)
+				v.answer(l, shard.Count)
 			}
 		},
 	}
@@ -124,13 +126,13 @@ func (r *Runtime) newControl(o Options) *loop {
 	control := r.machine
 	return &loop{
 		// What Control remembers is little, and must not be older than the data.
-		runtime: r, machine: control, durability: core.Sync, queue: newQueue(), waiters: waiters{loop: o.Node.Shards},
+		runtime: r, machine: control, durability: core.Sync, queue: newQueue(), waiters: newWaiters(o.Node.Shards, nil),
 		begin: control.Begin, room: func() int { return 0 }, // clients do not come here
 		after: r.publish, finish: func(*core.Out) bool { return false },
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
 			case *core.Join:
-				v.Req = l.waiters.add(in.waiter)
+				v.Req = l.waiters.add(in.waiter, 0, 0)
 				control.Join(now, v, out)
 			case *[]core.PeerReport:
 				control.Report(now, *v, out)
@@ -139,7 +141,7 @@ func (r *Runtime) newControl(o Options) *loop {
 			case *core.LoadReport:
 				control.Load(now, *v)
 			case *countAsk:
-				v.answer(control.Count)
+				v.answer(l, control.Count)
 			}
 		},
 	}

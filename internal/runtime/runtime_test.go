@@ -29,6 +29,7 @@ type cluster struct {
 	t       *testing.T
 	network *memnet.Network
 	nodes   []*runtime.Runtime
+	buckets []time.Duration // of those that are added
 }
 
 func newCluster(t *testing.T, nodes int, engine func(runtime.Engine) runtime.Engine) *cluster {
@@ -90,7 +91,8 @@ func (c *cluster) add(i int, wrap func(runtime.Engine) runtime.Engine) {
 			Shards: 4, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, PeerTimeout: 300 * time.Millisecond,
 			GossipInterval: time.Second, LayoutDelay: time.Second, LayoutAuto: true,
 			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Minute,
-			Admit: true, Admission: admission.DefaultLimits(),
+			Buckets: c.buckets,
+			Admit:   true, Admission: admission.DefaultLimits(),
 		},
 	}
 	if i > 0 {

@@ -2,8 +2,10 @@ package storage
 
 import (
 	"errors"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/histogram"
 )
 
 // The errors of engines and of Open, for errors.Is.
@@ -73,11 +75,23 @@ type Engine interface {
 	Close() error
 }
 
-// Stats are an engine's counters since it was opened, and its sizes.
+// Stats are an engine's counters since it was opened, and its sizes; what an
+// engine does not have stays 0.
 type Stats struct {
 	Keys        int64  // keys that it holds, -1 where the engine does not count
 	DiskBytes   int64  // files, those not needed any more included
+	LogBytes    int64  // of them, the log of what is in no table yet
 	MemoryBytes int64  // data and caches in memory
 	Commits     uint64 // batches taken
 	Fsyncs      uint64 // files and directories synced
+	// FsyncTimes is how long these took, by Options.Buckets.
+	FsyncTimes histogram.Histogram
+
+	CacheHits, CacheMisses uint64 // blocks that were read
+	Flushes                uint64 // of memory to tables
+	Compactions            uint64 // of tables
+	CompactionDebt         int64  // bytes that are to be compacted before there is peace
+	Levels                 int64  // tables that a read may have to look into, at most
+	Stalls                 uint64 // times that commits had to wait for the engine
+	Stalled                time.Duration
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
@@ -33,6 +34,9 @@ type Options struct {
 	// goroutine meets the failure: it must not block and must not use the
 	// engine. The same error comes with every completion from then on.
 	OnFailure func(error)
+	// Buckets are the bounds by which the durations of syncs are counted, as
+	// package histogram has them; none: they are not.
+	Buckets []time.Duration
 	// FS is the file system of the data directory; nil is the machine's own.
 	FS vfs.FS
 }

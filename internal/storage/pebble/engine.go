@@ -17,6 +17,7 @@ import (
 type Engine struct {
 	db        *pebble.DB
 	disk      *vfs.FailStop
+	stalls    *stalls
 	gate      gate
 	completer *completer
 	commits   atomic.Uint64
@@ -32,16 +33,17 @@ func Open(o Options) (*Engine, error) {
 		if o.OnFailure != nil {
 			o.OnFailure(failure(err))
 		}
-	})
+	}, o.Buckets...)
 	if err := create(o, disk); err != nil {
 		return nil, err
 	}
 	o.Create = false
-	db, err := open(o, disk)
+	stalls := new(stalls)
+	db, err := open(o, disk, stalls)
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{db: db, disk: disk}
+	e := &Engine{db: db, disk: disk, stalls: stalls}
 	e.completer = newCompleter(e.failed)
 	e.close = sync.OnceValue(e.shutDown)
 	return e, nil
@@ -56,7 +58,7 @@ func create(o Options, disk *vfs.FailStop) error {
 	if !o.Create {
 		return nil
 	}
-	db, err := open(o, disk)
+	db, err := open(o, disk, new(stalls))
 	if err != nil {
 		return err
 	}
@@ -67,10 +69,10 @@ func create(o Options, disk *vfs.FailStop) error {
 }
 
 // open opens the store, or with o.Create makes it.
-func open(o Options, disk *vfs.FailStop) (*pebble.DB, error) {
+func open(o Options, disk *vfs.FailStop, stalls *stalls) (*pebble.DB, error) {
 	cache := pebble.NewCache(o.CacheBytes)
 	defer cache.Unref()
-	db, err := pebble.Open(o.Dir, o.library(disk, cache))
+	db, err := pebble.Open(o.Dir, o.library(disk, cache, stalls))
 	if err := stopped(disk, err); err != nil {
 		if db != nil {
 			_ = db.Close() // it is of no use, and nothing reaches its disk
@@ -247,22 +249,6 @@ const (
 	batchBytes = 12 + 16
 	writeBytes = 1 + 5 + 5
 )
-
-// Stats implements storage.Engine.
-func (e *Engine) Stats() storage.Stats {
-	if err := e.gate.enter(); err != nil {
-		return storage.Stats{}
-	}
-	defer e.gate.leave()
-	m := e.db.Metrics()
-	return storage.Stats{
-		Keys:        -1,
-		DiskBytes:   int64(m.DiskSpaceUsage()),
-		MemoryBytes: int64(m.MemTable.Size+m.MemTable.ZombieSize) + m.BlockCache.Size,
-		Commits:     e.commits.Load(),
-		Fsyncs:      e.disk.Syncs(),
-	}
-}
 
 // Close implements storage.Engine.
 func (e *Engine) Close() error { return e.close() }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -50,8 +51,8 @@ const (
 	openFiles = 512
 )
 
-// Options of one engine. All fields but OnFailure and MemTableBytes are
-// required.
+// Options of one engine. All fields but OnFailure, Buckets and MemTableBytes
+// are required.
 type Options struct {
 	Dir        string // the engine's own folder
 	Create     bool   // it does not exist, else it must hold a store
@@ -59,6 +60,8 @@ type Options struct {
 	CacheBytes int64
 	Logger     *slog.Logger
 	OnFailure  func(error)
+	// Buckets are the bounds by which the durations of syncs are counted.
+	Buckets []time.Duration
 	// MemTableBytes is for tests, which want flushes early; 0 is the default.
 	MemTableBytes uint64
 }
@@ -76,6 +79,7 @@ func Driver() storage.Driver {
 				CacheBytes: o.CacheBytes,
 				Logger:     o.Logger,
 				OnFailure:  o.OnFailure,
+				Buckets:    o.Buckets,
 			})
 		},
 	}
@@ -83,7 +87,7 @@ func Driver() storage.Driver {
 
 // library returns the options for pebble itself. It refers to cache, which the
 // caller lets go of when the database is open.
-func (o Options) library(disk *vfs.FailStop, cache *pebble.Cache) *pebble.Options {
+func (o Options) library(disk *vfs.FailStop, cache *pebble.Cache, stalls *stalls) *pebble.Options {
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = memTableBytes
 	}
@@ -103,6 +107,8 @@ func (o Options) library(disk *vfs.FailStop, cache *pebble.Cache) *pebble.Option
 		Logger:                      logger{o.Logger, disk},
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { disk.Fail(err) },
+			WriteStallBegin: func(pebble.WriteStallBeginInfo) { stalls.begin() },
+			WriteStallEnd:   stalls.end,
 			DataCorruption:  func(i pebble.DataCorruptionInfo) { disk.Fail(fmt.Errorf("%s: %w", i.Path, i.Details)) },
 		},
 	}

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -156,7 +157,7 @@ func testClose(t *testing.T, e storage.Engine) {
 		isClosed(t, "Commit", commit(e, d, set("b", "2")))
 		isClosed(t, "Commit of nothing", commit(e, d))
 	}
-	if s := e.Stats(); s != (storage.Stats{}) {
+	if s := e.Stats(); !reflect.DeepEqual(s, storage.Stats{}) {
 		t.Errorf("the stats of a closed engine are %+v, want zero", s)
 	}
 }

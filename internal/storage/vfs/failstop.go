@@ -5,10 +5,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/dynamo-kv/dynamo/internal/histogram"
 )
 
 // FailStop is a file system that stops at the first failure. Once a write, a
@@ -28,13 +31,27 @@ type FailStop struct {
 	onFail func(error)
 	err    atomic.Pointer[error]
 	syncs  atomic.Uint64
+	times  times
+}
+
+// times is how long syncs took. Any goroutine may sync.
+type times struct {
+	mu        sync.Mutex // guards what follows
+	histogram histogram.Histogram
+}
+
+func (t *times) observe(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.histogram.Observe(d)
 }
 
 // NewFailStop returns base as a FailStop. onFail, if not nil, is called once,
 // at the first failure, by the goroutine that met it: it must not block and
-// must not use the file system.
-func NewFailStop(base FS, onFail func(error)) *FailStop {
-	return &FailStop{FS: base, onFail: onFail}
+// must not use the file system. buckets are the bounds by which the durations
+// of syncs are counted; without any they are not.
+func NewFailStop(base FS, onFail func(error), buckets ...time.Duration) *FailStop {
+	return &FailStop{FS: base, onFail: onFail, times: times{histogram: histogram.New(buckets)}}
 }
 
 // Err returns the first failure, nil as long as there is none.
@@ -55,6 +72,24 @@ func (s *FailStop) Fail(err error) {
 
 // Syncs returns how many files and directories have been synced.
 func (s *FailStop) Syncs() uint64 { return s.syncs.Load() }
+
+// SyncTimes returns how long these took.
+func (s *FailStop) SyncTimes() histogram.Histogram {
+	s.times.mu.Lock()
+	defer s.times.mu.Unlock()
+	return s.times.histogram
+}
+
+// sync carries out one sync of a file, and takes its time.
+func (s *FailStop) sync(name string, sync func() error) {
+	s.do("sync", name, func() error {
+		s.syncs.Add(1)
+		began := time.Now()
+		err := sync()
+		s.times.observe(time.Since(began))
+		return err
+	})
+}
 
 // Unwrap returns the file system below.
 func (s *FailStop) Unwrap() FS { return s.FS }
@@ -176,18 +211,12 @@ func (f *failStopFile) Preallocate(off, length int64) error {
 }
 
 func (f *failStopFile) Sync() error {
-	f.fs.do("sync", f.name, func() error {
-		f.fs.syncs.Add(1)
-		return f.File.Sync()
-	})
+	f.fs.sync(f.name, f.File.Sync)
 	return nil
 }
 
 func (f *failStopFile) SyncData() error {
-	f.fs.do("sync", f.name, func() error {
-		f.fs.syncs.Add(1)
-		return f.File.SyncData()
-	})
+	f.fs.sync(f.name, f.File.SyncData)
 	return nil
 }
 
