@@ -128,6 +128,8 @@ type Config struct {
 	// may be forgotten: 1 s to 24 h.
 	TombstoneInterval time.Duration
 
+	// Admission slows background work down while requests are slow.
+	Admission Admission
 	// Metrics is what the node shows to whoever watches it: see Node.Metrics.
 	Metrics MetricsConfig
 
@@ -201,6 +203,7 @@ func DefaultConfig() *Config {
 		MaxHintBytes:        1 << 30,
 		TombstoneTTL:        7 * 24 * time.Hour,
 		TombstoneInterval:   time.Hour,
+		Admission:           defaultAdmission(),
 		Metrics:             MetricsConfig{Enabled: true, Buckets: metrics.DefaultBuckets()},
 	}
 }
@@ -224,6 +227,7 @@ func (c *Config) Validate() error {
 	c.checkStorage(&f)
 	c.checkRequests(&f)
 	c.checkCluster(&f)
+	c.Admission.check(&f)
 	c.checkMetrics(&f)
 	return invalidConfig(f)
 }

@@ -71,8 +71,22 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"Metrics.Buckets", func(c *Config) { c.Metrics.Buckets = []time.Duration{2, 1} }, []string{"1ns after 2ns", "ascend"}},
 		{"Metrics.Buckets", func(c *Config) { c.Metrics.Buckets = []time.Duration{1, 1} }, []string{"1ns after 1ns", "each once"}},
 	}
+	tests = append(tests, []struct {
+		field  string
+		change func(*Config)
+		says   []string
+	}{
+		{"Admission.LatencyThreshold", func(c *Config) { c.Admission.LatencyThreshold = 0 }, []string{"is 0s", "1ms to 1m0s"}},
+		{"Admission.LatencyThreshold", func(c *Config) { c.Admission.LatencyThreshold = time.Hour }, []string{"1h0m0s"}},
+		{"Admission.MinSlots", func(c *Config) { c.Admission.MinSlots = 0 }, []string{"MinSlots is 0", "which is 10"}},
+		{"Admission.MinSlots", func(c *Config) { c.Admission.MinSlots = 11 }, []string{"MinSlots is 11"}},
+		{"Admission.MaxSlots", func(c *Config) { c.Admission.MaxSlots = 0 }, []string{"MaxSlots is 0", "1 to 1024"}},
+		{"Admission.MaxSlots", func(c *Config) { c.Admission.MaxSlots = 2000 }, []string{"MaxSlots is 2000"}},
+		{"Admission.Window", func(c *Config) { c.Admission.Window = 9 }, []string{"Window is 9", "10 to 100000"}},
+		{"Admission.BytesPerSecond", func(c *Config) { c.Admission.BytesPerSecond = 1 << 10 }, []string{"is 1024", "at least 65536"}},
+	}...)
 	// Those have no wrong value.
-	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true, "Metrics.Enabled": true}
+	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true, "Admission.Enabled": true, "Metrics.Enabled": true}
 	for _, test := range tests {
 		checked[test.field] = true
 		c := DefaultConfig()

@@ -166,6 +166,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.AntiEntropyInterval = c.AntiEntropyInterval
 	o.Node.LayoutAuto, o.Node.LayoutDelay = c.LayoutAuto, c.LayoutDelay
 	o.Node.ForceServe = c.ForceServe
+	o.Node.Admit, o.Node.Admission = c.Admission.Enabled, c.Admission.limits()
 	o.Node.Buckets = c.buckets()
 	o.Node.TombstoneTTL, o.Node.TombstoneInterval = c.TombstoneTTL, c.TombstoneInterval
 	return o

@@ -78,8 +78,15 @@ func usages() map[string]string {
 		"MaxHintBytes":        "most that is kept for other nodes that cannot be reached, in bytes, at least 1048576",
 		"TombstoneTTL":        "time for which all nodes must agree on a deleted key before they forget it, at least 7m",
 		"TombstoneInterval":   "pause between two looks for deleted keys that may be forgotten, 1s to 24h",
-		"Metrics.Enabled":     "answer at /metrics, and measure how long things take",
-		"Metrics.Buckets":     "upper bounds of the buckets of histograms, separated by commas, 1 to 64, ascending, up to 1h",
+
+		"Admission.Enabled":          "let slow requests slow background work down",
+		"Admission.LatencyThreshold": "p99 of requests above which background work is slowed down, 1ms to 1m",
+		"Admission.MinSlots":         "pieces of background work that always may run at once, 1 to admission-max-slots",
+		"Admission.MaxSlots":         "pieces of background work that may run at once while requests are fast, up to 1024",
+		"Admission.Window":           "latest requests that the p99 is of, 10 to 100000",
+		"Admission.BytesPerSecond":   "bytes a second that background work may move with all slots, at least 65536 for each",
+		"Metrics.Enabled":            "answer at /metrics, and measure how long things take",
+		"Metrics.Buckets":            "upper bounds of the buckets of histograms, separated by commas, 1 to 64, ascending, up to 1h",
 	}
 }
 
@@ -311,6 +318,7 @@ func inFlags(err error) string {
 	for field := range usages() { // order does not matter: they are whole words
 		names = append(names, regexp.QuoteMeta(field))
 	}
+	slices.SortFunc(names, func(a, b string) int { return len(b) - len(a) }) // a field of a group before one of the same name
 	fields := regexp.MustCompile(`\b(` + strings.Join(names, "|") + `)\b`)
 	text := fields.ReplaceAllStringFunc(err.Error(), flagName)
 	kind := dynamo.ErrInvalidConfig.Error() + ": "

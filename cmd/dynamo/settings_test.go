@@ -78,7 +78,8 @@ func TestFlagNames(t *testing.T) {
 	for field, want := range map[string]string{
 		"RequestTimeout": "request-timeout", "N": "n", "StorageEngine": "engine", "StoragePath": "data",
 		"Seeds": "join", "MaxValueBytes": "max-value-bytes",
-		"Metrics.Enabled": "metrics-enabled", "Metrics.MaxAge": "metrics-max-age",
+		"Admission.LatencyThreshold": "admission-latency-threshold",
+		"Metrics.Enabled":            "metrics-enabled", "Metrics.MaxAge": "metrics-max-age",
 	} {
 		if got := flagName(field); got != want {
 			t.Errorf("%s is --%s, want --%s", field, got, want)

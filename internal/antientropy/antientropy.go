@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -15,17 +16,8 @@ import (
 
 // Limits of one shard's anti-entropy.
 const (
-	// In each pace at most repairKeys keys and about repairBytes bytes are
-	// exchanged: 1,600 keys or 3 MiB a second, which takes some twentieth of a
-	// loop's time and leaves the rest to the foreground. A single set may be larger
-	// than repairBytes; the next ones then wait for longer.
-	pace        = 20 * time.Millisecond
-	repairKeys  = 32
-	repairBytes = 64 << 10
-
-	// A chunk of building trees, one each buildPace: 12,800 keys a second, for
-	// some thirtieth of a loop's time.
-	buildPace  = 20 * time.Millisecond
+	// A chunk of building trees: large enough to be worth its turn, small enough
+	// not to hold up the requests that share its loop.
 	buildKeys  = 256
 	buildBytes = 64 << 10
 
@@ -85,16 +77,18 @@ type Config struct {
 type AntiEntropy struct {
 	config     Config
 	local      Local
+	gate       *admission.Gate
 	rng        *rand.Rand
 	view       *core.View
 	peers      []*peer  // with whom partitions are shared, sorted by ID
 	dirty      []*dirty // to be compared first, oldest first
 	next       turnOf   // whose turn comes next
 	due        time.Duration
-	session    *session // the exchange under way, nil for none
-	generation uint32   // of requests: an answer to an earlier one misses
-	budget     budget
-	nextBuild  time.Duration // when the next chunk of trees is built
+	session    *session       // the exchange under way, nil for none
+	generation uint32         // of requests: an answer to an earlier one misses
+	slot       admission.Slot // of the exchange
+	paused     bool           // the exchange could go on, but for its slot
+	buildSlot  admission.Slot // of building trees
 
 	counters core.AntiEntropyCounters
 	counts   core.TreeReport
@@ -103,11 +97,13 @@ type AntiEntropy struct {
 	reported time.Duration   // when it was told
 }
 
-// New returns a machine with nothing to compare.
-func New(c Config, local Local) *AntiEntropy {
+// New returns a machine with nothing to compare, and which does what the gate
+// lets through.
+func New(c Config, local Local, gate *admission.Gate) *AntiEntropy {
 	return &AntiEntropy{
 		config: c,
 		local:  local,
+		gate:   gate,
 		rng:    core.Stream(c.Seed, "antientropy/"+strconv.Itoa(c.Shard)),
 		view:   &core.View{Self: c.Self},
 		due:    core.Never,
@@ -162,31 +158,36 @@ func (a *AntiEntropy) MarkDirty(p ring.Partition) {
 // Tick does what is due, and at most one chunk of building trees.
 func (a *AntiEntropy) Tick(now core.Now, out *core.Out) {
 	a.build(now, out)
-	a.budget.refill(now)
 	if a.session != nil {
 		a.expire(now, out)
 	}
 	a.pump(now, out)
 }
 
+// build does the next chunk of building trees. What it reads is not told: the
+// chunk is taken for full.
 func (a *AntiEntropy) build(now core.Now, out *core.Out) {
-	if left := a.local.Trees().Building; left > 0 && a.nextBuild <= now.Mono {
-		a.nextBuild = now.Mono + buildPace
-		a.local.BuildTrees(core.Limit{Keys: buildKeys, Bytes: buildBytes}, out)
-		a.news = true
+	if a.local.Trees().Building == 0 || !a.gate.Go(now.Mono, &a.buildSlot) {
+		return
 	}
+	left := a.local.BuildTrees(core.Limit{Keys: buildKeys, Bytes: buildBytes}, out)
+	a.gate.Spend(now.Mono, &a.buildSlot, buildBytes)
+	if left == 0 {
+		a.gate.Done(now.Mono, &a.buildSlot)
+	}
+	a.news = true
 }
 
 // Next returns when Tick is due.
 func (a *AntiEntropy) Next() (time.Duration, bool) {
 	at := core.Never
 	if a.local.Trees().Building > 0 {
-		at = a.nextBuild
+		at = a.gate.At(&a.buildSlot)
 	}
 	if a.session != nil {
 		at = min(at, a.sessionDue())
 	} else {
-		at = min(at, a.due)
+		at = min(at, max(a.due, a.gate.At(&a.slot)))
 	}
 	if a.news && !a.view.Stamp().IsZero() {
 		at = min(at, a.reported+reportEach)
@@ -250,23 +251,3 @@ func (a *AntiEntropy) alive(n id.Node) bool {
 	p, ok := a.view.Peer(n)
 	return ok && p.Status == core.Alive
 }
-
-// budget is what may still be exchanged in this pace.
-type budget struct {
-	keys, bytes int
-	next        time.Duration // when it is filled up
-}
-
-// refill begins the next pace. What earlier ones took too much is missing in
-// it.
-func (b *budget) refill(now core.Now) {
-	if now.Mono < b.next {
-		return
-	}
-	paces := 1 + int((now.Mono-b.next)/pace)
-	b.next = now.Mono + pace
-	b.keys = min(b.keys+paces*repairKeys, repairKeys)
-	b.bytes = min(b.bytes+paces*repairBytes, repairBytes)
-}
-
-func (b *budget) spent() bool { return b.keys <= 0 || b.bytes <= 0 }

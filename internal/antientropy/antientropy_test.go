@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -104,7 +105,7 @@ func TestOnlyTheDifferenceIsExchanged(t *testing.T) {
 
 // Of each pair one node leads, and both carry about half.
 func TestOneOfAPairLeads(t *testing.T) {
-	a, b := New(Config{Self: "a"}, nil), New(Config{Self: "b"}, nil)
+	a, b := New(Config{Self: "a"}, nil, new(admission.Gate)), New(Config{Self: "b"}, nil, new(admission.Gate))
 	led := 0
 	for p := range ring.Partition(1024) {
 		if a.leads("b", p) == b.leads("a", p) {
@@ -457,17 +458,10 @@ func TestRepairIsPaced(t *testing.T) {
 	if keys != 1000 {
 		t.Fatalf("%d keys were exchanged", keys)
 	}
-	if least := time.Duration(keys/repairKeys-1) * pace; last-began < least {
-		t.Errorf("%d keys in %v; the limits allow them in %v", keys, last-began, least)
-	}
-	b := budget{keys: -100, bytes: -repairBytes * 3, next: time.Second}
-	b.refill(core.Now{Mono: time.Second})
-	if !b.spent() {
-		t.Error("a debt was forgiven")
-	}
-	b.refill(core.Now{Mono: time.Minute})
-	if b.keys != repairKeys || b.bytes != repairBytes {
-		t.Errorf("%+v after a long time", b)
+	least := time.Duration(keys) * admission.MessageCost * time.Second / slotRate
+	const ahead = 50 * time.Millisecond // a slot may be, by some of that
+	if took := last - began; took < least-ahead {
+		t.Errorf("%d keys in %v; the rate allows them in %v", keys, took, least)
 	}
 }
 
@@ -477,7 +471,7 @@ func TestTurnsEnd(t *testing.T) {
 	c.run(2 * interval)
 	s := c.nodes[0].shards[0]
 	const keys = 2000
-	large := make([]byte, 2*int(turn/pace)*repairBytes/keys) // two turns' worth
+	large := make([]byte, 2*int(turn/time.Second)*slotRate/keys) // two turns' worth
 	set, _ := version.Siblings{}.Put(version.Clock{}, actor("x"), version.Write{Data: large})
 	for i := range keys {
 		c.apply(0, fmt.Sprint("key-", i), set)
@@ -511,7 +505,7 @@ func TestEachPairIsComparedWithinTheInterval(t *testing.T) {
 
 func TestNothingIsDueWithoutALayout(t *testing.T) {
 	r := replica.New(replica.Config{Self: "n1", Start: 1, Shard: 0, Shards: 1}, coretest.NewStore())
-	a := New(Config{Self: "n1", Shard: 0, Shards: 1, Interval: interval, Seed: 1}, r)
+	a := New(Config{Self: "n1", Shard: 0, Shards: 1, Interval: interval, Seed: 1}, r, new(admission.Gate))
 	if at, ok := a.Next(); ok {
 		t.Errorf("due at %v", at)
 	}

@@ -34,7 +34,8 @@
 //
 // # Limits
 //
-// At most repairKeys keys and repairBytes bytes leave or come in each pace, in
-// windows of as many keys; budget.refill is where admission will say how much.
-// Trees are built a chunk at a time, in the same way.
+// An exchange holds one of the node's slots for background work, and moves what
+// the rate of a slot allows (package admission), in windows of windowKeys keys;
+// where others wait for the slot it lets what is under way come to its end and
+// takes its turn behind them. Trees are built a chunk at a time, in another slot.
 package antientropy

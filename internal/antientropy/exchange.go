@@ -1,6 +1,7 @@
 package antientropy
 
 import (
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
@@ -20,17 +21,17 @@ type slot struct {
 }
 
 // exchange begins with the next keys of the queue, as far as the window and the
-// budget go.
+// slot go.
 func (a *AntiEntropy) exchange(now core.Now, out *core.Out) {
 	s := a.session
 	for i := range s.slots {
 		for !s.slots[i].waits {
-			if len(s.queue) == 0 || a.budget.spent() || out.Failed != nil {
+			if len(s.queue) == 0 || out.Failed != nil || !a.goesOn(now) {
 				return
 			}
 			d := s.queue[0]
 			s.queue = s.queue[1:]
-			a.budget.keys--
+			a.gate.Spend(now.Mono, &a.slot, admission.MessageCost)
 			s.slots[i] = slot{key: d.key}
 			if d.push {
 				a.push(now, i, out)
@@ -55,7 +56,7 @@ func (a *AntiEntropy) push(now core.Now, n int, out *core.Out) {
 		a.keyDone(n)
 		return
 	}
-	a.budget.bytes -= set.Size()
+	a.gate.Spend(now.Mono, &a.slot, set.Size())
 	it.pushing = true
 	a.sendKey(now, n, &core.Apply{Key: it.key, Set: set}, out)
 }
@@ -64,7 +65,7 @@ func (a *AntiEntropy) push(now core.Now, n int, out *core.Out) {
 // where the peer lacks something of it.
 func (a *AntiEntropy) fetched(now core.Now, n int, m *core.ReadReply, out *core.Out) {
 	it := &a.session.slots[n]
-	a.budget.bytes -= m.Set.Size()
+	a.gate.Spend(now.Mono, &a.slot, m.Set.Size())
 	set, _ := a.local.Read(it.key, out)
 	if !set.Covers(m.Set) && !bug.On(bug.RepairOneWay) {
 		if _, ok := a.local.Apply(it.key, m.Set, out); !ok {

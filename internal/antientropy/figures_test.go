@@ -174,7 +174,7 @@ func (f *figures) rebuild(table *strings.Builder) {
 	if !slices.Equal(roots, f.roots(h)) {
 		f.tb.Error("the trees that were built are not those that followed the writes")
 	}
-	paced := time.Duration(chunks/figureShards) * buildPace
+	paced := time.Duration(chunks/figureShards) * buildBytes * time.Second / slotRate
 	fmt.Fprintf(table, "building all trees: %v of CPU, %v with pauses in %d shards\n",
 		took.Round(time.Millisecond), paced.Round(time.Millisecond), figureShards)
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/replica"
@@ -48,6 +49,13 @@ type shard struct {
 	out     core.Out
 }
 
+// The share of each shard: a slot for the exchange and one for building trees,
+// each of the rate that it has by default.
+const (
+	slots    = 2
+	slotRate = 32 << 20 / 10
+)
+
 // newCluster returns nodes with so many shards each.
 func newCluster(tb testing.TB, partitions, n int, shards ...int) *cluster {
 	tb.Helper()
@@ -77,8 +85,10 @@ func (c *cluster) start(h *host, shards int) {
 	h.shards = nil
 	for i := range shards {
 		r := replica.New(replica.Config{Self: h.id, Start: h.starts, Shard: i, Shards: shards}, h.store)
+		gate := new(admission.Gate)
+		gate.Limit(c.now, slots, slotRate)
 		h.shards = append(h.shards, &shard{
-			AntiEntropy: New(Config{Self: h.id, Shard: i, Shards: shards, Interval: interval, Seed: uint64(len(h.id)) + h.starts}, r),
+			AntiEntropy: New(Config{Self: h.id, Shard: i, Shards: shards, Interval: interval, Seed: uint64(len(h.id)) + h.starts}, r, gate),
 			replica:     r,
 		})
 	}

@@ -126,7 +126,7 @@ func (a *AntiEntropy) reckon() {
 
 // start begins the exchange that is due; false if none is.
 func (a *AntiEntropy) start(now core.Now) bool {
-	if a.due > now.Mono {
+	if a.due > now.Mono || !a.gate.Go(now.Mono, &a.slot) {
 		return false
 	}
 	q := a.next.peer
@@ -173,7 +173,8 @@ func (a *AntiEntropy) end(now core.Now, pause time.Duration) {
 	if s == nil {
 		return
 	}
-	a.session, a.news = nil, true
+	a.session, a.news, a.paused = nil, true, false
+	a.gate.Done(now.Mono, &a.slot)
 	if s.exchanges {
 		a.counters.Durations.Observe(now.Mono - s.began)
 	}

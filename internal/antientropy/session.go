@@ -106,10 +106,34 @@ func (a *AntiEntropy) sessionDue() time.Duration {
 			at = min(at, r.envelope.Deadline)
 		}
 	}
-	if len(s.queue) > 0 && a.budget.spent() {
-		at = min(at, a.budget.next)
+	if a.paused {
+		at = min(at, a.gate.Rests(&a.slot))
 	}
 	return at
+}
+
+// inFlight says that something of the session waits for an answer.
+func (s *session) inFlight() bool {
+	if s.ask.waits {
+		return true
+	}
+	for i := range s.slots {
+		if s.slots[i].waits {
+			return true
+		}
+	}
+	return false
+}
+
+// goesOn says whether the session may do its next thing now. Where others wait
+// for its slot it lets what is under way come to its end, and pauses.
+func (a *AntiEntropy) goesOn(now core.Now) bool {
+	if a.session.inFlight() {
+		a.paused = !a.gate.Goes(now.Mono, &a.slot)
+	} else {
+		a.paused = !a.gate.Go(now.Mono, &a.slot)
+	}
+	return !a.paused
 }
 
 // expire repeats what has not been answered in time, and gives up on a peer
@@ -166,7 +190,7 @@ func (a *AntiEntropy) step(now core.Now, out *core.Out) bool {
 	}
 	a.exchange(now, out)
 	switch {
-	case s.ask.waits:
+	case s.ask.waits || !a.goesOn(now):
 		return false
 	case s.walk != nil:
 		return a.stepWalk(now, out)

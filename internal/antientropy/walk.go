@@ -3,6 +3,7 @@ package antientropy
 import (
 	"bytes"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/merkle"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -82,9 +83,11 @@ func (a *AntiEntropy) list(now core.Now, out *core.Out) bool {
 	w := a.session.walk
 	if w.mine.wants() {
 		w.mine.take(bucket(a.local, w.partition, w.group, w.mine.after, out))
+		a.gate.Spend(now.Mono, &a.slot, admission.ItemCost*len(w.mine.keys))
 	}
 	if w.theirs.wants() {
 		m := &core.BucketAsk{Leaves: w.group, After: w.theirs.after}
+		a.gate.Spend(now.Mono, &a.slot, admission.MessageCost)
 		a.send(now, walkSlot, &a.session.ask, w.partition, m, out)
 		return false
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -23,6 +24,10 @@ const (
 	// it a write lets go of its stragglers at once, as it would at its
 	// deadline; repair finds them.
 	maxBackground = 4096
+
+	// fastShare of PeerTimeout is what requests under way may take: past PeerTimeout
+	// peers count as failed and are asked again, which must not come of load.
+	fastShare = 3
 
 	// staleRetry is when a peer that refused for our older layout is asked
 	// again if no newer view has come by then.
@@ -93,6 +98,8 @@ type Coordinator struct {
 	forwards   forwards
 	reports    reports
 	repairs    repairs
+	latencies  latencies
+	valve      *admission.Valve
 	counters   core.Counters
 }
 
@@ -110,6 +117,7 @@ func New(c Config, local Local) *Coordinator {
 		rng:      core.Stream(c.Seed, "coordinator/"+strconv.Itoa(c.Shard)),
 		view:     &core.View{Self: c.Self},
 		forwards: newForwards(),
+		valve:    admission.NewValve(c.PeerTimeout/fastShare, maxSlots+1), // open, slots are the limit
 		reports:  reports{peers: make(map[id.Node]*tally)},
 	}
 }
@@ -124,7 +132,11 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 		c.turnAway(r, core.CodeNotReady, out)
 		return
 	}
-	s := c.take()
+	arrived := now.Mono
+	if r.Arrived != 0 {
+		arrived = min(arrived, r.Arrived)
+	}
+	s := c.admit(now, r, arrived)
 	if s == nil {
 		c.turnAway(r, core.CodeOverloaded, out)
 		return
@@ -132,7 +144,7 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 	s.client = r.Req
 	s.op, s.key, s.value, s.options = r.Op, r.Key, r.Value, r.Options
 	s.context = r.Context
-	s.began = now.Mono
+	s.began, s.arrived = now.Mono, arrived
 	s.deadline = min(r.Deadline, now.Mono+id.MaxMessageAge)
 	if r.Options.Repair == core.RepairBlocking {
 		s.options.Quorum = core.QuorumStrict // what fallbacks hold makes no two reads meet
@@ -150,6 +162,27 @@ func (c *Coordinator) turnAway(r *core.Request, code core.Code, out *core.Out) {
 	c.counters.Requests[r.Op][code]++
 	out.Replies = append(out.Replies, core.Reply{Req: r.Req, Result: core.Result{Code: code, Outcome: core.NotWritten}})
 }
+
+// admit returns the slot of a request, nil where it is turned away: nothing of it
+// is done.
+func (c *Coordinator) admit(now core.Now, r *core.Request, arrived time.Duration) *slot {
+	switch c.valve.Admit(now.Mono, arrived, r.Deadline, c.underWay()) {
+	case admission.Late:
+		c.counters.ExpiredRequests++
+		return nil
+	case admission.Full:
+		c.counters.Limits[core.LimitUnderWay]++
+		return nil
+	case admission.Begin:
+	}
+	return c.take()
+}
+
+// underWay counts the requests that have not been answered.
+func (c *Coordinator) underWay() int { return c.Active() - c.background }
+
+// Room returns how many requests may wait to be submitted.
+func (c *Coordinator) Room() int { return c.valve.Room(c.underWay()) }
 
 // quorum returns the kind of quorum of a request that asks for q.
 func (c *Coordinator) quorum(q core.Quorum) core.Quorum {
@@ -253,6 +286,10 @@ func (c *Coordinator) arm(s *slot) {
 func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out) {
 	s.answered = true
 	c.background++
+	c.latencies.add(now.Mono - s.arrived)
+	if len(s.peers) > 0 { // others take no time that would tell anything
+		c.valve.Ended(now.Mono - s.arrived)
+	}
 	if s.unsure && r.Outcome == core.NotWritten {
 		r.Outcome = core.Unknown
 	}

@@ -234,6 +234,7 @@ func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, s
 	s.sloppy, s.fallback = sloppy, fallback
 	s.op, s.key, s.value, s.options, s.context = m.Op, m.Key, m.Value, m.Options, m.Context
 	s.deadline = now.Mono + min(m.Timeout, id.MaxMessageAge)
+	s.began, s.arrived = now.Mono, now.Mono
 	c.begin(now, s, out)
 	return 0
 }

@@ -23,6 +23,9 @@ type Counters struct {
 	Forwarded, Executed uint64
 	// Limits counts how often a limit was reached.
 	Limits [Limits]uint64
+	// Requests of clients and messages of peers that were dropped without being
+	// begun, since their time was up, or too little of it left.
+	ExpiredRequests, ExpiredMessages uint64
 
 	Gossip      GossipCounters
 	AntiEntropy AntiEntropyCounters
@@ -65,6 +68,8 @@ func (c *Counters) Add(o *Counters) {
 	}
 	plus(c.Fallbacks[:], o.Fallbacks[:])
 	plus(c.Limits[:], o.Limits[:])
+	c.ExpiredRequests += o.ExpiredRequests
+	c.ExpiredMessages += o.ExpiredMessages
 	c.Divergent += o.Divergent
 	c.Hedges += o.Hedges
 	c.Forwarded += o.Forwarded
@@ -161,6 +166,7 @@ const (
 	LimitSetBytes                    // bytes of a key's versions
 	LimitClock                       // entries of a key's clock
 	LimitMembers                     // members of a cluster
+	LimitUnderWay                    // requests under way in a shard, while they are slow
 
 	// Limits is their number.
 	Limits = iota
@@ -189,6 +195,8 @@ func (l LimitName) String() string {
 		return "clock_entries"
 	case LimitMembers:
 		return "members"
+	case LimitUnderWay:
+		return "under_way"
 	}
 	return "unknown"
 }

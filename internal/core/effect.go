@@ -69,6 +69,7 @@ type Out struct {
 	RepliesHeld []Reply
 	Reports     []PeerReport   // from a shard, for Control
 	Shards      []ShardReport  // from a shard, for Control
+	Loads       []LoadReport   // from a shard, for Control
 	Statuses    []StatusChange // from Control, for whoever watches
 	// Failed is set when the store failed or holds what cannot be read: the
 	// node must stop, since what it would go on with is not known.
@@ -91,6 +92,8 @@ func (o *Out) Reset() {
 	o.Reports = o.Reports[:0]
 	clear(o.Shards)
 	o.Shards = o.Shards[:0]
+	clear(o.Loads)
+	o.Loads = o.Loads[:0]
 	o.Statuses = o.Statuses[:0]
 	o.Failed = nil
 }

@@ -151,6 +151,11 @@ type View struct {
 	Cluster uint64
 	Layouts LayoutState
 	Peers   []Peer // sorted by ID, this node excluded
+	// Budgets are the shards' shares of background work, by shard; nil: there
+	// is no limit.
+	Budgets []Budget
+	// Revision is another one where anything but the budgets is; 0: not known.
+	Revision uint64
 }
 
 // Peer is another member as the shards need it.
@@ -223,6 +228,7 @@ type ClusterStatus struct {
 	Repairs  RepairReport // of all shards
 	// Forgetting is that of all shards.
 	Forgetting Forgetting
+	Background Background
 }
 
 // MemberStatus is a member as this node sees it.

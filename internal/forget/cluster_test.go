@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -48,6 +49,7 @@ type cluster struct {
 	key     []byte
 	owners  []*member
 	other   *member // no owner
+	bad     string  // how a scenario ends badly, the first way that it does
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -82,7 +84,7 @@ func (c *cluster) build(m *member, start uint64) {
 	m.start, m.tokens = start, NewTokens()
 	m.replica = replica.New(replica.Config{Self: m.id, Start: start, Shards: 1, MaxHintBytes: 1 << 20, Watch: m.tokens}, m.store)
 	m.replica.OpenHints(8, &m.out)
-	m.Forget = New(Config{Self: m.id, Start: start, Shards: 1, TTL: ttl, Interval: interval, Seed: start}, m.replica, m.tokens)
+	m.Forget = New(Config{Self: m.id, Start: start, Shards: 1, TTL: ttl, Interval: interval, Seed: start}, m.replica, m.tokens, new(admission.Gate))
 }
 
 // view tells every member of all the others as they are.
@@ -232,11 +234,21 @@ func (c *cluster) held() string {
 	return s
 }
 
-// expect fails unless these members hold the key: "ooo" is all owners.
+// must notes that a scenario ends badly unless these members hold the key:
+// "ooo" is all owners.
+func (c *cluster) must(when, want string) {
+	c.t.Helper()
+	if got := c.held(); got != want && c.bad == "" {
+		c.bad = fmt.Sprintf("%s the key is held by %q, want %q", when, got, want)
+	}
+}
+
+// expect fails unless these members hold the key.
 func (c *cluster) expect(when, want string) {
 	c.t.Helper()
-	if got := c.held(); got != want {
-		c.t.Errorf("%s the key is held by %q, want %q", when, got, want)
+	if c.must(when, want); c.bad != "" {
+		c.t.Error(c.bad)
+		c.bad = ""
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -46,6 +47,8 @@ type Forget struct {
 	config Config
 	local  Local
 	tokens *Tokens
+	gate   *admission.Gate
+	slot   admission.Slot // of the active round, or of the scan under way
 	rng    *rand.Rand
 
 	view    *core.View
@@ -75,10 +78,10 @@ type blocker struct {
 }
 
 // New returns a machine with nothing to forget. The tokens are the ones that
-// local tells of its changes.
-func New(c Config, local Local, tokens *Tokens) *Forget {
+// local tells of its changes; the gate says when it may go on.
+func New(c Config, local Local, tokens *Tokens, gate *admission.Gate) *Forget {
 	return &Forget{
-		config: c, local: local, tokens: tokens,
+		config: c, local: local, tokens: tokens, gate: gate,
 		rng:    core.Stream(c.Seed, "forget/"+strconv.Itoa(c.Shard)),
 		view:   &core.View{Self: c.Self},
 		rounds: make(map[uint64]*round),
@@ -109,7 +112,7 @@ func (f *Forget) SetView(now core.Now, v *core.View, out *core.Out) {
 	if !stays {
 		f.planScans(now)
 	}
-	f.arm()
+	f.arm(now)
 	f.Tick(now, out)
 }
 
@@ -147,7 +150,7 @@ func membersOf(v *core.View, start uint64) uint64 {
 // Tick does what is due: a step of the active round, the next round that has
 // waited long enough, or one chunk of a scan.
 func (f *Forget) Tick(now core.Now, out *core.Out) {
-	if now.Mono < f.next {
+	if now.Mono < f.next || !f.gate.Go(now.Mono, &f.slot) {
 		return
 	}
 	switch {
@@ -159,14 +162,25 @@ func (f *Forget) Tick(now core.Now, out *core.Out) {
 	case len(f.scans) > 0 && f.scans[0].due <= now.Mono:
 		f.scan(now, out)
 	}
-	f.arm()
+	f.arm(now)
 }
 
 // Next returns when Tick is due.
-func (f *Forget) Next() (time.Duration, bool) { return f.next, f.next != core.Never }
+func (f *Forget) Next() (time.Duration, bool) {
+	at := max(f.next, f.gate.At(&f.slot))
+	return at, at != core.Never
+}
 
-// arm computes when Tick is due, at the end of each step.
-func (f *Forget) arm() {
+// arm computes when Tick is due, at the end of each step. The slot is held while
+// answers are awaited, and while the next step can be taken at once.
+func (f *Forget) arm(now core.Now) {
+	f.reckon()
+	if f.next > now.Mono && (f.active == nil || !f.active.flying()) {
+		f.gate.Done(now.Mono, &f.slot)
+	}
+}
+
+func (f *Forget) reckon() {
 	f.next = core.Never
 	if f.active != nil {
 		f.next = f.active.due()

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -66,6 +67,11 @@ func (r *round) due() time.Duration {
 		}
 	}
 	return at
+}
+
+// flying says that somebody has been asked and has not answered yet.
+func (r *round) flying() bool {
+	return slices.ContainsFunc(r.asked, func(a ask) bool { return a.flying && !a.answered })
 }
 
 func (r *round) bytes() int {
@@ -153,6 +159,7 @@ func (f *Forget) keep(r *round) {
 func (f *Forget) send(now core.Now, r *round, a *ask, out *core.Out) {
 	a.attempts++
 	a.flying, a.due = true, now.Mono+answerTimeout
+	f.gate.Spend(now.Mono, &f.slot, admission.MessageCost+admission.ItemCost*len(r.keys))
 	var m core.Message
 	switch r.step {
 	case confirming, standing:
@@ -224,7 +231,7 @@ func (f *Forget) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 		if f.view.Stamp().Older(e.Stamp) {
 			out.Reports = append(out.Reports, core.PeerReport{Peer: e.From, Ahead: e.Stamp})
 		}
-		f.arm()
+		f.arm(now)
 		return
 	default:
 		return // not an answer to anything that is asked here
@@ -232,7 +239,7 @@ func (f *Forget) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	a.answered = true
 	f.unblock(a.node)
 	f.settle(now, out)
-	f.arm()
+	f.arm(now)
 }
 
 // SendFailed is told that a request provably never left.
@@ -243,7 +250,7 @@ func (f *Forget) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 	out.Reports = append(out.Reports, core.PeerReport{Peer: e.To, Failed: 1})
 	if a := f.asked(e.Req, e.To); a != nil {
 		a.flying, a.due = false, now.Mono+retryPause
-		f.arm()
+		f.arm(now)
 	}
 }
 
@@ -278,7 +285,11 @@ func (f *Forget) settle(now core.Now, out *core.Out) {
 		f.begin(now, r, removing, out)
 	default:
 		r.giveUp = now.Mono + lastsTTLs*f.config.TTL
-		f.wait(r, standing, now.Mono+f.config.TTL)
+		due := now.Mono + f.config.TTL
+		if bug.On(bug.SecondRoundAtOnce) {
+			due = now.Mono
+		}
+		f.wait(r, standing, due)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
@@ -14,10 +15,6 @@ const (
 	// to hold up the requests that share its loop.
 	chunkKeys  = 256
 	chunkBytes = 64 << 10
-
-	// chunkPause is the time between two chunks: a scan reads at most some
-	// 6 MB/s a shard, and leaves the disk to others.
-	chunkPause = 10 * time.Millisecond
 
 	// maxRoundBytes bounds the keys of one round by their length: it is one
 	// message, for each member.
@@ -78,13 +75,15 @@ func (f *Forget) scan(now core.Now, out *core.Out) {
 	if out.Failed != nil {
 		return
 	}
-	s.due = now.Mono + chunkPause
+	s.due = now.Mono
+	f.gate.Spend(now.Mono, &f.slot, admission.MessageCost)
 	for _, item := range items {
 		if f.found.full() {
 			done = false
 			break
 		}
 		s.after = item.Key
+		f.gate.Spend(now.Mono, &f.slot, admission.ItemCost+item.Set.Size())
 		if forgettable(item.Set) && !f.underWay(item.Key) {
 			f.found.keys = append(f.found.keys, core.KeyDigest{Key: item.Key, Digest: digestOf(item.Set)})
 			f.found.bytes += len(item.Key)

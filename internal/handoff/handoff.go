@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -59,25 +60,31 @@ type Config struct {
 type Handoff struct {
 	config     Config
 	local      Local
+	gate       *admission.Gate
 	rng        *rand.Rand
 	view       *core.View
 	generation uint32 // of pulls: a new one for each layout state
 	pulls      []*pull
-	planned    int       // pulls at the beginning of this transition
-	synced     ring.Name // the layout for which nothing is left to pull
+	pullSlots  [maxPulls]admission.Slot // of pulls under way
+	planned    int                      // pulls at the beginning of this transition
+	synced     ring.Name                // the layout for which nothing is left to pull
 	pushes     pushes
+	pushSlot   admission.Slot // of the window of pushes
 	hints      deliveries
-	report     bool // something in the report has changed
+	hintSlot   admission.Slot // of the window of deliveries
+	report     bool           // something in the report has changed
 	reported   time.Duration
 	alarms     core.Alarms     // as reported
 	told       core.HintReport // as reported
 }
 
-// New returns a machine with nothing to move.
-func New(c Config, local Local) *Handoff {
+// New returns a machine with nothing to move, and which moves what the gate lets
+// through.
+func New(c Config, local Local, gate *admission.Gate) *Handoff {
 	return &Handoff{
 		config: c,
 		local:  local,
+		gate:   gate,
 		rng:    core.Stream(c.Seed, "handoff/"+strconv.Itoa(c.Shard)),
 		view:   &core.View{Self: c.Self},
 	}
@@ -94,8 +101,8 @@ func (h *Handoff) SetView(now core.Now, v *core.View, out *core.Out) {
 	}
 	h.generation++
 	h.report = true
-	h.planPulls(before)
-	h.planPushes(out)
+	h.planPulls(now, before)
+	h.planPushes(now, out)
 	h.Tick(now, out)
 }
 

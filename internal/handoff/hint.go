@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -130,7 +131,7 @@ func (h *Handoff) nextHint() time.Duration {
 		}
 		return at
 	case d.sweeping:
-		return d.due
+		return max(d.due, h.gate.At(&h.hintSlot))
 	}
 	if _, _, ok := h.local.NextHinted(0); !ok {
 		return core.Never
@@ -139,7 +140,7 @@ func (h *Handoff) nextHint() time.Duration {
 	if d.revision != h.local.HintRevision() {
 		at = min(at, d.ended+settlePause)
 	}
-	return at
+	return max(at, h.gate.At(&h.hintSlot))
 }
 
 // due returns when the delivery is given up.
@@ -164,6 +165,9 @@ func (h *Handoff) tickHints(now core.Now, out *core.Out) {
 		h.expireHints(now, out)
 		return
 	}
+	if !h.gate.Go(now.Mono, &h.hintSlot) {
+		return
+	}
 	if !d.sweeping {
 		h.beginSweep(now)
 	}
@@ -185,6 +189,7 @@ func (h *Handoff) endSweep(now core.Now) {
 	d := &h.hints
 	d.sweeping, d.ended = false, now.Mono
 	d.due = d.again
+	h.gate.Done(now.Mono, &h.hintSlot)
 }
 
 // expireHints gives up on deliveries that were not acknowledged in time.
@@ -243,12 +248,6 @@ func (h *Handoff) windowDone(now core.Now, out *core.Out) {
 	h.tickHints(now, out)
 }
 
-// hintBudget bounds the next window. This is where admission comes in: it may
-// shrink the window, or put it off.
-func (h *Handoff) hintBudget() core.Limit {
-	return core.Limit{Keys: hintWindow, Bytes: chunkBytes}
-}
-
 // fillHints reads the next hints of the sweep and sends those whose owners can
 // take them: one chunk a step at most, of a few partitions where they are
 // small. What is sent need not be durable here: neither is what a coordinator
@@ -256,7 +255,7 @@ func (h *Handoff) hintBudget() core.Limit {
 func (h *Handoff) fillHints(now core.Now, out *core.Out) {
 	d := &h.hints
 	d.due = now.Mono
-	left := h.hintBudget()
+	left := core.Limit{Keys: hintWindow, Bytes: chunkBytes}
 	for range hintReads {
 		partition, ok := h.nextWanted(now)
 		if !ok {
@@ -273,6 +272,7 @@ func (h *Handoff) fillHints(now core.Now, out *core.Out) {
 		for i := range items {
 			left.Keys--
 			left.Bytes -= items[i].Set.Size()
+			h.gate.Spend(now.Mono, &h.hintSlot, admission.ItemCost)
 			h.deliver(now, &items[i], out)
 		}
 		if d.next = next; next == nil {
@@ -391,6 +391,7 @@ func (h *Handoff) settleHint(now core.Now, one *delivery, out *core.Out) {
 
 func (h *Handoff) sendHint(now core.Now, slot uint32, one *delivery, t *target, out *core.Out) {
 	t.due = now.Mono + chunkTimeout
+	h.gate.Spend(now.Mono, &h.hintSlot, admission.MessageCost+one.set.Size())
 	out.Sends = append(out.Sends, h.envelope(t.node, one.partition, hintSlots+slot, h.hints.generation, t.due, &core.Apply{Key: one.key, Set: one.set}))
 	if bug.On(bug.HintWithoutAck) {
 		h.local.Settle(one.key, one.owner, one.set, out)

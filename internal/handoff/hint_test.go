@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -43,7 +44,7 @@ func (f *fallback) restart() {
 	f.sent = nil
 	f.replica = replica.New(replica.Config{Self: "d", Start: 1, Shard: 0, Shards: 1, MaxHintBytes: 1 << 20}, f.store)
 	f.replica.OpenHints(8, &f.out)
-	f.Handoff = New(Config{Self: "d", Shard: 0, Shards: 1, W: 2, Seed: 1}, f.replica)
+	f.Handoff = New(Config{Self: "d", Shard: 0, Shards: 1, W: 2, Seed: 1}, f.replica, new(admission.Gate))
 	f.show(f.layout)
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -18,9 +19,10 @@ type pull struct {
 	need      int       // how many of them still must be
 	after     []byte    // the last key that the current source has sent
 	state     pullState
-	last      bool          // the chunk that waits for its flush is the source's last
-	flush     uint64        // that the latest chunk waits for
-	due       time.Duration // of waiting and asked: when to act
+	last      bool            // the chunk that waits for its flush is the source's last
+	flush     uint64          // that the latest chunk waits for
+	due       time.Duration   // of waiting and asked: when to act
+	slot      *admission.Slot // nil: it has not asked for one
 }
 
 type pullState uint8
@@ -33,11 +35,14 @@ const (
 
 // planPulls lists what this shard gains in a transition. In a phase that is
 // past copying nothing is left to pull: every member has reported synced.
-func (h *Handoff) planPulls(before core.Stamp) {
+func (h *Handoff) planPulls(now core.Now, before core.Stamp) {
 	live := h.view.Layouts.Live
 	newest := live[len(live)-1]
 	if before.Layout == newest.Name() && h.view.Layouts.Phase == core.PhaseCopy {
 		return // under way, or done
+	}
+	for _, p := range h.pulls {
+		h.release(now, p)
 	}
 	h.pulls, h.planned = nil, 0
 	if h.view.Layouts.Phase == core.PhaseCopy && !bug.On(bug.GrowWithoutCopy) {
@@ -72,8 +77,12 @@ func (h *Handoff) settlePulls() {
 func (h *Handoff) nextPull() time.Duration {
 	at := core.Never
 	for _, p := range h.pulls[:min(len(h.pulls), maxPulls)] {
-		if p.state != flushing {
+		switch p.state {
+		case waiting:
+			at = min(at, max(p.due, h.slotDue(p)))
+		case asked:
 			at = min(at, p.due)
+		case flushing:
 		}
 	}
 	return at
@@ -89,21 +98,58 @@ func (h *Handoff) tickPulls(now core.Now, out *core.Out) {
 			h.ask(now, p, out)
 		case asked:
 			out.Reports = append(out.Reports, core.PeerReport{Peer: p.sources[0], Failed: 1})
-			p.rotate(now)
+			h.rotate(now, p)
 		case flushing:
 		}
 	}
 }
 
+// ask asks for the next chunk, when there is a slot for it. The slot is held
+// until the chunk is durable here.
 func (h *Handoff) ask(now core.Now, p *pull, out *core.Out) {
+	p.state, p.due = waiting, now.Mono
+	if p.slot == nil {
+		p.slot = h.freeSlot()
+	}
+	if !h.gate.Go(now.Mono, p.slot) {
+		return
+	}
 	p.state, p.due = asked, now.Mono+chunkTimeout
 	m := &core.Pull{Layout: h.view.Stamp().Layout, After: p.after}
 	out.Sends = append(out.Sends, h.envelope(p.sources[0], p.partition, uint32(p.partition), h.generation, p.due, m))
 }
 
+// freeSlot returns a slot that no pull has: there are as many as may be under
+// way. What earlier ones have spent of it is still owed.
+func (h *Handoff) freeSlot() *admission.Slot {
+	for i := range h.pullSlots {
+		slot := &h.pullSlots[i]
+		if !slices.ContainsFunc(h.pulls, func(p *pull) bool { return p.slot == slot }) {
+			return slot
+		}
+	}
+	panic("handoff: more pulls under way than there may be")
+}
+
+// slotDue returns when a pull that waits can go on, as far as slots go.
+func (h *Handoff) slotDue(p *pull) time.Duration {
+	if p.slot == nil {
+		return 0
+	}
+	return h.gate.At(p.slot)
+}
+
+func (h *Handoff) release(now core.Now, p *pull) {
+	if p.slot != nil {
+		h.gate.Done(now.Mono, p.slot)
+		p.slot = nil
+	}
+}
+
 // rotate gives up on the current source for now: the next one is asked from
 // the start, since what counts is to have one source's whole partition.
-func (p *pull) rotate(now core.Now) {
+func (h *Handoff) rotate(now core.Now, p *pull) {
+	h.release(now, p)
 	p.sources = append(p.sources[1:], p.sources[0])
 	p.after = nil
 	p.state, p.due = waiting, now.Mono+retryPause
@@ -129,7 +175,7 @@ func (h *Handoff) pulled(now core.Now, partition ring.Partition, e *core.Envelop
 		h.store(now, p, m, out)
 	case *core.Refused:
 		h.refused(e, out)
-		p.rotate(now)
+		h.rotate(now, p)
 	}
 }
 
@@ -138,18 +184,21 @@ func (h *Handoff) pulled(now core.Now, partition ring.Partition, e *core.Envelop
 // here, so its end is a point up to which this source has been pulled.
 func (h *Handoff) store(now core.Now, p *pull, m *core.PullReply, out *core.Out) {
 	flush := uint64(0)
+	cost := admission.MessageCost
 	for _, item := range m.Items {
+		cost += admission.ItemCost + len(item.Key) + item.Set.Size()
 		if h.view.ReadLayout().Partition(item.Key) != p.partition {
-			p.rotate(now) // another shard's key, which is not ours to write
+			h.rotate(now, p) // another shard's key, which is not ours to write
 			return
 		}
 		f, ok := h.local.Apply(item.Key, item.Set, out)
 		if !ok {
-			p.rotate(now)
+			h.rotate(now, p)
 			return
 		}
 		flush = max(flush, f)
 	}
+	h.gate.Spend(now.Mono, p.slot, cost)
 	p.last = m.Done
 	if len(m.Items) > 0 {
 		p.after = m.Items[len(m.Items)-1].Key
@@ -186,6 +235,7 @@ func (h *Handoff) flushed(now core.Now, p *pull, out *core.Out) {
 		h.ask(now, p, out)
 		return
 	}
+	h.release(now, p)
 	h.pulls = slices.DeleteFunc(h.pulls, func(q *pull) bool { return q == p })
 	h.report = true
 	h.settlePulls()
@@ -194,7 +244,7 @@ func (h *Handoff) flushed(now core.Now, p *pull, out *core.Out) {
 
 func (h *Handoff) pullFailed(now core.Now, partition ring.Partition, peer id.Node) {
 	if p := h.find(partition); p != nil && p.state == asked && p.sources[0] == peer {
-		p.rotate(now)
+		h.rotate(now, p)
 	}
 }
 

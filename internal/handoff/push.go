@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -16,7 +17,7 @@ type pushes struct {
 	partitions []ring.Partition // with keys, the current one first
 	after      []byte           // the last key of the current one that was read
 	done       bool             // the current one has been read to its end
-	kept       bool             // a key of the current one changed and stays: read it again
+	kept       bool             // a key of the current one has changed or come back: read it again
 	window     []*push          // under way; a slot is nil when its key is dealt with
 	generation uint32           // of the window: an answer to an earlier one misses
 	due        time.Duration    // when the next window is read
@@ -41,7 +42,8 @@ func (p *pushes) left() int { return len(p.partitions) }
 
 // planPushes lists the partitions of this shard that hold keys and that this
 // node owns in no live layout.
-func (h *Handoff) planPushes(out *core.Out) {
+func (h *Handoff) planPushes(now core.Now, out *core.Out) {
+	h.gate.Done(now.Mono, &h.pushSlot)
 	h.pushes = pushes{generation: h.pushes.generation + 1}
 	l := h.view.ReadLayout()
 	h.owned(l, func(p ring.Partition) {
@@ -68,19 +70,25 @@ func (h *Handoff) Owns(p ring.Partition) bool {
 // Stored is told of a key that was stored in p: where this node does not own
 // the partition, it will be pushed on.
 func (h *Handoff) Stored(p ring.Partition) {
-	if h.Owns(p) || slices.Contains(h.pushes.partitions, p) {
+	if h.Owns(p) {
 		return
 	}
-	h.pushes.partitions = append(h.pushes.partitions, p)
-	h.report = true
+	switch slices.Index(h.pushes.partitions, p) {
+	case -1:
+		h.pushes.partitions = append(h.pushes.partitions, p)
+		h.report = true
+	case 0:
+		h.pushes.kept = true // what has been read of it may be without this key
+	}
 }
 
 func (h *Handoff) nextPush() time.Duration {
 	if len(h.pushes.partitions) == 0 {
 		return core.Never
 	}
+	slot := h.gate.At(&h.pushSlot)
 	if len(h.pushes.window) == 0 {
-		return h.pushes.due
+		return max(h.pushes.due, slot)
 	}
 	at := core.Never
 	for _, p := range h.pushes.window {
@@ -93,10 +101,11 @@ func (h *Handoff) nextPush() time.Duration {
 			}
 		}
 	}
-	return at
+	return max(at, slot)
 }
 
-// tickPushes reads the next window, or repeats what has not been answered.
+// tickPushes reads the next window, or repeats what has not been answered: then
+// others have their turn first, since an owner that is dead may take long.
 func (h *Handoff) tickPushes(now core.Now, out *core.Out) {
 	if len(h.pushes.partitions) == 0 {
 		return
@@ -105,6 +114,9 @@ func (h *Handoff) tickPushes(now core.Now, out *core.Out) {
 		if h.pushes.due <= now.Mono {
 			h.fillWindow(now, out)
 		}
+		return
+	}
+	if h.nextPush() > now.Mono || !h.gate.Go(now.Mono, &h.pushSlot) {
 		return
 	}
 	for slot, p := range h.pushes.window {
@@ -121,6 +133,7 @@ func (h *Handoff) tickPushes(now core.Now, out *core.Out) {
 
 func (h *Handoff) send(now core.Now, slot uint32, p *push, t *target, out *core.Out) {
 	t.due = now.Mono + chunkTimeout
+	h.gate.Spend(now.Mono, &h.pushSlot, admission.MessageCost+p.set.Size())
 	partition := h.pushes.partitions[0]
 	out.Sends = append(out.Sends, h.envelope(t.node, partition, pushSlots+slot, h.pushes.generation, t.due, &core.Apply{Key: p.key, Set: p.set}))
 }
@@ -132,11 +145,15 @@ func (h *Handoff) fillWindow(now core.Now, out *core.Out) {
 		h.endPartition(now)
 		return
 	}
+	if !h.gate.Go(now.Mono, &h.pushSlot) {
+		return
+	}
 	partition := q.partitions[0]
 	first, last := h.view.ReadLayout().Range(partition)
 	items, done, flush := h.local.Chunk(first, last, q.after, core.Limit{Keys: pushWindow, Bytes: chunkBytes}, out)
 	if flush != 0 {
 		q.due = now.Mono + retryPause // what is pushed is durable here first
+		h.gate.Done(now.Mono, &h.pushSlot)
 		return
 	}
 	q.done = done
@@ -169,6 +186,9 @@ func (h *Handoff) endPartition(now core.Now) {
 	if kept {
 		q.partitions = append(q.partitions, partition)
 		q.due = now.Mono + retryPause
+	}
+	if len(q.partitions) == 0 || kept {
+		h.gate.Done(now.Mono, &h.pushSlot)
 	}
 	h.report = true
 }

@@ -39,6 +39,7 @@ func families() []family {
 		repairFamilies(),
 		forgettingFamilies(),
 		limitFamilies(),
+		admissionFamilies(),
 		storageFamilies(),
 		transportFamilies(),
 		buildFamilies(),

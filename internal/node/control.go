@@ -11,6 +11,9 @@ import (
 // It has the shape of a Shard, and hands views to the shards.
 type Control struct {
 	membership *membership.Machine
+	background background
+	view       *core.View // the latest, without budgets; nil: none yet
+	revision   uint64     // of it
 }
 
 // NewControl returns the control machine of a node with what store remembers
@@ -41,7 +44,7 @@ func NewControl(o Options, store core.Store) (*Control, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Control{membership: m}, nil
+	return &Control{membership: m, background: newBackground(&o)}, nil
 }
 
 // Begin starts the machine, once, before any other step: it forms a cluster,
@@ -71,14 +74,26 @@ func (c *Control) Shard(now core.Now, r core.ShardReport, out *core.Out) {
 	c.membership.Shard(now, r, out)
 }
 
+// Load takes what the requests and the background work of a shard are like.
+func (c *Control) Load(now core.Now, r core.LoadReport) { c.background.report(now, r) }
+
 // Durable is told that flush n and all before it are durable.
 func (c *Control) Durable(now core.Now, n uint64, out *core.Out) { c.membership.Durable(now, n, out) }
 
 // Tick does what is due.
-func (c *Control) Tick(now core.Now, out *core.Out) { c.membership.Tick(now, out) }
+func (c *Control) Tick(now core.Now, out *core.Out) {
+	c.membership.Tick(now, out)
+	c.background.tick(now)
+}
 
 // Next returns when Tick is due.
-func (c *Control) Next() (mono time.Duration, ok bool) { return c.membership.Next() }
+func (c *Control) Next() (mono time.Duration, ok bool) {
+	at := c.background.next()
+	if due, ok := c.membership.Next(); ok {
+		at = min(at, due)
+	}
+	return at, at != core.Never
+}
 
 // Flush ends a drain and returns the number of the flush that takes its writes
 // and held effects.
@@ -86,10 +101,37 @@ func (c *Control) Flush() uint64 { return c.membership.Flush() }
 
 // View returns a view for every shard where it has changed since the last
 // call, else nil. What it shows is durable.
-func (c *Control) View() *core.View { return c.membership.View() }
+func (c *Control) View() *core.View {
+	if v := c.membership.View(); v != nil {
+		c.view = v
+		c.revision++
+	} else if c.view == nil || !c.background.changed {
+		return nil
+	}
+	v := *c.view
+	v.Budgets, v.Revision = c.background.budgets(), c.revision
+	return &v
+}
 
 // Status returns a snapshot of what this node knows; the caller owns it.
-func (c *Control) Status() core.ClusterStatus { return c.membership.Status() }
+func (c *Control) Status() core.ClusterStatus {
+	s := c.membership.Status()
+	s.Background = c.background.status()
+	return s
+}
+
+// SlotBounds returns how many slots the shards may hold together, for whoever
+// checks a node from outside; ok is false where there is no limit.
+func (c *Control) SlotBounds() (bounds []int, ok bool) {
+	if c.background.shares == nil {
+		return nil, false
+	}
+	bounds = make([]int, len(c.background.loads))
+	for i := range bounds {
+		bounds[i] = c.background.shares.Bound(i)
+	}
+	return bounds, true
+}
 
 // Count adds what this machine has counted since the start.
 func (c *Control) Count(to *core.Counters) { c.membership.Count(to) }

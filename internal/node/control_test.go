@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/node"
 )
@@ -30,6 +31,7 @@ func controlOptions(addr string, seeds ...string) node.Options {
 		PeerTimeout: 300 * time.Millisecond, GossipInterval: time.Second,
 		TombstoneTTL: time.Hour, TombstoneInterval: time.Minute,
 		LayoutDelay: time.Second, LayoutAuto: true, Seeds: seeds,
+		Admit: true, Admission: admission.DefaultLimits(),
 	}
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 )
@@ -50,6 +51,11 @@ type Options struct {
 
 	TombstoneTTL      time.Duration // between the two rounds of forgetting, at least
 	TombstoneInterval time.Duration // between two looks for what may be forgotten
+
+	// Admit says whether background work keeps to Admission, which is the default
+	// where it is zero; else it takes what it can.
+	Admit     bool
+	Admission admission.Limits
 }
 
 // Route returns the loop that an inbound envelope belongs to: a shard's index,

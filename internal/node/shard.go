@@ -27,6 +27,8 @@ type Shard struct {
 	antientropy *antientropy.AntiEntropy
 	forget      *forget.Forget
 	told        core.ShardReport // the latest
+	load        load
+	expired     uint64 // messages whose time was up
 }
 
 // NewShard returns the shard of that index over what store holds, without a
@@ -37,25 +39,27 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, MaxHintBytes: o.MaxHintBytes / uint64(o.Shards),
 		Watch: tokens,
 	}, store)
-	return &Shard{
-		start:   o.Start,
-		view:    &core.View{Self: o.Self},
-		replica: r,
+	s := &Shard{
+		start: o.Start, view: &core.View{Self: o.Self}, replica: r, load: load{shard: index, at: -loadEach},
 		coordinator: coordinator.New(coordinator.Config{
 			Self: o.Self, Start: o.Start, Shard: index, R: o.R, W: o.W, Strict: o.Strict,
 			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
 			RepairBytes: o.RepairBytes / uint64(o.Shards),
 		}, r),
-		handoff: handoff.New(handoff.Config{Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed}, r),
-		antientropy: antientropy.New(antientropy.Config{
-			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval, Seed: o.Seed,
-			Buckets: o.Buckets,
-		}, r),
-		forget: forget.New(forget.Config{
-			Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards,
-			TTL: o.TombstoneTTL, Interval: o.TombstoneInterval, Seed: o.Seed,
-		}, r, tokens),
 	}
+	gate := &s.load.gate
+	s.handoff = handoff.New(handoff.Config{
+		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed,
+	}, r, gate)
+	s.antientropy = antientropy.New(antientropy.Config{
+		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval, Seed: o.Seed,
+		Buckets: o.Buckets,
+	}, r, gate)
+	s.forget = forget.New(forget.Config{
+		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards,
+		TTL: o.TombstoneTTL, Interval: o.TombstoneInterval, Seed: o.Seed,
+	}, r, tokens, gate)
+	return s
 }
 
 // Submit begins a client's request.
@@ -88,7 +92,11 @@ func (s *Shard) inspect(r *core.Request, out *core.Out) {
 // deadline, is dropped, and so is the answer to an earlier start of this
 // process, whose request IDs were the same.
 func (s *Shard) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
-	if e.Cluster != s.view.Cluster || e.Cluster == 0 || e.Deadline <= now.Mono {
+	if e.Cluster != s.view.Cluster || e.Cluster == 0 {
+		return
+	}
+	if e.Deadline <= now.Mono && !bug.On(bug.OldMessages) {
+		s.expired++
 		return
 	}
 	switch {
@@ -230,6 +238,7 @@ func (s *Shard) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 		s.forget.SendFailed(now, e, out)
 	case core.MachineMembership:
 	}
+	s.report(now, out)
 }
 
 // Durable is told that flush n and all before it are durable.
@@ -244,7 +253,13 @@ func (s *Shard) Durable(now core.Now, n uint64, out *core.Out) {
 // older than that of the one before; a node that leaves its cluster of one for
 // another begins anew.
 func (s *Shard) SetView(now core.Now, v *core.View, out *core.Out) {
+	same := v.Revision != 0 && v.Revision == s.view.Revision
 	s.view = v
+	s.load.limit(now, v)
+	if same {
+		s.report(now, out)
+		return
+	}
 	s.replica.SetView(v)
 	if l := v.ReadLayout(); l != nil {
 		s.replica.OpenHints(l.Partitions(), out)
@@ -265,12 +280,14 @@ func (s *Shard) Tick(now core.Now, out *core.Out) {
 	}
 	s.antientropy.Tick(now, out)
 	s.forget.Tick(now, out)
+	s.load.gate.Claimed(now.Mono)
 	s.report(now, out)
 }
 
 // report completes what is told to Control by how far the hash trees, read
 // repairs and forgetting are, and tells it where only they have moved on.
 func (s *Shard) report(now core.Now, out *core.Out) {
+	s.tellLoad(now, out)
 	trees, news := s.antientropy.Report(now)
 	repairs, repaired := s.coordinator.Repairs(now)
 	forgetting := s.forget.Progress()
@@ -310,14 +327,23 @@ func (s *Shard) Trees() core.TreeReport { return s.antientropy.Counters() }
 func (s *Shard) Count(to *core.Counters) {
 	s.coordinator.Count(to)
 	s.antientropy.Count(to)
+	to.ExpiredMessages += s.expired
 }
+
+// Room returns how many requests of clients may wait to be submitted: more would
+// be turned away then.
+func (s *Shard) Room() int { return s.coordinator.Room() }
 
 // Repairs returns what reads of this shard have repaired.
 func (s *Shard) Repairs() core.RepairReport { return s.coordinator.RepairCounts() }
 
+// SlotsHeld returns how many slots background work holds, for whoever checks a
+// shard from outside.
+func (s *Shard) SlotsHeld() int { return s.load.gate.Held() }
+
 // Next returns when Tick is due.
 func (s *Shard) Next() (time.Duration, bool) {
-	at := s.coordinator.RepairsDue()
+	at := min(s.coordinator.RepairsDue(), s.loadDue())
 	if due, ok := s.coordinator.Next(); ok {
 		at = min(at, due)
 	}

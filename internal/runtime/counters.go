@@ -18,6 +18,7 @@ const countWait = 500 * time.Millisecond
 type turned struct {
 	requests [core.Ops][core.Codes]atomic.Uint64
 	peers    atomic.Uint64
+	left     atomic.Uint64 // requests whose clients went before they were begun
 }
 
 func (t *turned) count(op core.Op, code core.Code) { t.requests[op][code].Add(1) }
@@ -34,6 +35,7 @@ func (t *turned) add(to *core.Counters) {
 		}
 	}
 	to.Limits[core.LimitPeers] += t.peers.Load()
+	to.ExpiredRequests += t.left.Load()
 }
 
 // counted is what the loops told last.

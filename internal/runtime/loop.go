@@ -31,8 +31,9 @@ type loop struct {
 	queue      *queue
 	waiters    waiters
 	out        core.Out
-	inputs     []input // taken and not yet stepped
-	spare      []input
+	left       lists // taken and not yet stepped
+	spare      lists
+	room       func() int                      // for requests of clients that wait
 	finish     func(out *core.Out) (more bool) // the last steps before a stop in order
 	drains     histogram.Histogram             // how long they took
 
@@ -91,7 +92,7 @@ func (l *loop) wait(timer *time.Timer) bool {
 		return false
 	default:
 	}
-	if len(l.inputs) > 0 {
+	if len(l.left.inputs)+len(l.left.clients) > 0 {
 		return true
 	}
 	if at, ok := l.machine.Next(); ok {
@@ -112,9 +113,9 @@ func (l *loop) wait(timer *time.Timer) bool {
 }
 
 // drain steps what is there, at most node.MaxDrain inputs, and carries out
-// the effects.
+// the effects. What has been begun goes on before more is begun.
 func (l *loop) drain(now core.Now) error {
-	flushed, err := l.take()
+	flushed, err := l.queue.take(&l.left, &l.spare)
 	if err != nil {
 		return err
 	}
@@ -125,39 +126,36 @@ func (l *loop) drain(now core.Now) error {
 		l.release()
 		l.machine.Durable(now, flushed, out)
 	}
-	n := min(len(l.inputs), node.MaxDrain)
 	var stepped [kinds]int
-	for i := range l.inputs[:n] {
-		in := l.inputs[i]
-		l.inputs[i] = input{}
-		stepped[in.kind]++
-		l.stepOne(now, in, out)
-	}
-	l.inputs = l.inputs[n:]
-	if n > 0 {
-		l.queue.began(&stepped)
-	}
+	rest := node.MaxDrain - min(len(l.left.clients), leastClients)
+	rest -= l.stepAll(now, &l.left.inputs, rest, &stepped, out)
+	l.stepAll(now, &l.left.clients, rest+leastClients, &stepped, out)
+	l.queue.began(&stepped, l.room())
 	if at, ok := l.machine.Next(); ok && at <= now.Mono {
 		l.machine.Tick(now, out)
 	}
 	return l.flush(out)
 }
 
-// take fills l.inputs from the queue when all of it has been stepped.
-func (l *loop) take() (flushed uint64, err error) {
-	spare := l.spare[:0]
-	if len(l.inputs) > 0 {
-		l.queue.mu.Lock()
-		defer l.queue.mu.Unlock()
-		return l.queue.flushed, l.queue.failure
+// stepAll steps the first inputs of a list and returns how many.
+func (l *loop) stepAll(now core.Now, list *[]input, most int, stepped *[kinds]int, out *core.Out) int {
+	n := min(len(*list), most)
+	for i := range (*list)[:n] {
+		in := (*list)[i]
+		(*list)[i] = input{}
+		stepped[in.kind]++
+		l.stepOne(now, in, out)
 	}
-	l.inputs, flushed, err = l.queue.take(spare)
-	l.spare = l.inputs
-	return flushed, err
+	*list = (*list)[n:]
+	return n
 }
 
 func (l *loop) stepOne(now core.Now, in input, out *core.Out) {
 	switch in.kind {
+	case clientRequest:
+		if in.waiter.begin() {
+			l.step(l, now, in, out)
+		}
 	case peerRequest, peerReply:
 		l.machine.Deliver(now, in.value.(*core.Envelope), out)
 	case sendFailed:
@@ -225,7 +223,7 @@ func (l *loop) send(e *core.Envelope) {
 // end answers everyone who still waits for this loop.
 func (l *loop) end() {
 	l.waiters.stop()
-	for _, in := range slices.Concat(l.inputs, l.queue.close()) {
+	for _, in := range slices.Concat(l.left.inputs, l.left.clients, l.queue.close()) {
 		if in.waiter != nil {
 			in.waiter.reply <- stopped(core.NotWritten)
 		}

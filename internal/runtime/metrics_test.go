@@ -685,9 +685,19 @@ func elsewhere() map[string]string {
 		"dynamo_serving":                            "ends compares nodes",
 		"dynamo_under_replicated":                   "dynamo.TestMetricsOfUnderReplication",
 		"dynamo_leftover_partitions":                "handoff.TestLeftoversArePushedUntilAcknowledged; here they are gone at once",
+		"dynamo_background_throttled":               "node.TestSlowRequestsTakeSlotsAway",
+		"dynamo_background_slots":                   "node.TestSlowRequestsTakeSlotsAway",
+		"dynamo_background_slots_max":               "it does not move",
+		"dynamo_background_bytes_per_second":        "node.TestSlowRequestsTakeSlotsAway",
+		"dynamo_background_slowdowns_total":         "node.TestSlowRequestsTakeSlotsAway",
+		"dynamo_background_slots_held":              "admission.TestSlotsAreTakenInTurns",
+		"dynamo_background_slots_wanted":            "admission.TestSlotIsPaidFor",
+		"dynamo_background_waits_total":             "admission.TestFewerSlotsAreGivenBack",
+		"dynamo_foreground_threshold_seconds":       "it does not move",
+		"dynamo_expired_total":                      "TestRequestsOfClientsThatHaveGoneAreNotBegun, node.TestExpiredMessagesAreDropped",
 		"dynamo_hash_trees_building":                "replica.TestTreesAreSavedAndTakenOver; here they are built at once",
 	}
-	for _, limit := range []string{"client_queue", "peer_queue", "requests", "stragglers", "forwards", "set_bytes", "members"} {
+	for _, limit := range []string{"client_queue", "peer_queue", "requests", "stragglers", "forwards", "set_bytes", "members", "under_way"} {
 		all["dynamo_limits_hit_total{limit="+limit+"}"] = "the tests of the package that has the limit"
 	}
 	for _, reason := range []string{"refused", "expired", "unknown"} {

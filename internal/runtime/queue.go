@@ -2,17 +2,24 @@ package runtime
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/histogram"
+	"github.com/dynamo-kv/dynamo/internal/node"
 )
 
 // The bounds of one loop's queue.
 const (
 	// maxClients bounds the requests of clients that wait for a loop: at a few
-	// microseconds a step, what it works off in some tens of milliseconds.
+	// microseconds a step, what it works off in some tens of milliseconds. While
+	// a shard is overloaded it has room for fewer.
 	maxClients = 4096
+
+	// leastClients is the share of a drain that requests of clients always have:
+	// what is under way goes first, and must not keep everybody else out.
+	leastClients = node.MaxDrain / 8
 
 	// maxPeers bounds the requests of peers that wait for a loop. It is larger
 	// than maxClients, since dropping them wastes what the peer has done.
@@ -30,6 +37,7 @@ const (
 	newView
 	peerReports
 	shardReport
+	loadReport
 	joinRequest
 	countRequest
 	kinds
@@ -47,27 +55,33 @@ type queue struct {
 	wake chan struct{} // of capacity 1: something is there
 
 	mu      sync.Mutex // guards what follows
-	inputs  []input
+	inputs  []input    // but for requests of clients
+	clients []input    // which wait until the rest has been stepped
+	room    int        // for requests of clients
 	counts  [kinds]int // of what waits and has not been stepped
 	flushed uint64     // the latest flush that is durable
 	failure error      // of a commit
 	closed  bool
 }
 
-func newQueue() *queue { return &queue{wake: make(chan struct{}, 1)} }
+func newQueue() *queue { return &queue{wake: make(chan struct{}, 1), room: maxClients} }
 
 // put queues in and says whether it did: not when its kind is at its bound, or
 // when the loop has ended.
 func (q *queue) put(in input) bool {
 	q.mu.Lock()
 	full := q.closed ||
-		in.kind == clientRequest && q.counts[clientRequest] >= maxClients ||
+		in.kind == clientRequest && q.counts[clientRequest] >= q.room ||
 		in.kind == peerRequest && q.counts[peerRequest] >= maxPeers
 	if full {
 		q.mu.Unlock()
 		return false
 	}
-	q.inputs = append(q.inputs, in)
+	if in.kind == clientRequest {
+		q.clients = append(q.clients, in)
+	} else {
+		q.inputs = append(q.inputs, in)
+	}
 	q.counts[in.kind]++
 	q.mu.Unlock()
 	q.signal()
@@ -94,21 +108,34 @@ func (q *queue) signal() {
 	}
 }
 
-// take swaps the queue's inputs for spare, which must be empty, and returns
-// them with the latest durable flush and a commit's failure.
-func (q *queue) take(spare []input) (inputs []input, flushed uint64, err error) {
+// lists are inputs that the loop has taken, or room for more.
+type lists struct{ inputs, clients []input }
+
+// take swaps the queue's inputs for those that are spare, as far as the loop has
+// stepped all that it took before. It returns the latest durable flush and a
+// commit's failure.
+func (q *queue) take(left, spare *lists) (flushed uint64, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	inputs, q.inputs = q.inputs, spare
-	return inputs, q.flushed, q.failure
+	if len(left.inputs) == 0 {
+		left.inputs, q.inputs = q.inputs, spare.inputs[:0]
+		spare.inputs = left.inputs
+	}
+	if len(left.clients) == 0 {
+		left.clients, q.clients = q.clients, spare.clients[:0]
+		spare.clients = left.clients
+	}
+	return q.flushed, q.failure
 }
 
-// began takes the counts of stepped inputs off the bounds.
-func (q *queue) began(stepped *[kinds]int) {
+// began takes the counts of stepped inputs off the bounds, and says how many
+// requests of clients may wait from now on.
+func (q *queue) began(stepped *[kinds]int, room int) {
 	q.mu.Lock()
 	for k, n := range stepped {
 		q.counts[k] -= n
 	}
+	q.room = min(room, maxClients)
 	q.mu.Unlock()
 }
 
@@ -124,15 +151,30 @@ func (q *queue) close() []input {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	inputs := q.inputs
-	q.inputs = nil
+	inputs := append(q.inputs, q.clients...)
+	q.inputs, q.clients = nil, nil
 	return inputs
 }
 
 // waiter is whoever waits for a reply: the loop sends at most one.
 type waiter struct {
 	reply chan core.Reply // of capacity 1
+	state atomic.Uint32   // of a client's: waits, begun or gone
 }
+
+// The states of a waiter. The loop begins a request, or its client goes before
+// that, whichever comes first: then nothing of it is done.
+const (
+	waits uint32 = iota
+	begun
+	gone
+)
+
+// begin says that the loop may begin the request: its client is still there.
+func (w *waiter) begin() bool { return w.state.CompareAndSwap(waits, begun) }
+
+// leave says that the request was not begun, and will not be.
+func (w *waiter) leave() bool { return w.state.CompareAndSwap(waits, gone) }
 
 // waiters gives replies to those who wait. One loop owns it.
 type waiters struct {

@@ -106,8 +106,8 @@ func (r *Runtime) newShard(o Options, i int) *loop {
 	return &loop{
 		runtime: r, machine: shard, durability: o.Durability, queue: newQueue(), waiters: newWaiters(i, o.Node.Buckets),
 		drains: histogram.New(o.Node.Buckets),
-		begin:  func(core.Now, *core.Out) {},
-		after:  func() {}, finish: shard.Stop,
+		begin:  func(core.Now, *core.Out) {}, room: shard.Room,
+		after: func() {}, finish: shard.Stop,
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
 			case *core.Request:
@@ -127,7 +127,7 @@ func (r *Runtime) newControl(o Options) *loop {
 	return &loop{
 		// What Control remembers is little, and must not be older than the data.
 		runtime: r, machine: control, durability: core.Sync, queue: newQueue(), waiters: newWaiters(o.Node.Shards, nil),
-		begin: control.Begin,
+		begin: control.Begin, room: func() int { return 0 }, // clients do not come here
 		after: r.publish, finish: func(*core.Out) bool { return false },
 		step: func(l *loop, now core.Now, in input, out *core.Out) {
 			switch v := in.value.(type) {
@@ -138,6 +138,8 @@ func (r *Runtime) newControl(o Options) *loop {
 				control.Report(now, *v, out)
 			case *core.ShardReport:
 				control.Shard(now, *v, out)
+			case *core.LoadReport:
+				control.Load(now, *v)
 			case *countAsk:
 				v.answer(l, control.Count)
 			}
@@ -176,6 +178,10 @@ func (r *Runtime) report(out *core.Out) {
 		one := out.Shards[i]
 		r.control.queue.put(input{kind: shardReport, value: &one})
 	}
+	for i := range out.Loads {
+		one := out.Loads[i]
+		r.control.queue.put(input{kind: loadReport, value: &one})
+	}
 }
 
 func (r *Runtime) mono() time.Duration { return time.Since(r.began) }
@@ -191,6 +197,13 @@ func (r *Runtime) now() core.Now {
 func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result {
 	q.Arrived = r.mono()
 	q.Deadline = q.Arrived + timeout
+	if at, ok := ctx.Deadline(); ok { // what comes later comes for nobody, here and at peers
+		q.Deadline = min(q.Deadline, q.Arrived+time.Until(at))
+	}
+	if q.Deadline <= q.Arrived {
+		r.turned.left.Add(1)
+		return core.Result{Code: core.CodeTimeout, Outcome: core.NotWritten}
+	}
 	v := r.view.Load()
 	l := v.ReadLayout()
 	if l == nil {
@@ -209,6 +222,10 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 		return reply.Result
 	case <-ctx.Done():
 		outcome := core.Unknown
+		if w.leave() {
+			r.turned.left.Add(1)
+			outcome = core.NotWritten
+		}
 		if q.Op == core.OpGet {
 			outcome = core.NotWritten
 		}

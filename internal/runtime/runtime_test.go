@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
@@ -91,6 +92,7 @@ func (c *cluster) add(i int, wrap func(runtime.Engine) runtime.Engine) {
 			GossipInterval: time.Second, LayoutDelay: time.Second, LayoutAuto: true,
 			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Minute,
 			Buckets: c.buckets,
+			Admit:   true, Admission: admission.DefaultLimits(),
 		},
 	}
 	if i > 0 {

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
@@ -56,6 +57,7 @@ func (m *member) start(t *testing.T, network *memnet.Network, i int) {
 			Shards: 4, Partitions: 32, N: 3, R: 2, W: 2, PeerTimeout: 300 * time.Millisecond,
 			GossipInterval: time.Second, LayoutDelay: time.Second, LayoutAuto: true, AntiEntropyInterval: compareEach,
 			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Hour,
+			Admit: true, Admission: admission.DefaultLimits(),
 		},
 	}
 	if i > 0 {

@@ -34,11 +34,12 @@ const (
 	inTick
 	inBegin
 	inJoin
+	inLoad
 )
 
 // String returns the input's name, which is that of the method.
 func (k inputKind) String() string {
-	names := [...]string{"Submit", "Deliver", "SendFailed", "Durable", "SetView", "Report", "Shard", "Tick", "Begin", "Join"}
+	names := [...]string{"Submit", "Deliver", "SendFailed", "Durable", "SetView", "Report", "Shard", "Tick", "Begin", "Join", "Load"}
 	if int(k) < len(names) {
 		return names[k]
 	}
@@ -54,6 +55,7 @@ type input struct {
 	view   *core.View
 	report core.PeerReport
 	shard  core.ShardReport
+	load   core.LoadReport
 	flush  uint64
 }
 
@@ -182,7 +184,7 @@ func (w *world) step(p *process, l *loop, now core.Now, in *input) {
 		l.machine.Tick(now, out)
 	case inSubmit, inView:
 		w.stepShard(l, now, in)
-	case inReport, inShard, inBegin, inJoin:
+	case inReport, inShard, inLoad, inBegin, inJoin:
 		w.stepControl(p, l, now, in)
 	}
 	w.trace.effects(out, &before)
@@ -205,6 +207,8 @@ func (w *world) stepControl(p *process, l *loop, now core.Now, in *input) {
 		l.control.Report(now, []core.PeerReport{in.report}, &l.out)
 	case inShard:
 		l.control.Shard(now, in.shard, &l.out)
+	case inLoad:
+		l.control.Load(now, in.load)
 	case inBegin:
 		l.control.Begin(now, &l.out)
 		w.doubts(p)
@@ -225,6 +229,7 @@ func (w *world) inspect(p *process, l *loop, now core.Now, before *lengths) {
 	for i := before.sendsHeld; i < len(out.SendsHeld); i++ {
 		w.inspectEnvelope(p, now, &out.SendsHeld[i])
 	}
+	w.checkSlots(p)
 	if l.shard == nil {
 		return
 	}
@@ -289,6 +294,9 @@ func (w *world) flush(p *process, l *loop) {
 		w.report.Stats.Cancelled += r.Forgetting.Cancelled - l.cancelled
 		l.cancelled = r.Forgetting.Cancelled
 		w.input(p, controlLoop, input{kind: inShard, shard: r})
+	}
+	for _, r := range out.Loads {
+		w.input(p, controlLoop, input{kind: inLoad, load: r})
 	}
 	if l.control == nil {
 		return

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 )
@@ -81,6 +82,10 @@ type Plan struct {
 	Early  bool
 	Warmup time.Duration
 
+	// Admit says whether background work keeps to Admission.
+	Admit     bool
+	Admission admission.Limits
+
 	Faults []Fault // in order
 	kinds  uint32  // that are drawn, as bits; growth is drawn whatever it says
 	steady bool    // processes are seldom ended: what takes long without that comes to its end
@@ -111,6 +116,7 @@ func NewPlan(seed uint64, length time.Duration) *Plan {
 	p.AntiEntropy = pick(core.Stream(seed, "sim/anti-entropy"), 10*time.Second, 30*time.Second, time.Minute, time.Minute, 0)
 	p.drawHints(core.Stream(seed, "sim/hints"))
 	p.drawRepair(core.Stream(seed, "sim/repair"))
+	p.drawAdmission(core.Stream(seed, "sim/admission"))
 	p.drawFaults(core.Stream(seed, "sim/faults"))
 	p.drawBursts(core.Stream(seed, "sim/bursts"))
 	p.drawLostDisks(core.Stream(seed, "sim/lost-disks"))

@@ -155,6 +155,7 @@ func (w *world) options(p *process) node.Options {
 		LayoutDelay: w.plan.Layout, LayoutAuto: true,
 		AntiEntropyInterval: w.plan.AntiEntropy,
 		TombstoneTTL:        w.plan.TTL, TombstoneInterval: w.plan.Reap,
+		Admit: w.plan.Admit, Admission: w.plan.Admission,
 	}
 	if p.index > 0 && w.plan.Seeds[p.index] == joinSeeds {
 		o.Seeds = w.seedsOf(p)

@@ -319,11 +319,13 @@ func (w *world) narrate(p *process, l *loop, in *input) {
 	case inDurable:
 		what = fmt.Sprint(in.flush)
 	case inView:
-		what = in.view.Stamp().String()
+		what = fmt.Sprintf("%v %v", in.view.Stamp(), in.view.Budgets)
 	case inReport:
 		what = fmt.Sprintf("%+v", in.report)
 	case inShard:
 		what = fmt.Sprintf("%+v", in.shard)
+	case inLoad:
+		what = fmt.Sprintf("%+v", in.load)
 	case inTick, inBegin, inJoin:
 	}
 	w.trace.printf(w.now, "%v %s %v %s", p.id, loop, in.kind, what)

@@ -90,6 +90,9 @@ func (t *tracer) input(in *input) {
 		for i := range in.view.Peers {
 			t.num(uint64(in.view.Peers[i].Status))
 		}
+		for _, b := range in.view.Budgets {
+			t.num(b.Epoch, uint64(b.Slots), uint64(b.BytesPerSlot))
+		}
 	case inReport:
 		t.str(string(in.report.Peer))
 		t.num(uint64(in.report.OK), uint64(in.report.Failed), uint64(in.report.Latency))
@@ -98,6 +101,11 @@ func (t *tracer) input(in *input) {
 		t.num(in.shard.Hints.Bytes, in.shard.Hints.Stored, in.shard.Hints.Delivered, in.shard.Hints.Refused)
 		t.num(in.shard.Repairs.Sent, in.shard.Repairs.Own, in.shard.Repairs.Dropped, in.shard.Repairs.Waited)
 		t.num(in.shard.Forgetting.Reaped, in.shard.Forgetting.Pruned, in.shard.Forgetting.Cancelled)
+	case inLoad:
+		t.num(uint64(in.load.Shard), in.load.Epoch, uint64(in.load.Held), uint64(in.load.Wanted), in.load.Waits)
+		for _, d := range in.load.Latencies {
+			t.num(uint64(d))
+		}
 	case inTick, inBegin, inJoin:
 	}
 }

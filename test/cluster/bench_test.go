@@ -3,6 +3,7 @@ package cluster
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -57,6 +58,16 @@ func benchNode(in io.Reader, out io.Writer, id, engine, seed string) error {
 		var callers, ops int64
 		if _, err := fmt.Sscanf(lines.Text()+"\n", jobFormat, &op, &callers, &ops); err != nil {
 			return err
+		}
+		if op == "flood" { // callers is the rate
+			answer, err := json.Marshal(flood(node, callers, ops))
+			if err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(out, "%s\n", answer); err != nil {
+				return err
+			}
+			continue
 		}
 		used, err := runJob(node, op, callers, ops)
 		if err != nil {
@@ -152,6 +163,23 @@ func startWorker(b *testing.B, id, engine, seed string) *worker {
 	return w
 }
 
+// startTrio starts three nodes of one cluster that hold benchKeys keys.
+func startTrio(b *testing.B, engine string) (workers []*worker) {
+	b.Helper()
+	seed := ""
+	for _, id := range []string{"n1", "n2", "n3"} {
+		workers = append(workers, startWorker(b, id, engine, seed))
+		seed = workers[0].addr
+	}
+	for _, w := range workers {
+		w.begin("ready", 1, 1)
+		w.end()
+	}
+	workers[0].begin("put", 64, benchKeys)
+	workers[0].end()
+	return workers
+}
+
 func (w *worker) line() string {
 	w.b.Helper()
 	line, err := w.out.ReadString('\n')
@@ -183,19 +211,7 @@ func (w *worker) end() time.Duration {
 // are summed over the three processes, their callers included.
 func BenchmarkProcesses(b *testing.B) {
 	for _, engine := range []string{"memory", "pebble"} {
-		var workers []*worker
-		seed := ""
-		for _, id := range []string{"n1", "n2", "n3"} {
-			w := startWorker(b, id, engine, seed)
-			workers = append(workers, w)
-			seed = workers[0].addr
-		}
-		for _, w := range workers {
-			w.begin("ready", 1, 1)
-			w.end()
-		}
-		workers[0].begin("put", 64, benchKeys)
-		workers[0].end()
+		workers := startTrio(b, engine)
 		for _, op := range []string{"put", "get"} {
 			for _, callers := range []int{3, 9, 63} {
 				b.Run(fmt.Sprintf("%s/%s/callers=%d", op, engine, callers), func(b *testing.B) {

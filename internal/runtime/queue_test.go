@@ -1,0 +1,132 @@
+package runtime
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/node"
+)
+
+// recorder is a machine that notes what it is given.
+type recorder struct{ steps []kind }
+
+func (r *recorder) Deliver(_ core.Now, e *core.Envelope, _ *core.Out) {
+	if e.Reply {
+		r.steps = append(r.steps, peerReply)
+	} else {
+		r.steps = append(r.steps, peerRequest)
+	}
+}
+func (r *recorder) SendFailed(core.Now, *core.Envelope, *core.Out) {}
+func (r *recorder) Durable(core.Now, uint64, *core.Out)            {}
+func (r *recorder) Tick(core.Now, *core.Out)                       {}
+func (r *recorder) Next() (time.Duration, bool)                    { return 0, false }
+func (r *recorder) Flush() uint64                                  { return 0 }
+
+func (r *recorder) count(k kind) (n int) {
+	for _, s := range r.steps {
+		if s == k {
+			n++
+		}
+	}
+	return n
+}
+
+// recorded returns a loop over a recorder, with room for so many clients.
+func recorded(room int) (*loop, *recorder) {
+	r := &recorder{}
+	return &loop{
+		runtime: &Runtime{began: time.Now()}, machine: r, queue: newQueue(),
+		after: func() {}, room: func() int { return room },
+		step: func(_ *loop, _ core.Now, in input, _ *core.Out) { r.steps = append(r.steps, in.kind) },
+	}, r
+}
+
+func (l *loop) fill(t *testing.T, clients, requests, replies int) {
+	t.Helper()
+	for range clients {
+		if !l.queue.put(input{kind: clientRequest, waiter: &waiter{}, value: &core.Request{}}) {
+			t.Fatal("a client's request finds no room")
+		}
+	}
+	for range requests {
+		l.queue.put(input{kind: peerRequest, value: &core.Envelope{}})
+	}
+	for range replies {
+		l.queue.put(input{kind: peerReply, value: &core.Envelope{Reply: true}})
+	}
+}
+
+// TestWhatIsBegunGoesFirst: clients have what peers leave of a drain, and some of
+// it always.
+func TestWhatIsBegunGoesFirst(t *testing.T) {
+	l, r := recorded(maxClients)
+	l.fill(t, 100, 1, 1)
+	if err := l.drain(l.runtime.now()); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(r.steps[:2], []kind{peerRequest, peerReply}) || r.count(clientRequest) != 100 {
+		t.Errorf("%d requests of clients after %v", r.count(clientRequest), r.steps[:2])
+	}
+	r.steps = nil
+	l.fill(t, 100, 1000, 0)
+	for drains := 1; r.count(clientRequest) < 100; drains++ {
+		if err := l.drain(l.runtime.now()); err != nil {
+			t.Fatal(err)
+		}
+		if most := drains * node.MaxDrain; len(r.steps) > most || r.count(clientRequest) != min(100, drains*leastClients) {
+			t.Fatalf("%d steps, %d of clients in %d drains", len(r.steps), r.count(clientRequest), drains)
+		}
+	}
+	for len(r.steps) < 1100 {
+		if err := l.drain(l.runtime.now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if clients, peers := l.queue.waiting(); clients+peers != 0 {
+		t.Errorf("%d and %d wait when all has been stepped", clients, peers)
+	}
+}
+
+// TestQueuesAreBounded: as many wait as there is room for, and replies always
+// enter.
+func TestQueuesAreBounded(t *testing.T) {
+	l, _ := recorded(10)
+	client := func() bool { return l.queue.put(input{kind: clientRequest, waiter: &waiter{}, value: &core.Request{}}) }
+	l.fill(t, maxClients, 0, 0)
+	if client() {
+		t.Error("more clients than may ever wait")
+	}
+	for len(l.queue.clients)+len(l.left.clients) > 0 || l.queue.counts[clientRequest] > 0 {
+		if err := l.drain(l.runtime.now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.fill(t, 10, maxPeers, 3*maxPeers)
+	if client() {
+		t.Error("more clients than the shard has room for")
+	}
+	if l.queue.put(input{kind: peerRequest, value: &core.Envelope{}}) {
+		t.Error("more requests of peers than may wait")
+	}
+}
+
+// TestRequestsOfClientsThatHaveGoneAreNotBegun: whichever comes first.
+func TestRequestsOfClientsThatHaveGoneAreNotBegun(t *testing.T) {
+	l, r := recorded(maxClients)
+	stays, goes := &waiter{}, &waiter{}
+	for _, w := range []*waiter{stays, goes} {
+		l.queue.put(input{kind: clientRequest, waiter: w, value: &core.Request{}})
+	}
+	if !goes.leave() {
+		t.Error("the request has been begun")
+	}
+	if err := l.drain(l.runtime.now()); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.count(clientRequest); n != 1 || stays.leave() {
+		t.Errorf("%d requests were begun; want that of the client who stays", n)
+	}
+}

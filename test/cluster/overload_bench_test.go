@@ -1,0 +1,167 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dynamo-kv/dynamo"
+)
+
+// floodTimeout is what requests of a flood have: a client that waits for longer
+// has gone.
+const floodTimeout = 500 * time.Millisecond
+
+// flooded is how an open-loop load went: requests come at their rate, whatever
+// became of those before.
+type flooded struct {
+	OK, Overloaded, Late, Other int64
+	Took                        time.Duration // from the first request to the last
+	CPU                         time.Duration
+	P50, P99                    time.Duration // of those that were ok, from when they were due
+	RSS                         int64         // the most, in bytes
+}
+
+// floodCallers is how many requests of a flood may be under way at a node: many
+// more than it takes.
+const floodCallers = 4096
+
+// flood sends ops puts at a rate, through a node of this process. Where this
+// process is late, so is the request, and the time counts.
+func flood(node *dynamo.Node, rate, ops int64) (out flooded) {
+	due := make(chan time.Time, ops)
+	parts := make(chan *flooded)
+	began := time.Now()
+	before, _ := cpuOf(syscall.RUSAGE_SELF)
+	latencies := make([][]time.Duration, floodCallers)
+	for i := range floodCallers {
+		go func() {
+			part := new(flooded)
+			for at := range due {
+				one(node, part, at, &latencies[i])
+			}
+			parts <- part
+		}()
+	}
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for sent := int64(0); sent < ops; {
+		now := <-ticker.C
+		for n := min(ops, int64(now.Sub(began).Seconds()*float64(rate))); sent < n; sent++ {
+			due <- began.Add(time.Duration(float64(sent) / float64(rate) * float64(time.Second)))
+		}
+		out.RSS = max(out.RSS, residentBytes())
+	}
+	close(due)
+	for range floodCallers {
+		part := <-parts
+		out.OK += part.OK
+		out.Overloaded += part.Overloaded
+		out.Late += part.Late
+		out.Other += part.Other
+	}
+	out.Took = time.Since(began)
+	after, _ := cpuOf(syscall.RUSAGE_SELF)
+	out.CPU = after - before
+	all := slices.Concat(latencies...)
+	slices.Sort(all)
+	if n := len(all); n > 0 {
+		out.P50, out.P99 = all[n/2], all[n*99/100]
+	}
+	return out
+}
+
+// one sends the request that is due at a time.
+func one(node *dynamo.Node, out *flooded, due time.Time, latencies *[]time.Duration) {
+	ctx, cancel := context.WithDeadline(context.Background(), due.Add(floodTimeout))
+	defer cancel()
+	_, err := node.Put(ctx, fmt.Sprint("key-", due.Nanosecond()/1000%benchKeys), make([]byte, benchValue), nil, dynamo.Overwrite())
+	took := time.Since(due)
+	switch {
+	case err == nil && took <= floodTimeout:
+		out.OK++
+		*latencies = append(*latencies, took)
+	case err == nil || errors.Is(err, dynamo.ErrTimeout):
+		out.Late++
+	case errors.Is(err, dynamo.ErrOverloaded):
+		out.Overloaded++
+	default:
+		out.Other++
+	}
+}
+
+// residentBytes is the memory of this process that is in use.
+func residentBytes() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b))
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// flooded returns how the worker's flood went.
+func (w *worker) flooded() (f flooded) {
+	w.b.Helper()
+	if err := json.Unmarshal([]byte(w.line()), &f); err != nil {
+		w.b.Fatal(err)
+	}
+	return f
+}
+
+// BenchmarkOverload: what is left of the peak when several times as much is
+// asked for. Three nodes in processes of their own, N=3, R=W=2, the memory engine;
+// puts of 100 bytes come in through all three, at their rate.
+func BenchmarkOverload(b *testing.B) {
+	workers := startTrio(b, "memory")
+	run := func(rate int64, length time.Duration) (sum flooded) {
+		n := int64(len(workers))
+		for _, w := range workers {
+			w.begin("flood", rate/n, int64(float64(rate/n)*length.Seconds()))
+		}
+		for _, w := range workers {
+			f := w.flooded()
+			sum.OK += f.OK
+			sum.Overloaded += f.Overloaded
+			sum.Late += f.Late
+			sum.Other += f.Other
+			sum.Took = max(sum.Took, f.Took)
+			sum.P50, sum.P99 = max(sum.P50, f.P50), max(sum.P99, f.P99)
+			sum.RSS += f.RSS
+			sum.CPU += f.CPU
+		}
+		return sum
+	}
+	goodput := func(f flooded) float64 { return float64(f.OK) / f.Took.Seconds() }
+	// The peak is what the nodes do for callers that wait for their answers.
+	const callers, each = 21, 10_000
+	began := time.Now()
+	for _, w := range workers {
+		w.begin("put", callers, each)
+	}
+	for _, w := range workers {
+		w.end()
+	}
+	closed := float64(each*len(workers)) / time.Since(began).Seconds()
+	peak, best := 0.0, 0.0
+	for _, share := range []float64{0.5, 3, 3, 3} {
+		f := run(int64(share*closed), 2*time.Second)
+		efficiency := float64(f.OK) / f.CPU.Seconds()
+		peak, best = max(peak, goodput(f)), max(best, efficiency)
+		b.Logf("offered %3.1f × %.0f/s: %.0f/s ok (%.0f %%), %.0f a CPU second (%.0f %%), p50 %v, p99 %v, %d overloaded, %d late, %d other; %d MiB",
+			share, closed, goodput(f), 100*goodput(f)/peak, efficiency, 100*efficiency/best,
+			f.P50.Round(time.Microsecond), f.P99.Round(time.Microsecond), f.Overloaded, f.Late, f.Other, f.RSS>>20)
+	}
+}
