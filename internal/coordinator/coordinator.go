@@ -143,7 +143,7 @@ func New(c Config, local Local) *Coordinator {
 		guard:    guard.New(c.Retry, rng),
 		view:     &core.View{Self: c.Self},
 		forwards: newForwards(),
-		valve:    admission.NewValve(c.PeerTimeout/fastShare, maxSlots),
+		valve:    admission.NewValve(c.PeerTimeout/fastShare, maxSlots+1), // open, slots are the limit
 	}
 }
 

@@ -42,7 +42,7 @@ type slot struct {
 	context   version.Clock
 	options   core.Options
 	began     time.Duration // at this node
-	arrived   time.Duration // at the shell of this node; of a client's request
+	arrived   time.Duration // likewise, before it waited for its shard
 	deadline  time.Duration
 	armed     time.Duration // the earliest timer in the heap for this slot
 

@@ -14,6 +14,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
+	"github.com/dynamo-kv/dynamo/internal/backoff"
+	"github.com/dynamo-kv/dynamo/internal/breaker"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/metrics"
@@ -107,7 +109,7 @@ func newWatched(t *testing.T, nodes int) *watched {
 // add starts one more node, with that seed.
 func (w *watched) add(seed string) {
 	w.t.Helper()
-	n := &observed{engine: &slowEngine{Engine: memory.New()}, disks: 1, registry: prometheus.NewPedanticRegistry()}
+	n := &observed{engine: &slowEngine{Engine: memory.New()}, disks: 1, registry: prometheus.NewRegistry()}
 	n.registry.MustRegister(metrics.New(func() (*metrics.Reading, bool) {
 		return &metrics.Reading{
 			Status: n.Status(), Counters: n.Counters(), Queued: n.Queued(),
@@ -130,9 +132,11 @@ func (w *watched) start(i int, seed string) {
 			return filter{n.transport, w.lost}, err
 		},
 		Node: node.Options{
-			Admission: admission.DefaultLimits(),
-			Self:      name(i), Start: n.starts<<8 + uint64(i+1), Instance: n.disks<<8 + uint64(i+1), Addr: string(name(i)), Weight: 1, Seed: n.starts,
-			Shards: 2, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, RepairBytes: 2 << 10, PeerTimeout: 300 * time.Millisecond,
+			Admit: true, Admission: admission.DefaultLimits(),
+			Breaker: breaker.Default(), Retry: backoff.Default(), Select: true, ProbeShare: 1, ReadHedge: true,
+			Self: name(i), Start: n.starts<<8 + uint64(i+1), Instance: n.disks<<8 + uint64(i+1), Addr: string(name(i)), Weight: 1, Seed: n.starts,
+			Shards: 2, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, PeerTimeout: 300 * time.Millisecond,
+			RepairBytes:    2, // of which each shard has one: one read repairs at a time
 			GossipInterval: time.Second, LayoutDelay: time.Second, LayoutAuto: true, AntiEntropyInterval: compareEach,
 			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Minute, Buckets: metrics.DefaultBuckets(),
 		},
@@ -348,7 +352,7 @@ func (w *watched) silence() {
 			}
 		})
 	})
-	w.pass(30*time.Second, 250*time.Millisecond) // it is suspected, then dead
+	w.pass(30*time.Second, 500*time.Millisecond) // it is suspected, then dead
 	if got := w.series(0)["dynamo_cluster_members{status=dead}"]; got != 1 {
 		w.t.Errorf("n1 holds %v members for dead", got)
 	}
@@ -454,15 +458,12 @@ func (w *watched) ownedBy(n id.Node) string {
 
 // disks: a node loses its disk, and another one is stopped in order.
 func (w *watched) disks() {
-	w.grows(1, "dynamo_antientropy_keys_synced_total{}", func() {
-		w.stop(3)
-		n := w.nodes[3]
-		n.engine = &slowEngine{Engine: memory.New()}
-		n.disks++
-		w.start(3, "n1")
-		w.pass(100*time.Millisecond, 5*time.Millisecond)
-		w.pass(3*compareEach, 500*time.Millisecond)
-	})
+	w.stop(3)
+	n := w.nodes[3]
+	n.engine = &slowEngine{Engine: memory.New()}
+	n.disks++
+	w.start(3, "n1")
+	w.grows(1, "dynamo_antientropy_keys_synced_total{}", func() { w.pass(3*compareEach, 500*time.Millisecond) })
 	w.stop(2)
 	w.start(2, "n1")
 	w.look()
@@ -478,12 +479,17 @@ func (w *watched) disks() {
 	w.healed()
 }
 
-// growth: a node joins.
+// growth: a node joins, and cannot have everything at once.
 func (w *watched) growth() {
 	w.grows(1, "dynamo_layout_plans_total{result=made}", func() {
+		w.lose(func(m core.Message) bool {
+			_, pull := m.(*core.Pull)
+			return pull
+		})
 		w.add("n1")
 		w.look()
-		w.pass(4*time.Second, 10*time.Millisecond)
+		w.pass(4*time.Second, 100*time.Millisecond)
+		w.lose(nil)
 	})
 	for _, n := range w.nodes {
 		await(w.t, n.Runtime, func(s core.ClusterStatus) bool {
@@ -684,9 +690,19 @@ func elsewhere() map[string]string {
 		"dynamo_serving":                            "ends compares nodes",
 		"dynamo_under_replicated":                   "dynamo.TestMetricsOfUnderReplication",
 		"dynamo_leftover_partitions":                "handoff.TestLeftoversArePushedUntilAcknowledged; here they are gone at once",
+		"dynamo_background_throttled":               "node.TestSlowRequestsTakeSlotsAway",
+		"dynamo_background_slots":                   "node.TestSlowRequestsTakeSlotsAway",
+		"dynamo_background_slots_max":               "it does not move",
+		"dynamo_background_bytes_per_second":        "node.TestSlowRequestsTakeSlotsAway",
+		"dynamo_background_slowdowns_total":         "node.TestSlowRequestsTakeSlotsAway",
+		"dynamo_background_slots_held":              "admission.TestSlotsAreTakenInTurns",
+		"dynamo_background_slots_wanted":            "admission.TestSlotIsPaidFor",
+		"dynamo_background_waits_total":             "admission.TestFewerSlotsAreGivenBack",
+		"dynamo_foreground_threshold_seconds":       "it does not move",
+		"dynamo_expired_total":                      "TestRequestsOfClientsThatHaveGoneAreNotBegun, node.TestExpiredMessagesAreDropped",
 		"dynamo_hash_trees_building":                "replica.TestTreesAreSavedAndTakenOver; here they are built at once",
 	}
-	for _, limit := range []string{"client_queue", "peer_queue", "requests", "stragglers", "forwards", "set_bytes", "members"} {
+	for _, limit := range []string{"client_queue", "peer_queue", "requests", "stragglers", "forwards", "set_bytes", "members", "under_way"} {
 		all["dynamo_limits_hit_total{limit="+limit+"}"] = "the tests of the package that has the limit"
 	}
 	for _, reason := range []string{"refused", "expired", "unknown"} {
