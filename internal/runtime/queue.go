@@ -88,6 +88,14 @@ func (q *queue) put(in input) bool {
 	return true
 }
 
+// full says that a request of a client would find no room, for less than it costs
+// to try.
+func (q *queue) full() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.counts[clientRequest] >= q.room
+}
+
 // durable notes that flush n and all before it are durable, or that the
 // commit failed.
 func (q *queue) durable(n uint64, err error) {

@@ -211,12 +211,18 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}
 	}
 	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
+	if shard.queue.full() {
+		return r.turnAway(q.Op)
+	}
 	w := &waiter{reply: make(chan core.Reply, 1)}
 	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
-		result := r.turnedAway()
-		r.turned.count(q.Op, result.Code)
-		return result
+		return r.turnAway(q.Op)
 	}
+	return r.await(ctx, w, q.Op)
+}
+
+// await waits for the reply to a request, or for the end of ctx.
+func (r *Runtime) await(ctx context.Context, w *waiter, op core.Op) core.Result {
 	select {
 	case reply := <-w.reply:
 		return reply.Result
@@ -226,11 +232,18 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 			r.turned.left.Add(1)
 			outcome = core.NotWritten
 		}
-		if q.Op == core.OpGet {
+		if op == core.OpGet {
 			outcome = core.NotWritten
 		}
 		return core.Result{Code: core.CodeTimeout, Outcome: outcome}
 	}
+}
+
+// turnAway answers a request that a queue has no room for, and counts it.
+func (r *Runtime) turnAway(op core.Op) core.Result {
+	result := r.turnedAway()
+	r.turned.count(op, result.Code)
+	return result
 }
 
 // turnedAway says why a queue has not taken a request.
