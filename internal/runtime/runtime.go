@@ -209,6 +209,11 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 		r.waiters.put(w)
 		return refused
 	}
+	return r.await(ctx, w, q.Op)
+}
+
+// await waits for the reply to a request, or for the end of ctx.
+func (r *Runtime) await(ctx context.Context, w *waiter, op core.Op) core.Result {
 	select {
 	case reply := <-w.reply:
 		r.waiters.put(w)
@@ -219,7 +224,7 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 			r.turned.left.Add(1)
 			outcome = core.NotWritten
 		}
-		if q.Op == core.OpGet {
+		if op == core.OpGet {
 			outcome = core.NotWritten
 		}
 		return core.Result{Code: core.CodeTimeout, Outcome: outcome}
@@ -250,11 +255,16 @@ func (r *Runtime) submit(q *core.Request, timeout time.Duration, w *waiter) (ref
 	}
 	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
 	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
-		refused = r.turnedAway()
-		r.turned.count(q.Op, refused.Code)
-		return refused, false
+		return r.turnAway(q.Op), false
 	}
 	return core.Result{}, true
+}
+
+// turnAway answers a request that a queue has no room for, and counts it.
+func (r *Runtime) turnAway(op core.Op) core.Result {
+	result := r.turnedAway()
+	r.turned.count(op, result.Code)
+	return result
 }
 
 // turnedAway says why a queue has not taken a request.

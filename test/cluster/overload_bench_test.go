@@ -30,9 +30,9 @@ type flooded struct {
 	RSS                         int64         // the most, in bytes
 }
 
-// floodCallers is how many requests of a flood may be under way at a node: many
+// floodCallers is how many requests of a flood may be under way at a node: some
 // more than it takes.
-const floodCallers = 4096
+const floodCallers = 1024
 
 // flood sends ops puts at a rate, through a node of this process. Where this
 // process is late, so is the request, and the time counts.
