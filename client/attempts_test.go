@@ -244,3 +244,20 @@ func TestSlowNodesArePassedOver(t *testing.T) {
 		t.Error("an overwrite did not go to the first owner")
 	}
 }
+
+// TestStalledNodesComeBack: a node that has let a request wait, and was asked
+// nothing since, is asked again by itself.
+func TestStalledNodesComeBack(t *testing.T) {
+	cfg := patient()
+	cfg.AttemptTimeout = 50 * time.Millisecond
+	fakes, c := startFakes(t, cfg, first(1, silent, succeeds), succeeds)
+	await(t, "the node to be asked again", func() bool {
+		if _, err := c.Get(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		return len(fakes[0].requests()) > 5
+	})
+	if len(fakes[1].requests()) == 0 {
+		t.Error("nobody stood in for it")
+	}
+}

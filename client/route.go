@@ -18,9 +18,9 @@ const (
 	slowFactor = 2
 	slowSlack  = 5 * time.Millisecond
 
-	// probeEvery is how often a node that is passed over since it is slow, or not
-	// known, gets a read all the same, to which nobody listens: after a hundred
-	// it is known whether it still is slow.
+	// probeEvery is how often an owner that is passed over since it is slow or
+	// stands still, or is not known, gets a read all the same, to which nobody
+	// listens: after a hundred it is known whether it still is slow.
 	probeEvery = 100 * time.Millisecond
 )
 
@@ -70,11 +70,17 @@ func (c *Client) pickOwner(t *topology, owners []uint16, r *request) *node {
 	}
 	for _, i := range owners {
 		m := &t.nodes[i]
-		if !m.usable(r) || m.now() > best {
+		if !m.usable(r) {
 			continue
 		}
 		p := m.slow.Load()
-		if !r.overwrite && clearlySlower(p, fastest) {
+		switch {
+		case m.now() > best:
+			if m.stalled.Load() {
+				c.probe(m.node, r)
+			}
+			continue
+		case !r.overwrite && clearlySlower(p, fastest):
 			c.probe(m.node, r)
 			continue
 		}
