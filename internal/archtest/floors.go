@@ -51,6 +51,11 @@ func floors() []floor {
 func imports() map[string][]string {
 	return map[string][]string{
 		"internal/core": {"internal/id", "internal/version", "internal/ring"},
+		// A program that uses the client gets no node and no storage with it.
+		"client": {
+			"internal/id", "internal/version", "internal/ring", "internal/backoff", "internal/latency",
+			"internal/kv", "internal/frame", "api/dynamo/v1",
+		},
 	}
 }
 

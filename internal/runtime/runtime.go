@@ -64,6 +64,7 @@ type Runtime struct {
 	stop      chan struct{} // closed when the loops must end
 	stopOnce  sync.Once
 	loops     sync.WaitGroup
+	waiters   spareWaiters
 
 	mu      sync.Mutex // guards what follows
 	err     error      // what stopped the node
@@ -181,12 +182,14 @@ func (r *Runtime) now() core.Now {
 // or when ctx ends. It fills in q's Req and Deadline; q and what it points to
 // must not be changed any more.
 func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result {
-	w := &waiter{reply: make(chan core.Reply, 1)}
+	w := r.waiters.get()
 	if refused, ok := r.submit(q, timeout, w); !ok {
+		r.waiters.put(w)
 		return refused
 	}
 	select {
 	case reply := <-w.reply:
+		r.waiters.put(w)
 		return reply.Result
 	case <-ctx.Done():
 		outcome := core.Unknown
@@ -233,13 +236,15 @@ func (r *Runtime) turnedAway() core.Result {
 // Join makes this node a member of the seeds' cluster and returns once it
 // holds identity, members and layout.
 func (r *Runtime) Join(ctx context.Context, seeds []string, timeout time.Duration) core.Reply {
-	w := &waiter{reply: make(chan core.Reply, 1)}
+	w := r.waiters.get()
 	j := &core.Join{Seeds: seeds, Deadline: r.mono() + timeout}
 	if !r.control.queue.put(input{kind: joinRequest, waiter: w, value: j}) {
+		r.waiters.put(w)
 		return core.Reply{Result: r.turnedAway()}
 	}
 	select {
 	case reply := <-w.reply:
+		r.waiters.put(w)
 		return reply
 	case <-ctx.Done():
 		return core.Reply{Result: core.Result{Code: core.CodeTimeout}, Detail: "the caller has given up"}
