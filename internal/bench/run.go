@@ -170,10 +170,10 @@ func (r *run) happen(ctx context.Context, e Event) error {
 		return nil
 	}
 	err := e.Do(ctx, func(name string) { r.segments.mark(name, time.Now()) })
-	if over := ctx.Err() != nil; over {
-		return nil // it was cut short by the end of the run
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil // it was cut short by the end of the run
 }
 
 // callers runs that many callers, and a timeline beside them, until they have
