@@ -60,7 +60,7 @@ func (c *Config) check(faults []error) error {
 	duration("Timeout", c.Timeout)
 	duration("AttemptTimeout", c.AttemptTimeout)
 	if c.Connections < 1 || c.Connections > maxConnections {
-		faults = append(faults, fmt.Errorf("Connections is %d; 1 to %d are allowed", c.Connections, maxConnections))
+		faults = append(faults, fmt.Errorf("%s is %d; 1 to %d are allowed", "Connections", c.Connections, maxConnections))
 	}
 	if len(faults) == 0 {
 		return nil

@@ -173,7 +173,8 @@ func TestClearlySlower(t *testing.T) {
 		p, fastest int64
 		want       bool
 	}{
-		{0, ms, false}, {ms, ms, false},
+		{0, ms, false},
+		{ms, ms, false},
 		{5 * ms, ms, false},        // it may be noise
 		{7 * ms, ms, true},         // more than the slack, and the factor
 		{100 * ms, 60 * ms, false}, // not twice as slow
