@@ -27,7 +27,7 @@ func floors() []floor {
 			"internal/phi", "internal/breaker", "internal/backoff",
 			"internal/admission", "internal/latency", "internal/quorum",
 		}},
-		{"1½", true, []string{"internal/core"}},
+		{"1½", true, []string{"internal/core", "internal/audit"}},
 		{"2", true, []string{
 			"internal/replica", "internal/coordinator", "internal/handoff",
 			"internal/antientropy", "internal/membership", "internal/forget",
