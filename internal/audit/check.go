@@ -13,10 +13,16 @@ type Copy struct {
 	Set  version.Siblings
 }
 
+// Problem is a promise that was not kept.
+type Problem struct {
+	Promise string // its name, as Check lists them
+	Key     string
+	What    string
+}
+
 // Check holds the log to what the cluster promises, given what its nodes hold
 // of each key when all faults have ended and everything has come to rest. It
-// returns what is wrong, each beginning with the name of the promise; nothing
-// where all is well.
+// returns what is wrong, nothing where all is well.
 //
 //   - no lost write: what was acknowledged, or was shown to a reader, is among
 //     the final siblings or replaced by what had seen it.
@@ -29,7 +35,7 @@ type Copy struct {
 //     before it began, where R and W together are more than the owners.
 //   - convergence: N nodes hold a key, and equal copies of it, and no other
 //     node holds anything.
-func (l *Log) Check(final func(key string) []Copy) (problems []string) {
+func (l *Log) Check(final func(key string) []Copy) (problems []Problem) {
 	l.held = 0
 	for _, k := range l.keys {
 		c := &checker{log: l, key: k.key, ops: k.ops, copies: final(k.key)}
@@ -47,11 +53,12 @@ type checker struct {
 	known  Key
 
 	facts    []fact // of the operations, in their order
-	problems []string
+	problems []Problem
 	stones   Set // versions that are tombstones
 	dotless  Set // versions whose dot nobody knows
 	acked    Set // versions that a client was told are written
 	observed Set // versions that a reader was shown
+	further  Set // versions without a dot of writes that have others with one: a reader cannot tell the two apart
 	hidden   Set // what deletes replace of which nobody knows the dots, if they were written
 	writer   []*Op
 }
@@ -66,10 +73,10 @@ type fact struct {
 }
 
 func (c *checker) failf(promise, format string, args ...any) {
-	c.problems = append(c.problems, fmt.Sprintf("%s: %s of %s", promise, fmt.Sprintf(format, args...), c.key))
+	c.problems = append(c.problems, Problem{promise, c.key, fmt.Sprintf(format, args...)})
 }
 
-func (c *checker) check() []string {
+func (c *checker) check() []Problem {
 	c.facts = make([]fact, len(c.ops))
 	c.nameAnswered()
 	final := c.merge()
@@ -282,7 +289,7 @@ func (c *checker) shows(o *Op, value []byte) (shown Set) {
 		return shown
 	}
 	if len(f.versions) == len(f.dots) { // it was minted once more than is known
-		c.unnamed(w.at, c.pastOf(w))
+		c.further.Put(c.unnamed(w.at, c.pastOf(w)))
 	}
 	shown.Put(f.versions[len(f.dots)])
 	return shown
@@ -337,7 +344,7 @@ func (c *checker) end(final version.Siblings) {
 	must := c.acked.Clone()
 	must.Add(c.observed)
 	excused := c.hidden.Minus(c.hidden.Minus(c.dotless))
-	must.Minus(past).Minus(excused).Each(func(i int) {
+	must.Minus(past).Minus(c.further).Minus(excused).Each(func(i int) {
 		c.failf("no lost write", "write %d is neither among the final siblings nor replaced by them", c.writer[i].number)
 	})
 	c.known.FalseSiblings(shown, must, func(i, by int) {

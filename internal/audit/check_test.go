@@ -61,13 +61,12 @@ func (s *story) expect(copies []version.Siblings, broken ...string) {
 		return out
 	})
 	for _, p := range problems {
-		promise, _, _ := strings.Cut(p, ":")
-		got = append(got, promise)
+		got = append(got, p.Promise)
 	}
 	slices.Sort(got)
 	slices.Sort(broken)
 	if !slices.Equal(slices.Compact(got), broken) {
-		s.t.Errorf("broken are %q, want %q: %q", got, broken, problems)
+		s.t.Errorf("broken are %q, want %q: %v", got, broken, problems)
 	}
 }
 
@@ -95,6 +94,15 @@ func TestAGoodHistoryPasses(t *testing.T) {
 	if got := s.log.Tally(); got != want {
 		t.Errorf("tally %+v, want %+v", got, want)
 	}
+	story := s.log.Story("k")
+	for _, line := range []string{
+		"1-2: put 0 W=2 strict is done, context {n1~0000000000000001.1:1}\n",
+		" with the context of 0 is done", "read 3 R=2 strict is done, shows 1 2, context ", "not written\n",
+	} {
+		if !strings.Contains(story, line) {
+			t.Errorf("the story has no %q:\n%s", line, story)
+		}
+	}
 	if keys := s.log.Keys(); !slices.Equal(keys, []string{"k"}) {
 		t.Errorf("keys %q", keys)
 	}
@@ -114,6 +122,7 @@ func TestAWriteThatIsMintedTwice(t *testing.T) {
 	s = newStory(t)
 	twice = s.put(nil)
 	s.mint(twice, 1)
+	s.read() // shows the one that is not acknowledged
 	s.log.Written(twice, s.mint(twice, 2))
 	s.written(s.put(s.read()))
 	s.expect(three(s.set))

@@ -2,6 +2,8 @@ package audit
 
 import (
 	"encoding/binary"
+	"fmt"
+	"strings"
 
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
@@ -132,6 +134,9 @@ func (o *Op) Sends() (c version.Clock, ok bool) {
 	return o.from.clock, true
 }
 
+// Len returns the number of operations.
+func (l *Log) Len() int { return len(l.ops) }
+
 // Keys returns the keys of all operations, in the order of their first ones.
 func (l *Log) Keys() []string {
 	keys := make([]string, len(l.keys))
@@ -139,6 +144,55 @@ func (l *Log) Keys() []string {
 		keys[i] = k.key
 	}
 	return keys
+}
+
+// Story tells what clients did with a key and were told, an operation a line,
+// for people to find out what a problem came from.
+func (l *Log) Story(key string) string {
+	var b strings.Builder
+	k := l.byKey[key]
+	if k == nil {
+		return ""
+	}
+	for _, o := range k.ops {
+		fmt.Fprintf(&b, "%d-%d: %v\n", o.began, o.ended, o)
+	}
+	return b.String()
+}
+
+// String tells one operation.
+func (o *Op) String() string {
+	var b strings.Builder
+	switch {
+	case o.Remove:
+		fmt.Fprintf(&b, "delete %d W=%d", o.number, o.Quorum)
+	case o.Write:
+		fmt.Fprintf(&b, "put %d W=%d", o.number, o.Quorum)
+	default:
+		fmt.Fprintf(&b, "read %d R=%d", o.number, o.Quorum)
+	}
+	if o.Strict {
+		b.WriteString(" strict")
+	}
+	if o.from != nil {
+		fmt.Fprintf(&b, " with the context of %d", o.from.number)
+	}
+	fmt.Fprintf(&b, " is %s", [...]string{Unknown: "unknown", Done: "done", NotWritten: "not written"}[o.outcome])
+	if o.outcome != Done {
+		return b.String()
+	}
+	if !o.Write {
+		b.WriteString(", shows")
+		for _, v := range o.values {
+			number, ok := ParseValue(v, []byte(o.Key))
+			if !ok {
+				number = -1
+			}
+			fmt.Fprintf(&b, " %d", number)
+		}
+	}
+	fmt.Fprintf(&b, ", context %v", o.clock)
+	return b.String()
 }
 
 // Tally counts what a log has, so that a test can say that it tested anything.

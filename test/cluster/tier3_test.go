@@ -1,0 +1,467 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/audit"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// Tier 3: real processes on machines of their own, which are network
+// namespaces, and what breaks there. Clients work on a few keys all the time
+// and record what they do and are told; when a scenario has ended, that is held
+// to what the cluster promises, by the checks that the simulator uses too.
+
+var (
+	tier3Minutes = flag.Float64("tier3.minutes", 0.25, "how long TestTier3AnyFault goes on")
+	tier3Seed    = flag.Uint64("tier3.seed", 0, "of what tier 3 draws; 0 draws one")
+)
+
+const (
+	replicas     = 3 // N
+	quorum       = 2 // R and W
+	tier3Clients = 6
+	tier3Keys    = 24
+	// clientPause is between two operations of a client: the machine is busy,
+	// and what it does else is not starved.
+	clientPause = 4 * time.Millisecond
+	// requestTimeout is what requests ask for, and answerTimeout when a client
+	// gives an answer up: of a process that stands still none comes.
+	requestTimeout = time.Second
+	answerTimeout  = 3 * time.Second
+)
+
+// machines is a cluster of tier 3.
+type machines struct {
+	t     *testing.T
+	net   *network
+	nodes []*process
+	dirs  []string
+	seed  uint64
+	http  *http.Client
+
+	mu  sync.Mutex
+	log *audit.Log
+}
+
+// newMachines starts a cluster of that many nodes, and waits until it is
+// whole.
+func newMachines(t *testing.T, nodes int, args ...string) *machines {
+	t.Helper()
+	m := prepareMachines(t, nodes)
+	for i := range nodes {
+		m.serve(i, args...)
+	}
+	for _, p := range m.nodes {
+		p.awaitMembers(nodes)
+	}
+	return m
+}
+
+// prepareMachines makes machines on which nothing runs yet.
+func prepareMachines(t *testing.T, nodes int) *machines {
+	t.Helper()
+	m := &machines{t: t, seed: *tier3Seed, nodes: make([]*process, nodes)}
+	if m.seed == 0 {
+		m.seed = rand.Uint64()
+	}
+	t.Logf("seed %d", m.seed)
+	dir := t.TempDir()
+	for i := range nodes {
+		m.dirs = append(m.dirs, filepath.Join(dir, fmt.Sprint("n", i+1)))
+	}
+	m.net = newNetwork(t, nodes)
+	m.http = m.net.client()
+	m.log = audit.NewLog(replicas, m.seed)
+	return m
+}
+
+// serve starts node i on its machine, with intervals that suit a short test.
+func (m *machines) serve(i int, args ...string) {
+	m.t.Helper()
+	args = append([]string{
+		"--gossip-interval", "200ms", "--layout-delay", "500ms", "--anti-entropy-interval", "2s",
+		"--partitions", "64", "--log-level", "warn",
+	}, args...)
+	if i > 0 {
+		args = append(args, "--join", hostAddr(0)+":7171")
+	}
+	name := fmt.Sprint("n", i+1)
+	p := &process{
+		t: m.t, id: name, inside: m.net.hosts[i], http: m.http,
+		args: append([]string{"serve", "--id", name, "--data", m.dirs[i]}, args...),
+	}
+	p.start(hostAddr(i) + ":7171")
+	m.t.Cleanup(p.kill)
+	m.nodes[i] = p
+}
+
+// others returns all nodes but one.
+func (m *machines) others(i int) (out []*process) {
+	for n, p := range m.nodes {
+		if n != i {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// awaitStatus waits until node p says of node i what is wanted of it.
+func (m *machines) awaitStatus(p *process, i int, want ...string) {
+	m.t.Helper()
+	await(m.t, fmt.Sprintf("%s to hold n%d for %v", p.id, i+1, want), func() bool {
+		s, err := p.status()
+		if err != nil {
+			return false
+		}
+		for _, member := range s.Members {
+			for _, w := range want {
+				if member.ID == fmt.Sprint("n", i+1) && member.Status == w {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+// caller is one of several clients that work at the same time.
+type caller struct {
+	m    *machines
+	rng  *rand.Rand
+	last map[string]*audit.Op // that gave it its latest context, by key
+}
+
+// work has clients work until the returned function is called, which waits for
+// them. Each of them knows all nodes, or those that it is told of.
+func (m *machines) work(nodes ...*process) (stop func()) {
+	if len(nodes) == 0 {
+		nodes = m.nodes
+	}
+	ctx, cancel := context.WithCancel(m.t.Context())
+	var running sync.WaitGroup
+	for i := range tier3Clients {
+		c := m.caller(i)
+		running.Go(func() {
+			tick := time.NewTicker(clientPause)
+			defer tick.Stop()
+			for ctx.Err() == nil {
+				c.act(nodes)
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+func (m *machines) caller(i int) *caller {
+	return &caller{m: m, rng: rand.New(rand.NewPCG(m.seed, uint64(i))), last: make(map[string]*audit.Op)}
+}
+
+// act is one operation: reads, writes with the context of a read or of a
+// write, deletes, and a few that have seen nothing.
+func (c *caller) act(nodes []*process) {
+	key := fmt.Sprintf("key-%d", c.rng.IntN(tier3Keys))
+	p := nodes[c.rng.IntN(len(nodes))]
+	strict := c.rng.IntN(3) == 0
+	from := c.last[key]
+	switch n := c.rng.IntN(100); {
+	case n < 50:
+		c.read(p, key, strict)
+	case n < 90 && from != nil:
+		c.write(p, key, from, false, strict, nodes)
+	case n < 95 && from != nil:
+		c.write(p, key, from, true, strict, nodes)
+	default:
+		c.write(p, key, nil, false, strict, nodes)
+	}
+}
+
+func query(strict bool, name string) string {
+	q := fmt.Sprintf("?%s=%d&timeout=%v", name, quorum, requestTimeout)
+	if strict {
+		return q + "&quorum=strict"
+	}
+	return q + "&quorum=sloppy"
+}
+
+// request sends a request, and gives up on it where no answer comes.
+func (p *process) request(method, path string, body []byte, header map[string]string) (answer, error) {
+	ctx, cancel := context.WithTimeout(p.t.Context(), answerTimeout)
+	defer cancel()
+	return p.doWithin(ctx, method, path, body, header)
+}
+
+// read is one read, recorded.
+func (c *caller) read(p *process, key string, strict bool) *audit.Op {
+	l := c.m
+	l.mu.Lock()
+	o := l.log.Read(key, quorum, strict)
+	l.mu.Unlock()
+	a, err := p.request(http.MethodGet, "/v1/kv/"+url.PathEscape(key)+query(strict, "r"), nil, nil)
+	var values [][]byte
+	var clock version.Clock
+	if err == nil {
+		values, clock, err = a.found()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.log.Failed(o, audit.Unknown)
+		return nil
+	}
+	l.log.Found(o, values, clock)
+	c.last[key] = o
+	return o
+}
+
+// found returns what a read was answered.
+func (a *answer) found() (values [][]byte, c version.Clock, err error) {
+	switch a.code {
+	case http.StatusOK:
+		values = [][]byte{a.body}
+	case http.StatusMultipleChoices:
+		var body struct{ Siblings []struct{ Data []byte } }
+		if err := json.Unmarshal(a.body, &body); err != nil {
+			return nil, c, err
+		}
+		for _, s := range body.Siblings {
+			values = append(values, s.Data)
+		}
+	case http.StatusNotFound:
+	default:
+		return nil, c, fmt.Errorf("status %d: %s", a.code, a.body)
+	}
+	c, err = a.clock()
+	return values, c, err
+}
+
+// clock returns the clock of an answer's context.
+func (a *answer) clock() (version.Clock, error) {
+	token := a.header.Get("Dynamo-Context")
+	if token == "" {
+		return version.Clock{}, nil
+	}
+	c, err := version.ParseContext(token)
+	return c.Clock, err
+}
+
+// write is one write, recorded. Where it is not known what became of it, it is
+// sent once more half of the time, to any of the nodes, as the write that it is.
+func (c *caller) write(p *process, key string, from *audit.Op, remove, strict bool, nodes []*process) (*audit.Op, error) {
+	l := c.m
+	l.mu.Lock()
+	var o *audit.Op
+	if remove {
+		o = l.log.Delete(key, from, quorum, strict)
+	} else {
+		o = l.log.Put(key, from, quorum, strict, c.rng.IntN(300))
+	}
+	l.mu.Unlock()
+	clock, outcome, err := p.send(o)
+	if outcome == audit.Unknown && c.rng.IntN(2) == 0 {
+		again, second, err2 := nodes[c.rng.IntN(len(nodes))].send(o)
+		if second == audit.Done {
+			clock, outcome, err = again, second, err2
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if outcome != audit.Done {
+		l.log.Failed(o, outcome)
+		return nil, err
+	}
+	l.log.Written(o, clock)
+	c.last[key] = o
+	return o, nil
+}
+
+// send sends a write to a node.
+func (p *process) send(o *audit.Op) (c version.Clock, outcome audit.Outcome, err error) {
+	header := map[string]string{"Idempotency-Key": o.ID.String()}
+	if clock, ok := o.Sends(); ok && !clock.IsEmpty() {
+		header["Dynamo-Context"] = version.NewContext([]byte(o.Key), clock).Token()
+	}
+	method := http.MethodPut
+	if o.Remove {
+		method = http.MethodDelete
+	}
+	a, err := p.request(method, "/v1/kv/"+url.PathEscape(o.Key)+query(o.Strict, "w"), o.Value, header)
+	if err != nil {
+		return c, audit.Unknown, err
+	}
+	if a.code == http.StatusNoContent {
+		c, err = a.clock()
+		return c, audit.Done, err
+	}
+	var body struct {
+		Error struct{ Outcome string }
+	}
+	if err := json.Unmarshal(a.body, &body); err != nil {
+		return c, audit.Unknown, err
+	}
+	if body.Error.Outcome == "not_written" {
+		outcome = audit.NotWritten
+	}
+	return c, outcome, fmt.Errorf("status %d: %s", a.code, a.body)
+}
+
+// goOn waits until clients have begun that many operations more.
+func (m *machines) goOn(operations int) {
+	m.t.Helper()
+	count := func() int {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.log.Len()
+	}
+	least := count() + operations
+	await(m.t, fmt.Sprint(operations, " operations"), func() bool { return count() >= least })
+}
+
+// settle waits until the cluster has come to rest: everybody serves and holds
+// everybody for alive, nobody keeps a hint or what it does not own, and the
+// copies of each key are equal. It reads through no quorum.
+func (m *machines) settle() map[string][]audit.Copy {
+	m.t.Helper()
+	for _, p := range m.nodes {
+		await(m.t, p.id+" to be at rest", func() bool {
+			s, err := p.status()
+			rest := err == nil && s.Serving && len(s.Members) == len(m.nodes) && len(s.Hints.Pending) == 0 &&
+				s.Layout.Phase == "stable" && s.Leftovers == 0
+			for _, member := range s.Members {
+				rest = rest && member.Status == "alive"
+			}
+			return rest
+		})
+	}
+	copies := make(map[string][]audit.Copy)
+	for _, key := range m.log.Keys() {
+		await(m.t, "equal copies of "+key, func() bool {
+			copies[key] = nil
+			for _, p := range m.nodes {
+				set, err := p.copyOf(key)
+				if err != nil {
+					return false
+				}
+				copies[key] = append(copies[key], audit.Copy{Node: p.id, Set: set})
+			}
+			return converged(copies[key])
+		})
+	}
+	return copies
+}
+
+// converged says whether N nodes hold equal copies, or none hold any.
+func converged(copies []audit.Copy) bool {
+	var first version.Siblings
+	holders := 0
+	for _, c := range copies {
+		switch {
+		case c.Set.IsEmpty():
+			continue
+		case holders == 0:
+			first = c.Set
+		case !c.Set.Equal(first):
+			return false
+		}
+		holders++
+	}
+	return holders == 0 || holders == replicas
+}
+
+// check waits for rest, holds the history to the promises, and to having
+// tested something.
+func (m *machines) check() {
+	m.t.Helper()
+	copies := m.settle()
+	told := make(map[string]bool)
+	for _, p := range m.log.Check(func(key string) []audit.Copy { return copies[key] }) {
+		m.t.Errorf("%s, of %s: %s", p.Promise, p.Key, p.What)
+		if !told[p.Key] {
+			told[p.Key] = true
+			m.t.Logf("what was done with %s:\n%s", p.Key, m.log.Story(p.Key))
+			for _, c := range copies[p.Key] {
+				m.t.Logf("%s holds %v: %v", c.Node, c.Set.Clock, c.Set.Versions)
+			}
+		}
+	}
+	tally := m.log.Tally()
+	m.t.Logf("%+v", tally)
+	if tally.Puts == 0 || tally.Reads == 0 || tally.Deletes == 0 || tally.WithContext == 0 || tally.Siblings == 0 || tally.Held == 0 {
+		m.t.Errorf("too little happened to test anything: %+v", tally)
+	}
+}
+
+// copyOf returns the set that a node holds of a key itself, hints aside.
+func (p *process) copyOf(key string) (set version.Siblings, err error) {
+	body, err := json.Marshal(map[string]string{"key": key})
+	if err != nil {
+		return set, err
+	}
+	a, err := p.request(http.MethodPost, "/rpc/get", body, nil)
+	if err != nil {
+		return set, err
+	}
+	if a.code != http.StatusOK {
+		return set, fmt.Errorf("status %d: %s", a.code, a.body)
+	}
+	type dot struct {
+		Actor   string
+		Counter uint64
+	}
+	var got struct {
+		Values []struct {
+			Data        []byte
+			Timestamp   time.Time
+			IsTombstone bool `json:"is_tombstone"`
+			Dot         dot
+			WriteID     string `json:"write_id"`
+		}
+		Clock struct {
+			Vector map[string]uint64
+			Dots   []dot
+		}
+	}
+	if err := json.Unmarshal(a.body, &got); err != nil {
+		return set, err
+	}
+	var faults []error
+	parse := func(d dot) version.Dot {
+		actor, err := version.ParseActor(d.Actor)
+		faults = append(faults, err)
+		return version.Dot{Actor: actor, Counter: d.Counter}
+	}
+	for _, v := range got.Values {
+		write, err := version.ParseWriteID(v.WriteID)
+		faults = append(faults, err)
+		set.Versions = append(set.Versions, version.Version{
+			Dot: parse(v.Dot), WriteID: write, Data: v.Data, Tombstone: v.IsTombstone, Timestamp: v.Timestamp.UnixNano(),
+		})
+	}
+	var vector, dots []version.Dot
+	for actor, counter := range got.Clock.Vector {
+		vector = append(vector, parse(dot{actor, counter}))
+	}
+	for _, d := range got.Clock.Dots {
+		dots = append(dots, parse(d))
+	}
+	set.Clock, err = version.NewClock(vector, dots)
+	return set, errors.Join(append(faults, err, set.Validate())...)
+}
