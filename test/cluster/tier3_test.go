@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -51,8 +52,9 @@ type machines struct {
 	seed  uint64
 	http  *http.Client
 
-	mu  sync.Mutex
-	log *audit.Log
+	keys string // how the names of the clients' keys begin
+	mu   sync.Mutex
+	log  *audit.Log
 }
 
 // newMachines starts a cluster of that many nodes, and waits until it is
@@ -60,13 +62,19 @@ type machines struct {
 func newMachines(t *testing.T, nodes int, args ...string) *machines {
 	t.Helper()
 	m := prepareMachines(t, nodes)
-	for i := range nodes {
+	m.serveAll(args...)
+	return m
+}
+
+// serveAll starts a node on each machine, and waits until the cluster is whole.
+func (m *machines) serveAll(args ...string) {
+	m.t.Helper()
+	for i := range m.nodes {
 		m.serve(i, args...)
 	}
 	for _, p := range m.nodes {
-		p.awaitMembers(nodes)
+		p.awaitMembers(len(m.nodes))
 	}
-	return m
 }
 
 // prepareMachines makes machines on which nothing runs yet.
@@ -83,8 +91,14 @@ func prepareMachines(t *testing.T, nodes int) *machines {
 	}
 	m.net = newNetwork(t, nodes)
 	m.http = m.net.client()
-	m.log = audit.NewLog(replicas, m.seed)
+	m.begin(0)
 	return m
+}
+
+// begin begins a new history, on keys of its own.
+func (m *machines) begin(round int) {
+	m.log = audit.NewLog(replicas, m.seed+uint64(round))
+	m.keys = fmt.Sprintf("round-%d/", round)
 }
 
 // serve starts node i on its machine, with intervals that suit a short test.
@@ -178,7 +192,7 @@ func (m *machines) caller(i int) *caller {
 // act is one operation: reads, writes with the context of a read or of a
 // write, deletes, and a few that have seen nothing.
 func (c *caller) act(nodes []*process) {
-	key := fmt.Sprintf("key-%d", c.rng.IntN(tier3Keys))
+	key := c.m.keys + strconv.Itoa(c.rng.IntN(tier3Keys))
 	p := nodes[c.rng.IntN(len(nodes))]
 	strict := c.rng.IntN(3) == 0
 	from := c.last[key]
@@ -321,6 +335,35 @@ func (p *process) send(o *audit.Op) (c version.Clock, outcome audit.Outcome, err
 		outcome = audit.NotWritten
 	}
 	return c, outcome, fmt.Errorf("status %d: %s", a.code, a.body)
+}
+
+// pause stops the process of node i until the returned function is called.
+func (m *machines) pause(i int) (undo func()) {
+	m.t.Helper()
+	p := m.nodes[i].cmd.Process
+	m.net.must(pause(p))
+	return func() {
+		m.t.Helper()
+		m.net.must(resume(p))
+	}
+}
+
+// mustWrite has a client write through a node, which must succeed at the first
+// try.
+func (c *caller) mustWrite(p *process, key string, strict bool) {
+	c.m.t.Helper()
+	if _, err := c.write(p, key, nil, false, strict, []*process{p}); err != nil {
+		c.m.t.Errorf("a write of %s through %s, strict %v: %v", key, p.id, strict, err)
+	}
+}
+
+// awaitWrite has a client write through a node until it succeeds.
+func (c *caller) awaitWrite(p *process, key string, strict bool) {
+	c.m.t.Helper()
+	await(c.m.t, fmt.Sprintf("a write of %s through %s, strict %v, to succeed", key, p.id, strict), func() bool {
+		_, err := c.write(p, key, nil, false, strict, []*process{p})
+		return err == nil
+	})
 }
 
 // goOn waits until clients have begun that many operations more.
