@@ -27,8 +27,13 @@ func TestTier3Kill(t *testing.T) {
 	m.check()
 }
 
-// The disk of TestTier3FullDisk: enough for a store of its few keys.
-const smallDisk = 64 << 20
+// The disk of TestTier3FullDisk has room for a store with a few large values,
+// which reserves 70 MiB for each of its logs. What is reserved is used up by
+// values of largeValue.
+const (
+	smallDisk  = 384 << 20
+	largeValue = 900 << 10
+)
 
 // TestTier3FullDisk lets a node's disk run full. The node stops and says why,
 // nothing that it has acknowledged is lost, the others go on, and it comes back
@@ -50,7 +55,9 @@ func TestTier3FullDisk(t *testing.T) {
 	m.goOn(200)
 	ballast := filepath.Join(mounted, "ballast")
 	m.net.must(disk.fill(ballast))
+	probe := m.caller(tier3Clients)
 	await(t, "a node whose disk is full to stop", func() bool {
+		_, _ = probe.put(m.nodes[0], "large", probe.last["large"], largeValue)
 		select {
 		case <-full.exited:
 			return true

@@ -194,7 +194,7 @@ func TestTier3AnyFault(t *testing.T) {
 		stop := m.work()
 		for range 5 {
 			undo := m.anyFault(rng)
-			m.goOn(50 + rng.IntN(200))
+			m.goOn(20 + rng.IntN(100))
 			undo()
 			m.goOn(20 + rng.IntN(80))
 		}

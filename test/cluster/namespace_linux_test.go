@@ -139,21 +139,22 @@ func (n *namespace) mountImage(image, dir string, size int64) error {
 	return nil
 }
 
-// fill writes a file until the file system that it is in is full.
+// fill makes a file that takes all that is left of the file system which it is
+// in.
 func (n *namespace) fill(path string) (err error) {
 	n.do(func() {
 		var f *os.File
 		if f, err = os.Create(path); err != nil {
 			return
 		}
-		for size := 1 << 20; err == nil || size > 512; {
-			if err != nil {
-				size /= 2
+		at := int64(0)
+		for size := int64(1 << 30); size >= 512 && err == nil; {
+			switch err = unix.Fallocate(int(f.Fd()), 0, at, size); {
+			case err == nil:
+				at += size
+			case errors.Is(err, unix.ENOSPC):
+				size, err = size/2, nil
 			}
-			_, err = f.Write(make([]byte, size))
-		}
-		if errors.Is(err, syscall.ENOSPC) {
-			err = nil
 		}
 		err = errors.Join(err, f.Sync(), f.Close())
 	})

@@ -111,6 +111,7 @@ func (p *process) start(listen string) {
 	line := <-lines
 	_, addr, ok := strings.Cut(line, "listens on ")
 	if !ok {
+		p.kill()
 		p.t.Fatalf("%s says %q and %s", p.id, line, p.stderr)
 	}
 	p.addr = addr
