@@ -20,6 +20,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/server"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 	"github.com/dynamo-kv/dynamo/internal/transport/grpcstream"
 	"github.com/dynamo-kv/dynamo/internal/transport/httpjson"
 	"github.com/dynamo-kv/dynamo/internal/transport/mux"
@@ -38,6 +39,15 @@ const (
 	// the runtime has answered all requests long before.
 	stopLimit = 3 * time.Second
 )
+
+// machine is what a node takes from the machine that it runs on. Tests give it
+// a network and a disk in memory, so that whole nodes run in virtual time and
+// lose their power; all else of a node is the same there.
+type machine struct {
+	listen func(addr string) (net.Listener, error)
+	dial   func(ctx context.Context, addr string) (net.Conn, error) // nil: TCP
+	disk   vfs.FS                                                   // nil: the machine's own file system
+}
 
 // parts is what a started node is made of. It is complete when it is made,
 // and ends with stop.
@@ -58,7 +68,7 @@ type parts struct {
 // assemble opens and starts everything, listening on addr and with those
 // seeds. With an error nothing is left open.
 func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
-	listener, err := listen(addr)
+	listener, err := n.machine.listen(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +132,7 @@ func (n *Node) storage() storage.Options {
 	}
 	return storage.Options{
 		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
+		FS: n.machine.disk,
 	}
 }
 
@@ -149,7 +160,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 		o.Durability = core.NoSync
 	}
 	o.Connect = func(h runtime.Handler, mono func() time.Duration) (runtime.Transport, error) {
-		t, err := grpcstream.New(grpcstream.Options{Self: n.id, Handler: h, Mono: mono, Logger: n.logger})
+		t, err := grpcstream.New(grpcstream.Options{Self: n.id, Handler: h, Mono: mono, Logger: n.logger, Dial: n.machine.dial})
 		p.peers = t
 		return t, err
 	}
