@@ -13,6 +13,24 @@ type Copy struct {
 	Set  version.Siblings
 }
 
+// Converged says whether n nodes hold equal copies, or none holds any.
+func Converged(copies []Copy, n int) bool {
+	var first version.Siblings
+	holders := 0
+	for _, c := range copies {
+		switch {
+		case c.Set.IsEmpty():
+			continue
+		case holders == 0:
+			first = c.Set
+		case !c.Set.Equal(first):
+			return false
+		}
+		holders++
+	}
+	return holders == 0 || holders == n
+}
+
 // Problem is a promise that was not kept.
 type Problem struct {
 	Promise string // its name, as Check lists them

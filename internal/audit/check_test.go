@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -102,6 +103,9 @@ func TestAGoodHistoryPasses(t *testing.T) {
 		if !strings.Contains(story, line) {
 			t.Errorf("the story has no %q:\n%s", line, story)
 		}
+	}
+	if idle := want.Idle(); idle != "" {
+		t.Errorf("the tally lacks %s", idle)
 	}
 	if keys := s.log.Keys(); !slices.Equal(keys, []string{"k"}) {
 		t.Errorf("keys %q", keys)
@@ -251,4 +255,58 @@ func TestReadsThatNeedNotFindAWrite(t *testing.T) {
 	s.written(s.put(s.read()))
 	s.log.Found(early, [][]byte{s.log.ops[0].Value}, s.log.ops[0].clock)
 	s.expect(three(s.set))
+}
+
+func TestConverged(t *testing.T) {
+	s := newStory(t)
+	s.written(s.put(nil))
+	before := s.set
+	s.written(s.put(nil))
+	for name, test := range map[string]struct {
+		sets []version.Siblings
+		want bool
+	}{
+		"equal":            {three(s.set), true},
+		"none":             {three(version.Siblings{}), true},
+		"too few":          {three(s.set)[:2], false},
+		"one is behind":    {[]version.Siblings{s.set, before, s.set}, false},
+		"others have none": {append(three(s.set), version.Siblings{}), true},
+	} {
+		var copies []Copy
+		for _, set := range test.sets {
+			copies = append(copies, Copy{Set: set})
+		}
+		if got := Converged(copies, 3); got != test.want {
+			t.Errorf("%s: converged is %v", name, got)
+		}
+	}
+}
+
+// Every kind of operation is drawn, and a log without one of them says so.
+func TestDraw(t *testing.T) {
+	s := newStory(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var last *Op
+	for range 300 {
+		o := s.log.Draw(rng, "k", last, 2)
+		if o.Write {
+			last = s.written(o)
+			continue
+		}
+		var values [][]byte
+		for _, v := range s.set.Live() {
+			values = append(values, v.Data)
+		}
+		s.log.Found(o, values, s.set.Clock)
+		if rng.IntN(2) == 0 {
+			last = o
+		}
+	}
+	if idle := s.log.Tally().Idle(); idle != "no strict reads that had writes to find" { // before a check
+		t.Errorf("the log lacks %q", idle)
+	}
+	s.expect(three(s.set))
+	if idle := s.log.Tally().Idle(); idle != "" {
+		t.Errorf("the log lacks %s", idle)
+	}
 }

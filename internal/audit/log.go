@@ -3,6 +3,7 @@ package audit
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -85,6 +86,22 @@ func (l *Log) Delete(key string, from *Op, w int, strict bool) *Op {
 	return l.begin(&Op{Key: key, Write: true, Remove: true, from: from, Quorum: w, Strict: strict})
 }
 
+// Draw records that an operation begins of the kinds that clients mix: half are
+// reads; most writes send the context of the client's last read or write of the
+// key, some of them are deletes, and some have seen nothing. A third is strict.
+func (l *Log) Draw(rng *rand.Rand, key string, last *Op, quorum int) *Op {
+	strict := rng.IntN(3) == 0
+	switch n := rng.IntN(100); {
+	case n < 50:
+		return l.Read(key, quorum, strict)
+	case n < 88 && last != nil:
+		return l.Put(key, last, quorum, strict, rng.IntN(300))
+	case n < 94 && last != nil:
+		return l.Delete(key, last, quorum, strict)
+	}
+	return l.Put(key, nil, quorum, strict, rng.IntN(300))
+}
+
 func (l *Log) begin(o *Op) *Op {
 	l.now++
 	o.number, o.began = len(l.ops), l.now
@@ -158,6 +175,23 @@ func (l *Log) Story(key string) string {
 		fmt.Fprintf(&b, "%d-%d: %v\n", o.began, o.ended, o)
 	}
 	return b.String()
+}
+
+// Idle says what a log lacks that a test of everything has, nothing where it
+// lacks nothing. It must have been checked.
+func (t Tally) Idle() string {
+	for _, kind := range []struct {
+		what string
+		n    int
+	}{
+		{"reads", t.Reads}, {"puts", t.Puts}, {"deletes", t.Deletes}, {"writes with a context", t.WithContext},
+		{"reads of several values", t.Siblings}, {"strict reads that had writes to find", t.Held},
+	} {
+		if kind.n == 0 {
+			return "no " + kind.what
+		}
+	}
+	return ""
 }
 
 // String tells one operation.

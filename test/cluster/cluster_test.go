@@ -57,7 +57,7 @@ func TestTier3FullDisk(t *testing.T) {
 	m.net.must(disk.fill(ballast))
 	probe := m.caller(tier3Clients)
 	await(t, "a node whose disk is full to stop", func() bool {
-		_, _ = probe.put(m.nodes[0], "large", probe.last["large"], largeValue)
+		_ = probe.put(m.nodes[0], "large", probe.last["large"], false, largeValue)
 		select {
 		case <-full.exited:
 			return true
