@@ -36,6 +36,7 @@ func TestVirtualPowerCuts(t *testing.T) {
 		stop := l.work()
 		for i := range l.hosts {
 			l.pass(3 * time.Second)
+			l.awaitSync(i)
 			l.powerOff(i)
 			l.pass(time.Duration(l.rng.IntN(15_000)) * time.Millisecond)
 			l.powerOn(i)
@@ -48,21 +49,28 @@ func TestVirtualPowerCuts(t *testing.T) {
 
 // All machines lose their power at the same moment.
 func TestVirtualBlackout(t *testing.T) {
-	inLab(t, 4, 6, nil, func(t *testing.T, l *lab) {
-		stop := l.work()
-		for range 3 {
-			l.pass(5 * time.Second)
-			for i := range l.hosts {
-				l.powerOff(i)
-			}
-			for i := range l.hosts {
-				l.powerOn(i)
-			}
-		}
-		l.pass(15 * time.Second)
-		stop()
+	inLab(t, 4, 6, nil, func(_ *testing.T, l *lab) {
+		l.blackouts()
 		l.check()
 	})
+}
+
+// blackouts has all machines lose their power at the same moment, a few times,
+// while clients work.
+func (l *lab) blackouts() {
+	stop := l.work()
+	for range 3 {
+		l.pass(5 * time.Second)
+		l.awaitSync(l.rng.IntN(len(l.hosts)))
+		for i := range l.hosts {
+			l.powerOff(i)
+		}
+		for i := range l.hosts {
+			l.powerOn(i)
+		}
+	}
+	l.pass(15 * time.Second)
+	stop()
 }
 
 // Nodes are stopped and started in order, one after the other, as for an

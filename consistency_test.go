@@ -33,11 +33,11 @@ func TestVirtualStrictReads(t *testing.T) {
 
 // One fault after the other, as they are drawn.
 func TestVirtualAnyFault(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			inLab(t, 5, 100+seed, nil, func(t *testing.T, l *lab) {
 				stop := l.work()
-				for range 8 {
+				for range 6 {
 					l.pass(time.Duration(l.rng.IntN(5000)) * time.Millisecond)
 					undo := l.anyFault()
 					l.pass(time.Duration(l.rng.IntN(20_000)) * time.Millisecond)
@@ -73,6 +73,7 @@ func (l *lab) anyFault() (undo func()) {
 		return func() {}
 	}
 	l.t.Logf("%v lose their power", l.names(some...))
+	l.awaitSync(some[0])
 	for _, i := range some {
 		l.powerOff(i)
 	}

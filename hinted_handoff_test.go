@@ -34,7 +34,7 @@ func TestVirtualHints(t *testing.T) {
 			}
 		}
 		stop := l.work() // for what the checks want to have seen
-		l.pass(10 * time.Second)
+		l.pass(20 * time.Second)
 		stop()
 		kept := func(i int) (n uint64) {
 			for _, pending := range l.hosts[i].node.Status().Hints.Pending {
