@@ -69,7 +69,7 @@ sim-hours: ## simulate many cluster-hours: make sim-hours HOURS=1000
 sim-bugs: ## prove that the simulator catches each seeded bug
 	@echo "== seeded bugs"
 	@$(GO) test -tags simbugs ./internal/sim -run '^TestSeededBugs$$' -timeout 20m -v
-	@$(GO) test -tags simbugs ./internal/replica ./internal/coordinator ./internal/handoff ./internal/membership ./internal/node ./internal/sim -run 'Need(s|Their)' -v
+	@$(GO) test -tags simbugs . ./internal/replica ./internal/coordinator ./internal/handoff ./internal/membership ./internal/node ./internal/sim -run 'Need(s|Their)' -v
 
 .PHONY: fuzz
 fuzz: ## run every fuzzer for FUZZTIME: make fuzz FUZZTIME=1m
