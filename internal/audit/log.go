@@ -184,8 +184,12 @@ func (t Tally) Idle() string {
 		what string
 		n    int
 	}{
-		{"reads", t.Reads}, {"puts", t.Puts}, {"deletes", t.Deletes}, {"writes with a context", t.WithContext},
-		{"reads of several values", t.Siblings}, {"strict reads that had writes to find", t.Held},
+		{"reads", t.Reads},
+		{"puts", t.Puts},
+		{"deletes", t.Deletes},
+		{"writes with a context", t.WithContext},
+		{"reads of several values", t.Siblings},
+		{"strict reads that had writes to find", t.Held},
 	} {
 		if kind.n == 0 {
 			return "no " + kind.what

@@ -158,29 +158,27 @@ type caller struct {
 }
 
 // work has clients work until the returned function is called, which waits for
-// them. Each of them knows all nodes, or those that it is told of.
-func (m *machines) work(nodes ...*process) (stop func()) {
-	if len(nodes) == 0 {
-		nodes = m.nodes
-	}
-	ctx, cancel := context.WithCancel(m.t.Context())
+// them.
+func (m *machines) work() (stop func()) {
+	end := make(chan struct{})
 	var running sync.WaitGroup
 	for i := range tier3Clients {
 		c := m.caller(i)
 		running.Go(func() {
 			tick := time.NewTicker(clientPause)
 			defer tick.Stop()
-			for ctx.Err() == nil {
-				c.act(nodes)
+			for {
 				select {
 				case <-tick.C:
-				case <-ctx.Done():
+					c.act()
+				case <-end:
+					return
 				}
 			}
 		})
 	}
 	return func() {
-		cancel()
+		close(end)
 		running.Wait()
 	}
 }
@@ -189,14 +187,14 @@ func (m *machines) caller(i int) *caller {
 	return &caller{m: m, rng: rand.New(rand.NewPCG(m.seed, uint64(i))), last: make(map[string]*audit.Op)}
 }
 
-// act carries out one operation.
-func (c *caller) act(nodes []*process) {
+// act is one operation through any node.
+func (c *caller) act() {
 	key := c.m.keys + strconv.Itoa(c.rng.IntN(tier3Keys))
 	c.m.mu.Lock()
 	o := c.m.log.Draw(c.rng, key, c.last[key], quorum)
 	c.m.mu.Unlock()
-	if p := nodes[c.rng.IntN(len(nodes))]; o.Write {
-		_ = c.carryOut(o, p, nodes)
+	if p := c.m.nodes[c.rng.IntN(len(c.m.nodes))]; o.Write {
+		_ = c.carryOut(o, p, c.m.nodes)
 	} else {
 		_ = c.look(o, p)
 	}
