@@ -114,7 +114,9 @@ func (p *process) start(listen string) {
 		p.kill()
 		p.t.Fatalf("%s says %q and %s", p.id, line, p.stderr)
 	}
-	p.addr = addr
+	if p.addr != addr { // clients look at it, and after a restart it is the same
+		p.addr = addr
+	}
 }
 
 // kill ends the process as kill -9 does.
@@ -201,7 +203,7 @@ func (p *process) doWithin(ctx context.Context, method, path string, body []byte
 		return a, err
 	}
 	for k, v := range header {
-		req.Header.Set(k, v)
+		req.Header[k] = []string{v} // as it is written: see send
 	}
 	res, err := p.http.Do(req)
 	if err != nil {

@@ -305,7 +305,9 @@ func (c *caller) carryOut(o *audit.Op, p *process, nodes []*process) error {
 
 // send sends a write to a node.
 func (p *process) send(o *audit.Op) (c version.Clock, outcome audit.Outcome, err error) {
-	header := map[string]string{"Idempotency-Key": o.ID.String()}
+	// In lower case net/http does not know it: it would send the write again
+	// when a connection breaks, and only tell how the second one ended.
+	header := map[string]string{"idempotency-key": o.ID.String()}
 	if clock, ok := o.Sends(); ok && !clock.IsEmpty() {
 		header["Dynamo-Context"] = version.NewContext([]byte(o.Key), clock).Token()
 	}
