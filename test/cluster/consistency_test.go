@@ -194,9 +194,9 @@ func TestTier3AnyFault(t *testing.T) {
 		stop := m.work()
 		for range 5 {
 			undo := m.anyFault(rng)
-			m.goOn(20 + rng.IntN(100))
+			m.goOn(10 + rng.IntN(60))
 			undo()
-			m.goOn(20 + rng.IntN(80))
+			m.goOn(30 + rng.IntN(60))
 		}
 		stop()
 		m.check()

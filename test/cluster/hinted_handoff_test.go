@@ -151,7 +151,7 @@ func TestTier3Hints(t *testing.T) {
 	stop := m.work()
 	m.goOn(100)
 	m.net.split(3)
-	m.goOn(300)
+	m.goOn(150)
 	await(t, "hints for the node that is cut off", func() bool {
 		kept := 0
 		for _, p := range m.others(3) {
