@@ -24,12 +24,12 @@ func (n *Node) newPeers(h runtime.Handler, mono func() time.Duration) (*peers, e
 	p := new(peers)
 	var err error
 	if p.grpc, err = grpcstream.New(grpcstream.Options{
-		Self: n.id, Handler: h, Mono: mono, Logger: n.logger, DialCredentials: n.dialCredentials(),
+		Self: n.id, Handler: h, Mono: mono, Logger: n.logger, Dial: n.machine.dial, DialCredentials: n.dialCredentials(),
 	}); err != nil {
 		return nil, err
 	}
 	if p.http, err = httpjson.New(httpjson.Options{
-		Self: n.id, Handler: h, Mono: mono, Logger: n.logger, TLS: n.cfg.TLS,
+		Self: n.id, Handler: h, Mono: mono, Logger: n.logger, Dial: n.machine.dial, TLS: n.cfg.TLS,
 	}); err != nil {
 		return nil, errors.Join(err, p.grpc.Close())
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/server/grpckv"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 	"github.com/dynamo-kv/dynamo/internal/tracing"
 	"github.com/dynamo-kv/dynamo/internal/transport/httpjson"
 	"github.com/dynamo-kv/dynamo/internal/transport/mux"
@@ -42,6 +43,15 @@ const (
 	// the runtime has answered all requests long before.
 	stopLimit = 3 * time.Second
 )
+
+// machine is what a node takes from the machine that it runs on. Tests give it
+// a network and a disk in memory, so that whole nodes run in virtual time and
+// lose their power; all else of a node is the same there.
+type machine struct {
+	listen func(addr string) (net.Listener, error)
+	dial   func(ctx context.Context, addr string) (net.Conn, error) // nil: TCP
+	disk   vfs.FS                                                   // nil: the machine's own file system
+}
 
 // parts is what a started node is made of. It is complete when it is made,
 // and ends with stop.
@@ -64,7 +74,7 @@ type parts struct {
 // assemble opens and starts everything, listening on addr and with those
 // seeds. With an error nothing is left open.
 func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
-	listener, err := listen(addr)
+	listener, err := n.machine.listen(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +150,7 @@ func (n *Node) storage() storage.Options {
 	}
 	return storage.Options{
 		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
-		Buckets: n.cfg.buckets(),
+		Buckets: n.cfg.buckets(), FS: n.machine.disk,
 	}
 }
 

@@ -27,6 +27,9 @@ type Options struct {
 	Mono    func() time.Duration // the clock of deadlines
 	Logger  *slog.Logger         // nil: none
 
+	// Dial connects to a host and port; nil means TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+
 	// Credentials of the connections to peers and of those from them; nil
 	// means plain text.
 	DialCredentials, ServeCredentials credentials.TransportCredentials
@@ -69,6 +72,9 @@ func New(o Options) (*Transport, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Dial == nil {
+		o.Dial = dialTCP
+	}
 	if o.DialCredentials == nil {
 		o.DialCredentials = insecure.NewCredentials()
 	}
@@ -78,7 +84,7 @@ func New(o Options) (*Transport, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &Transport{
 		self: o.Self, handler: o.Handler, mono: o.Mono, logger: o.Logger,
-		dialOptions: dialOptions(o.DialCredentials),
+		dialOptions: dialOptions(o.DialCredentials, o.Dial),
 		pauses:      pause.New(o.Mono),
 		encoders:    sync.Pool{New: func() any { return new(wire.Encoder) }},
 		ctx:         ctx, cancel: cancel,

@@ -37,7 +37,12 @@ type Client struct {
 
 // NewClient returns a client without connections, which are in plain text
 // without secrets.
-func NewClient(secrets *tls.Config) *Client {
+func NewClient(secrets *tls.Config) *Client { return newClient(nil, secrets) }
+
+func newClient(connect func(ctx context.Context, addr string) (net.Conn, error), secrets *tls.Config) *Client {
+	if connect == nil {
+		connect = dialTCP
+	}
 	c := &Client{}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.pool = &http.Transport{
@@ -45,7 +50,7 @@ func NewClient(secrets *tls.Config) *Client {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
 			defer context.AfterFunc(c.ctx, cancel)() //nolint:contextcheck // Close ends what is under way
-			return dial(ctx, addr, secrets)
+			return dial(ctx, addr, connect, secrets)
 		},
 		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    maxIdlePerHost,

@@ -39,18 +39,24 @@ func checkAddr(addr string) error {
 	return nil
 }
 
-// dial connects to addr, in plain text without secrets, and waits for the hello,
-// until ctx ends. A peer that
-// accepts connections and says nothing, as a stopped process does, is so found
-// out before anything is handed to it.
-func dial(ctx context.Context, addr string, secrets *tls.Config) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
+// dialTCP connects to addr.
+func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
 	d := net.Dialer{
 		Control:         limitSilence,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: pingAfter, Interval: pingAfter / 2, Count: 2},
 	}
-	conn, err := d.DialContext(ctx, "tcp", addr)
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// dial connects to addr, in plain text without secrets, and waits for the hello,
+// until ctx ends. A peer that accepts connections and says nothing, as a stopped
+// process does, is so found out before anything is handed to it.
+func dial(
+	ctx context.Context, addr string, connect func(ctx context.Context, addr string) (net.Conn, error), secrets *tls.Config,
+) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := connect(ctx, addr)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,9 @@ type Options struct {
 	Mono    func() time.Duration // the clock of deadlines
 	Logger  *slog.Logger         // nil: none
 	TLS     *tls.Config          // of connections to peers; nil: plain text
+
+	// Dial connects to a host and port; nil means TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
 }
 
 // Transport sends to peers, and receives from them through Routes. Its methods
@@ -68,7 +71,7 @@ func New(o Options) (*Transport, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &Transport{
 		self: o.Self, handler: o.Handler, mono: o.Mono, logger: o.Logger,
-		client: NewClient(o.TLS), bodies: newBudget(),
+		client: newClient(o.Dial, o.TLS), bodies: newBudget(),
 		fail:     failAs(func(message string) any { return EnvelopesReply{Error: message} }, o.Logger),
 		pauses:   pause.New(o.Mono),
 		encoders: sync.Pool{New: func() any { return new(wire.Encoder) }},
