@@ -57,15 +57,15 @@ lint: $(LINT) ## the linters of .golangci.yml
 sim: ## replay one simulated run: make sim SEED=42
 	@$(GO) test ./internal/sim -run '^TestSeed$$' -sim.seed=$(SEED) -v
 
-.PHONY: sim-hours
-sim-hours: ## simulate many cluster-hours: make sim-hours HOURS=1000
-	@$(GO) test ./internal/sim -run '^TestHours$$' -sim.hours=$(HOURS) -timeout 60m -v
+.PHONY: sim-long
+sim-long: ## simulate many cluster-hours, as over a night: make sim-long HOURS=1000
+	@$(GO) test ./internal/sim -run '^TestHours$$' -sim.hours=$(HOURS) -sim.seed=$(SEED) -timeout 24h -v
 
 .PHONY: sim-bugs
 sim-bugs: ## prove that the simulator catches each seeded bug
 	@echo "== seeded bugs"
 	@$(GO) test -tags simbugs ./internal/sim -run '^TestSeededBugs$$' -timeout 20m -v
-	@$(GO) test -tags simbugs ./internal/replica ./internal/coordinator ./internal/handoff ./internal/membership ./internal/node ./internal/sim -run 'Need(s|Their)' -v
+	@$(GO) test -tags simbugs ./internal/replica ./internal/coordinator ./internal/handoff ./internal/forget ./internal/membership ./internal/node ./internal/sim -run 'Need(s|Their)' -v
 
 .PHONY: fuzz
 fuzz: ## run every fuzzer for FUZZTIME: make fuzz FUZZTIME=1m

@@ -52,6 +52,15 @@ const (
 	ReapWithoutOthers
 	// ReapWithoutSilent: a member that does not answer counts as confirming.
 	ReapWithoutSilent
+	// ReapVolatile: what is not durable is confirmed.
+	ReapVolatile
+	// SecondRoundAtOnce: the second round does not wait for the TTL after the
+	// first.
+	SecondRoundAtOnce
+	// TokensOutliveChanges: a token stands though its key has changed.
+	TokensOutliveChanges
+	// OldMessages: messages are taken however old they are.
+	OldMessages
 	// ContinueEpoch: a start of the process goes on with the epochs on its disk.
 	ContinueEpoch
 	// PruneKeepsActor: a record whose own clock entry is pruned goes on with its
@@ -92,7 +101,7 @@ func All() []Bug {
 		TreeSkipsApply, TreeOutlivesWrite, RepairOneWay,
 		StaleHintAck, CountFallbackTwice, HintWithoutAck, HintsExpire, TwoHintRecords, EpochFromMerge,
 		AnswerBeforeRepair,
-		ReapEarly, ReapWithoutOthers, ReapWithoutSilent,
+		ReapEarly, ReapWithoutOthers, ReapWithoutSilent, ReapVolatile, SecondRoundAtOnce, TokensOutliveChanges, OldMessages,
 		ContinueEpoch, PruneKeepsActor, NoopAtOnce, ContextNotJoined, OverwriteOwnDot, ReadUndurable, ForwardTwice,
 		PullFromOne, IgnoreStamp, RetireAtOnce, SyncedByNumber, ServeOldDisk, ServeBeforeWord,
 	}
@@ -141,6 +150,14 @@ func (b Bug) String() string {
 		return "reap-without-others"
 	case ReapWithoutSilent:
 		return "reap-without-silent"
+	case ReapVolatile:
+		return "reap-volatile"
+	case SecondRoundAtOnce:
+		return "second-round-at-once"
+	case TokensOutliveChanges:
+		return "tokens-outlive-changes"
+	case OldMessages:
+		return "old-messages"
 	case ContinueEpoch:
 		return "continue-epoch"
 	case PruneKeepsActor:

@@ -65,13 +65,8 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 	if t.state != asked {
 		return
 	}
-	if s.stage == forwarding && (why == core.RefusedStart || why == core.RefusedExpired) {
-		// A receiver remembers what it has executed within one start, and up to
-		// the limit: a copy of this forward may have been executed before.
-		s.unsure = true
-	}
 	switch why {
-	case core.RefusedStale, core.RefusedStart, core.RefusedNotOwner, core.RefusedBehind:
+	case core.RefusedStale, core.RefusedNotOwner, core.RefusedBehind:
 		t.state, t.due = stale, now.Mono+staleRetry
 		if s.stage == repairing && s.answered {
 			t.state = failed // a later read will see by the new layout
@@ -82,7 +77,13 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 	case core.RefusedOverloaded:
 		s.overloaded = true
 		c.fail(now, s, t)
-	case core.RefusedInvalid, core.RefusedExpired, core.RefusedHintsFull:
+	case core.RefusedStart, core.RefusedExpired:
+		// A receiver remembers what it has executed within one start, and up to
+		// the limit: a copy of this forward may have been executed before. So
+		// it is asked no more, or it would mint the write twice, and another
+		// owner gets it, as where nobody answers.
+		t.state, s.unsure = failed, s.unsure || s.stage == forwarding
+	case core.RefusedInvalid, core.RefusedHintsFull:
 		t.state = failed
 	default:
 		t.state = failed

@@ -90,6 +90,7 @@ func TestForwardRefusedByOneThatForgetsIsUnknown(t *testing.T) {
 		why  core.Refusal
 		want core.Outcome
 	}{
+		{core.RefusedStart, core.Unknown},
 		{core.RefusedExpired, core.Unknown},
 		{core.RefusedInvalid, core.NotWritten},
 	} {
@@ -103,6 +104,30 @@ func TestForwardRefusedByOneThatForgetsIsUnknown(t *testing.T) {
 		if got := b.result(); got.Code != core.CodeQuorum || got.Outcome != c.want {
 			t.Errorf("refused as %v: %+v; want %v", c.why, got, c.want)
 		}
+	}
+}
+
+// A forward's copy reaches its receiver after a restart, when the first one has
+// been executed: the receiver's next start must not get the write as well.
+func TestForwardRefusedByALaterStartGoesToAnotherOwner(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r := b.put(false)
+	r.Options.Quorum = core.QuorumStrict
+	b.submit(r)
+	first := b.take(b.sent[0].To)
+	b.answer(first, &core.Refused{Why: core.RefusedStart})
+	second := b.take(b.sent[0].To)
+	if second.To == first.To || second.Msg.(*core.Forward).Options.WriteID != r.Options.WriteID {
+		t.Errorf("then sent %+v to %s", second.Msg, second.To)
+	}
+	b.pass(250 * ms)
+	if len(b.sent) != 0 {
+		t.Errorf("sent to %v while an owner has time to answer", b.targets())
+	}
+	b.answer(second, &core.Refused{Why: core.RefusedStart})
+	b.answer(b.take(b.sent[0].To), &core.Refused{Why: core.RefusedStart})
+	if got := b.result(); got.Code != core.CodeQuorum || got.Outcome != core.Unknown {
+		t.Errorf("refused by the next start of every owner: %+v", got)
 	}
 }
 

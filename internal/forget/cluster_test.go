@@ -48,6 +48,7 @@ type cluster struct {
 	key     []byte
 	owners  []*member
 	other   *member // no owner
+	bad     string  // how a scenario ends badly, the first way that it does
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -232,11 +233,21 @@ func (c *cluster) held() string {
 	return s
 }
 
-// expect fails unless these members hold the key: "ooo" is all owners.
+// must notes that a scenario ends badly unless these members hold the key:
+// "ooo" is all owners.
+func (c *cluster) must(when, want string) {
+	c.t.Helper()
+	if got := c.held(); got != want && c.bad == "" {
+		c.bad = fmt.Sprintf("%s the key is held by %q, want %q", when, got, want)
+	}
+}
+
+// expect fails unless these members hold the key.
 func (c *cluster) expect(when, want string) {
 	c.t.Helper()
-	if got := c.held(); got != want {
-		c.t.Errorf("%s the key is held by %q, want %q", when, got, want)
+	if c.must(when, want); c.bad != "" {
+		c.t.Error(c.bad)
+		c.bad = ""
 	}
 }
 

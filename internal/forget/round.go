@@ -278,7 +278,11 @@ func (f *Forget) settle(now core.Now, out *core.Out) {
 		f.begin(now, r, removing, out)
 	default:
 		r.giveUp = now.Mono + lastsTTLs*f.config.TTL
-		f.wait(r, standing, now.Mono+f.config.TTL)
+		due := now.Mono + f.config.TTL
+		if bug.On(bug.SecondRoundAtOnce) {
+			due = now.Mono
+		}
+		f.wait(r, standing, due)
 	}
 }
 

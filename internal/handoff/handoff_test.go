@@ -1,6 +1,7 @@
 package handoff
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"testing"
@@ -321,6 +322,39 @@ func TestLeftoverThatChangesIsPushedAgain(t *testing.T) {
 	}
 	if b.store.Len() != 0 || !pushed[2] {
 		t.Errorf("%d keys stay, pushed sets of %v versions", b.store.Len(), pushed)
+	}
+}
+
+// A late copy of a write brings a leftover back that has been pushed and
+// removed, while others of its partition are still on their way (seed 1177).
+func TestLeftoverThatComesBackIsPushedAgain(t *testing.T) {
+	old, _ := layouts(t)
+	b := newBench(t, "d")
+	keys := keysIn(old, 3, 2)
+	for _, key := range keys {
+		b.replica.Apply(key, setOf("d", "1"), &b.out)
+	}
+	b.collect()
+	b.view(core.PhaseDone, old)
+	first := keys[0]
+	b.answerAll(func(e core.Envelope) core.Message {
+		if !bytes.Equal(e.Msg.(*core.Apply).Key, first) {
+			return nil
+		}
+		return &core.Applied{}
+	})
+	if b.store.Len() != 1 {
+		t.Fatalf("%d keys are left, want the one that nobody has acknowledged", b.store.Len())
+	}
+	b.replica.Apply(first, setOf("d", "1"), &b.out)
+	b.Stored(3)
+	b.collect()
+	for range 4 {
+		b.tick(chunkTimeout)
+		b.answerAll(func(core.Envelope) core.Message { return &core.Applied{} })
+	}
+	if b.store.Len() != 0 || b.last().Leftovers != 0 {
+		t.Errorf("%d keys stay: %+v", b.store.Len(), b.last())
 	}
 }
 

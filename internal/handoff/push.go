@@ -16,7 +16,7 @@ type pushes struct {
 	partitions []ring.Partition // with keys, the current one first
 	after      []byte           // the last key of the current one that was read
 	done       bool             // the current one has been read to its end
-	kept       bool             // a key of the current one changed and stays: read it again
+	kept       bool             // a key of the current one has changed or come back: read it again
 	window     []*push          // under way; a slot is nil when its key is dealt with
 	generation uint32           // of the window: an answer to an earlier one misses
 	due        time.Duration    // when the next window is read
@@ -68,11 +68,16 @@ func (h *Handoff) Owns(p ring.Partition) bool {
 // Stored is told of a key that was stored in p: where this node does not own
 // the partition, it will be pushed on.
 func (h *Handoff) Stored(p ring.Partition) {
-	if h.Owns(p) || slices.Contains(h.pushes.partitions, p) {
+	if h.Owns(p) {
 		return
 	}
-	h.pushes.partitions = append(h.pushes.partitions, p)
-	h.report = true
+	switch slices.Index(h.pushes.partitions, p) {
+	case -1:
+		h.pushes.partitions = append(h.pushes.partitions, p)
+		h.report = true
+	case 0:
+		h.pushes.kept = true // what has been read of it may be without this key
+	}
 }
 
 func (h *Handoff) nextPush() time.Duration {

@@ -11,49 +11,104 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
-// TestForgettingIsReported lets a node that is alone delete a key, and time
-// pass until it has forgotten it: the rounds are driven by Next and Tick, and
-// Control is told though nothing else happens.
-func TestForgettingIsReported(t *testing.T) {
+// hermit is a node that is alone, with its disk.
+type hermit struct {
+	*node.Shard
+	options node.Options
+	layout  *ring.Layout
+	store   *coretest.Store
+	now     core.Now
+	out     core.Out
+	last    core.ShardReport
+}
+
+func newHermit(t *testing.T) *hermit {
+	t.Helper()
 	l, err := ring.Form(8, 1, []ring.Member{{ID: "n1", Weight: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := controlOptions("a:1")
-	o.Shards, o.N, o.R, o.W = 1, 1, 1, 1
-	store := coretest.NewStore()
-	s := node.NewShard(o, 0, store)
-	var now core.Now
-	var out core.Out
-	var last core.ShardReport
-	flush := func() {
-		for _, r := range out.Shards {
-			last = r
-		}
-		store.Commit(out.Writes)
-		out.Reset()
-		s.Durable(now, s.Flush(), &out)
+	h := &hermit{options: controlOptions("a:1"), layout: l, store: coretest.NewStore()}
+	h.options.Shards, h.options.N, h.options.R, h.options.W = 1, 1, 1, 1
+	h.Shard = node.NewShard(h.options, 0, h.store)
+	h.SetView(h.now, &core.View{Self: "n1", Cluster: cluster, Layouts: core.LayoutState{Live: []*ring.Layout{l}, Phase: core.PhaseDone}}, &h.out)
+	h.flush()
+	return h
+}
+
+// flush makes the effects so far durable.
+func (h *hermit) flush() {
+	for _, r := range h.out.Shards {
+		h.last = r
 	}
-	s.SetView(now, &core.View{Self: "n1", Cluster: cluster, Layouts: core.LayoutState{Live: []*ring.Layout{l}, Phase: core.PhaseDone}}, &out)
-	flush()
-	s.Submit(now, &core.Request{
-		Req: 1, Op: core.OpDelete, Key: []byte("k"), Deadline: time.Second,
+	h.store.Commit(h.out.Writes)
+	h.out.Reset()
+	h.Durable(h.now, h.Flush(), &h.out)
+}
+
+// forget deletes a key, and lets time pass until it has been forgotten.
+func (h *hermit) forget(t *testing.T, key []byte) {
+	t.Helper()
+	h.Submit(h.now, &core.Request{
+		Req: 1, Op: core.OpDelete, Key: key, Deadline: time.Second,
 		Options: core.Options{Overwrite: true, WriteID: version.WriteID{1}},
-	}, &out)
-	flush()
-	if store.Len() != 1 {
-		t.Fatalf("%d keys after a delete; want its tombstone", store.Len())
+	}, &h.out)
+	h.flush()
+	if h.store.Len() != 1 {
+		t.Fatalf("%d keys after a delete; want its tombstone", h.store.Len())
 	}
-	for last.Forgetting.Reaped == 0 {
-		at, ok := s.Next()
-		if !ok || at > 2*o.TombstoneTTL {
-			t.Fatalf("nothing left to do (%v, %v) at %v; last report %+v", at, ok, now.Mono, last)
+	for h.last.Forgetting.Reaped == 0 {
+		at, ok := h.Next()
+		if !ok || at > 2*h.options.TombstoneTTL {
+			t.Fatalf("nothing left to do (%v, %v) at %v; last report %+v", at, ok, h.now.Mono, h.last)
 		}
-		now.Mono = max(now.Mono, at)
-		s.Tick(now, &out)
-		flush()
+		h.now.Mono = max(h.now.Mono, at)
+		h.Tick(h.now, &h.out)
+		h.flush()
 	}
-	if store.Len() > 0 || now.Mono < o.TombstoneTTL || last.Stamp != (core.Stamp{Layout: l.Name(), Phase: core.PhaseDone}) {
-		t.Errorf("%d keys are left at %v; report %+v", store.Len(), now.Mono, last)
+}
+
+// TestForgettingIsReported: the rounds are driven by Next and Tick, and Control
+// is told though nothing else happens.
+func TestForgettingIsReported(t *testing.T) {
+	h := newHermit(t)
+	h.forget(t, []byte("k"))
+	want := core.Stamp{Layout: h.layout.Name(), Phase: core.PhaseDone}
+	if h.store.Len() > 0 || h.now.Mono < h.options.TombstoneTTL || h.last.Stamp != want {
+		t.Errorf("%d keys are left at %v; report %+v", h.store.Len(), h.now.Mono, h.last)
 	}
+}
+
+// Scenario reap-old-message: a message from before the rounds arrives long after
+// them.
+func TestReapOldMessage(t *testing.T) {
+	if bad := reapOldMessage(t); bad != "" {
+		t.Error(bad)
+	}
+}
+
+// reapOldMessage says how the scenario ends badly, and nothing where it does not.
+func reapOldMessage(t *testing.T) string {
+	t.Helper()
+	h := newHermit(t)
+	key := []byte("k")
+	set, _ := version.Siblings{}.Put(version.Clock{}, version.Actor{Node: "n2", Epoch: version.Epoch{Start: 1, Seq: 1}},
+		version.Write{ID: version.WriteID{2}, Data: []byte("v")})
+	late := core.Envelope{
+		From: "n2", To: "n1", Cluster: cluster, Partition: h.layout.Partition(key),
+		Stamp: h.last.Stamp, Deadline: time.Second, Msg: &core.Apply{Key: key, Set: set},
+	}
+	first := late
+	h.Deliver(h.now, &first, &h.out)
+	h.flush()
+	if h.store.Len() != 1 {
+		t.Fatal("the message is not taken in time")
+	}
+	h.forget(t, key)
+	h.Deliver(h.now, &late, &h.out)
+	h.flush()
+	if h.store.Len() > 0 {
+		return "a copy of the message brought the value back"
+	}
+	return ""
 }

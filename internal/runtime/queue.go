@@ -124,6 +124,20 @@ type waiter struct {
 	reply chan core.Reply // of capacity 1
 }
 
+// spareWaiters has waiters whose reply has been taken, and those that no loop
+// has: nobody will send to them. One that has given up is not put back, since
+// its reply may still come.
+type spareWaiters struct{ pool sync.Pool }
+
+func (s *spareWaiters) get() *waiter {
+	if w, ok := s.pool.Get().(*waiter); ok {
+		return w
+	}
+	return &waiter{reply: make(chan core.Reply, 1)}
+}
+
+func (s *spareWaiters) put(w *waiter) { s.pool.Put(w) }
+
 // waiters gives replies to those who wait. One loop owns it.
 type waiters struct {
 	slots []waitSlot

@@ -55,6 +55,7 @@ func TestSeededBugs(t *testing.T) {
 	scenarios := []bug.Bug{
 		bug.EpochFromMerge, bug.PruneKeepsActor, bug.OverwriteOwnDot,
 		bug.PullFromOne, bug.IgnoreStamp, bug.RetireAtOnce, bug.SyncedByNumber,
+		bug.ReapVolatile, bug.SecondRoundAtOnce, bug.TokensOutliveChanges, bug.OldMessages,
 	}
 	for _, b := range bug.All() {
 		if !slices.Contains(scenarios, b) && !slices.ContainsFunc(list, func(s seeded) bool { return s.bug == b }) {

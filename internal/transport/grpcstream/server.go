@@ -52,6 +52,7 @@ func (s *server) Stream(stream grpc.BidiStreamingServer[dynamov1.Batch, dynamov1
 	if err := stream.SendMsg(&hello); err != nil {
 		return err
 	}
+	var d wire.Decoder
 	for {
 		var m message
 		if err := stream.RecvMsg(&m); errors.Is(err, io.EOF) {
@@ -63,7 +64,7 @@ func (s *server) Stream(stream grpc.BidiStreamingServer[dynamov1.Batch, dynamov1
 			m.free()
 			return status.Errorf(codes.Unavailable, "node %s stood still for more than %s: connect again", s.t.self, silence)
 		}
-		if err := s.t.receive(&m); err != nil {
+		if err := s.t.receive(&d, &m); err != nil {
 			s.t.complain(stream, err)
 			return status.Error(codes.InvalidArgument, err.Error())
 		}
@@ -71,10 +72,10 @@ func (s *server) Stream(stream grpc.BidiStreamingServer[dynamov1.Batch, dynamov1
 }
 
 // receive delivers the envelopes of a message and frees it.
-func (t *Transport) receive(m *message) error {
+func (t *Transport) receive(d *wire.Decoder, m *message) error {
 	defer m.free()
 	b := m.bytes()
-	r, err := wire.Decode(t.mono(), b, t.handler.Deliver)
+	r, err := d.Decode(t.mono(), b, t.handler.Deliver)
 	t.count.Received(r.Delivered, r.Unknown, len(b), err)
 	return err
 }

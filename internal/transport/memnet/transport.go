@@ -129,7 +129,8 @@ func (t *Transport) enter() bool {
 
 // receive delivers a message. Its caller has entered.
 func (t *Transport) receive(b []byte) error {
-	r, err := wire.Decode(t.mono(), b, t.handler.Deliver)
+	var d wire.Decoder
+	r, err := d.Decode(t.mono(), b, t.handler.Deliver)
 	t.count.Received(r.Delivered, r.Unknown, len(b), err)
 	return err
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
-// ErrInvalid is what every error of Decode and DecodeHello wraps.
+// ErrInvalid is what every error of a Decoder and of DecodeHello wraps.
 var ErrInvalid = errors.New("invalid message")
 
 // errUnknown says that an envelope comes from a newer node: it has a message
@@ -25,72 +25,6 @@ var errUnknown = errors.New("unknown kind of message")
 type Result struct {
 	Delivered int // envelopes handed over
 	Unknown   int // envelopes skipped, since only a newer node knows them
-}
-
-// Decode hands the envelopes of a message to deliver, one after another; now
-// is Mono. After the first envelope that is malformed it stops and returns an
-// error: what stood before it has been handed over. It keeps nothing of b.
-func Decode(now time.Duration, b []byte, deliver func(*core.Envelope)) (Result, error) {
-	var r Result
-	batch, err := parse(b)
-	if err != nil {
-		return r, err
-	}
-	from, to, err := names(batch)
-	if err != nil {
-		return r, err
-	}
-	for i, in := range batch.Envelopes {
-		e, err := envelope(now, in)
-		switch {
-		case errors.Is(err, errUnknown):
-			r.Unknown++
-			continue
-		case err != nil:
-			return r, fmt.Errorf("%w: envelope %d of %d from %s: %w", ErrInvalid, i+1, len(batch.Envelopes), from, err)
-		}
-		e.From, e.To, e.Cluster = from, to, batch.Cluster
-		deliver(e)
-		r.Delivered++
-	}
-	return r, nil
-}
-
-// DecodeHello returns who greets.
-func DecodeHello(b []byte) (id.Node, error) {
-	batch, err := parse(b)
-	if err != nil {
-		return "", err
-	}
-	from, _, err := names(batch)
-	return from, err
-}
-
-func parse(b []byte) (*dynamov1.Batch, error) {
-	if len(b) > id.MaxMessageBytes {
-		return nil, fmt.Errorf("%w: %d bytes; at most %d are allowed", ErrInvalid, len(b), id.MaxMessageBytes)
-	}
-	if err := scanBatch(b); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	batch := new(dynamov1.Batch)
-	if err := batch.UnmarshalVT(b); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return batch, nil
-}
-
-func names(batch *dynamov1.Batch) (from, to id.Node, err error) {
-	if from, err = id.ParseNode(batch.From); err != nil {
-		return "", "", fmt.Errorf("%w: sender: %w", ErrInvalid, err)
-	}
-	if batch.To == "" {
-		return from, "", nil
-	}
-	if to, err = id.ParseNode(batch.To); err != nil {
-		return "", "", fmt.Errorf("%w: receiver: %w", ErrInvalid, err)
-	}
-	return from, to, nil
 }
 
 func envelope(now time.Duration, in *dynamov1.Envelope) (*core.Envelope, error) {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -399,6 +400,47 @@ func TestMessageSizeIsBounded(t *testing.T) {
 	if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "83886081 bytes") {
 		t.Errorf("a message above the limit: %v", err)
 	}
+}
+
+// A Decoder uses its memory again: what it has handed over must not be in it,
+// and nothing of one envelope may show in the next.
+func TestDecoderIsUsedAgain(t *testing.T) {
+	var batches [][]byte
+	for _, m := range samples(t) {
+		batches = append(batches, encode(0, sampleEnvelope(t, m)))
+		empty := reflect.New(reflect.TypeOf(m).Elem()).Interface().(core.Message)
+		if r, ok := empty.(*core.Read); ok {
+			r.Key = []byte("k")
+		}
+		if b := encode(0, sampleEnvelope(t, empty)); isValid(b) {
+			batches = append(batches, b)
+		}
+	}
+	var d Decoder
+	var got [][]core.Envelope
+	for range 2 {
+		for _, b := range batches {
+			var all []core.Envelope
+			if _, err := d.Decode(0, b, func(e *core.Envelope) { all = append(all, *e) }); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, all)
+		}
+	}
+	for i := range got {
+		want, _, err := decode(0, batches[i%len(batches)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := diff(want, got[i]); d != "" {
+			t.Errorf("decoded alone -, after others +:\n%s", d)
+		}
+	}
+}
+
+func isValid(b []byte) bool {
+	_, _, err := decode(0, b)
+	return err == nil
 }
 
 func FuzzDecode(f *testing.F) {

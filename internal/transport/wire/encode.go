@@ -23,7 +23,8 @@ type Encoder struct {
 	sets  []byte // the encoded sets and clocks of this batch, one after another
 }
 
-// slot has the structs of one envelope, for the kinds that are frequent.
+// slot has the structs of one envelope, for the kinds that are frequent, of
+// those that are encoded and of the one that is being decoded.
 type slot struct {
 	envelope  dynamov1.Envelope
 	apply     dynamov1.Apply
@@ -43,6 +44,14 @@ func newSlot() *slot {
 	s.readOf.Read = &s.read
 	s.replyOf.ReadReply = &s.reply
 	return s
+}
+
+func (s *slot) reset() {
+	s.envelope.Reset()
+	s.apply.Reset()
+	s.applied.Reset()
+	s.read.Reset()
+	s.reply.Reset()
 }
 
 // Encode writes a batch into memory that it gets from alloc, which is called

@@ -26,7 +26,8 @@ func alloc(size int) []byte { return make([]byte, size) }
 // decode returns all envelopes of a message.
 func decode(now time.Duration, b []byte) ([]core.Envelope, Result, error) {
 	var out []core.Envelope
-	r, err := Decode(now, b, func(e *core.Envelope) { out = append(out, *e) })
+	var d Decoder
+	r, err := d.Decode(now, b, func(e *core.Envelope) { out = append(out, *e) })
 	return out, r, err
 }
 

@@ -47,12 +47,12 @@ func (c *Encoder) EncodeJSON(now time.Duration, envelopes []core.Envelope) ([]by
 }
 
 // DecodeJSON is Decode of a batch in JSON.
-func DecodeJSON(now time.Duration, b []byte, deliver func(*core.Envelope)) (Result, error) {
+func (d *Decoder) DecodeJSON(now time.Duration, b []byte, deliver func(*core.Envelope)) (Result, error) {
 	plain, err := fromJSON(b)
 	if err != nil {
 		return Result{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return Decode(now, plain, deliver)
+	return d.Decode(now, plain, deliver)
 }
 
 // fromJSON returns the batch in the encoding of protobuf.

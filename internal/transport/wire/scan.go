@@ -9,7 +9,6 @@ import (
 // The numbers in peer.proto of the fields that repeat, and of those on the
 // way to them.
 const (
-	batchEnvelopes      = 4
 	envelopeGossip      = 14
 	envelopeGossipReply = 15
 	envelopePullReply   = 17
@@ -33,22 +32,16 @@ const (
 // memory. Fields that occur several times add up, as they do when decoded.
 type scan struct{ envelopes, elements int }
 
-// scanBatch refuses a message that repeats too much.
-func scanBatch(b []byte) error {
-	var s scan
-	return fields(b, func(num protowire.Number, v []byte) error {
-		if num != batchEnvelopes {
-			return nil
+// envelope counts one more, and returns the number of the field that has its
+// message, where it is a frequent one.
+func (s *scan) envelope(b []byte) (message protowire.Number, err error) {
+	if s.envelopes++; s.envelopes > MaxBatchEnvelopes {
+		return 0, fmt.Errorf("more than %d envelopes", MaxBatchEnvelopes)
+	}
+	return message, fields(b, func(num protowire.Number, v []byte) error {
+		if num <= envelopeReadReply {
+			message = num
 		}
-		if s.envelopes++; s.envelopes > MaxBatchEnvelopes {
-			return fmt.Errorf("more than %d envelopes", MaxBatchEnvelopes)
-		}
-		return s.envelope(v)
-	})
-}
-
-func (s *scan) envelope(b []byte) error {
-	return fields(b, func(num protowire.Number, v []byte) error {
 		if num == envelopePullReply {
 			return s.count(v, pullReplyItems, pullReplyItems)
 		}
@@ -93,30 +86,52 @@ func (s *scan) count(b []byte, first, last protowire.Number) error {
 	})
 }
 
+// field is one field of a message: of those with a length their bytes, of
+// those of eight bytes their number. Others are only skipped.
+type field struct {
+	num    protowire.Number
+	typ    protowire.Type
+	bytes  []byte
+	number uint64
+}
+
+// next splits off the first field of the message b.
+func next(b []byte) (f field, rest []byte, err error) {
+	num, typ, n := protowire.ConsumeTag(b)
+	if n < 0 {
+		return field{}, nil, protowire.ParseError(n)
+	}
+	f.num, f.typ = num, typ
+	b = b[n:]
+	switch typ {
+	case protowire.BytesType:
+		f.bytes, n = protowire.ConsumeBytes(b)
+	case protowire.Fixed64Type:
+		f.number, n = protowire.ConsumeFixed64(b)
+	default:
+		n = protowire.ConsumeFieldValue(num, typ, b)
+	}
+	if n < 0 {
+		return field{}, nil, protowire.ParseError(n)
+	}
+	return f, b[n:], nil
+}
+
 // fields calls f for each field of the message b that has a length, which are
 // the ones that can repeat without bound, and skips all others.
 func fields(b []byte, f func(num protowire.Number, v []byte) error) error {
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		b = b[n:]
-		if typ != protowire.BytesType {
-			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
-				return protowire.ParseError(n)
-			}
-			b = b[n:]
-			continue
-		}
-		v, n := protowire.ConsumeBytes(b)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		if err := f(num, v); err != nil {
+		var one field
+		var err error
+		if one, b, err = next(b); err != nil {
 			return err
 		}
-		b = b[n:]
+		if one.typ != protowire.BytesType {
+			continue
+		}
+		if err := f(one.num, one.bytes); err != nil {
+			return err
+		}
 	}
 	return nil
 }
