@@ -19,15 +19,24 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // memoryConfig is a configuration for tests: nothing on the disk, and fast.
 func memoryConfig(n int) *Config {
 	c := DefaultConfig()
-	if transport := os.Getenv("DYNAMO_TRANSPORT"); transport != "" {
-		c.Transport = transport // all tests here hold for each
-	}
 	c.N, c.R, c.W = n, n/2+1, n/2+1
 	c.Partitions = 16
 	c.StorageEngine = "memory"
 	c.GossipInterval = 20 * time.Millisecond
+	if transport := os.Getenv("DYNAMO_TRANSPORT"); transport != "" {
+		setTransport(c, transport) // all tests here hold for each
+	}
 	c.LayoutDelay = 0
 	return c
+}
+
+// setTransport has c send by a transport. JSON costs so much more that gossip
+// at the pace of these tests would take most of a slow machine.
+func setTransport(c *Config, transport string) {
+	c.Transport = transport
+	if transport == TransportHTTP {
+		c.GossipInterval = 100 * time.Millisecond
+	}
 }
 
 // startNode starts a node on a free port, and stops it with the test.

@@ -3,6 +3,7 @@ package dynamo
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // Each node sends by its own setting, and understands both: a cluster of one
@@ -17,7 +18,8 @@ func TestTransports(t *testing.T) {
 			var nodes []*Node
 			for i, transport := range by {
 				c := memoryConfig(3)
-				c.Transport = transport
+				setTransport(c, transport)
+				c.RequestTimeout = 20 * time.Second // what counts here is that it arrives
 				if i > 0 {
 					c.Seeds = []string{nodes[0].Addr()}
 				}

@@ -72,27 +72,32 @@ func (c *Client) Close() {
 
 // Get asks the node at addr for its own copy of a key.
 func (c *Client) Get(ctx context.Context, addr string, q *GetRequest) (out GetReply, err error) {
-	return out, c.call(ctx, addr, GetPath, q, &out)
+	err = c.call(ctx, addr, GetPath, q, &out)
+	return out, err
 }
 
 // Put has the node at addr merge versions into its own copy of a key.
 func (c *Client) Put(ctx context.Context, addr string, q *PutRequest) (out PutReply, err error) {
-	return out, c.call(ctx, addr, PutPath, q, &out)
+	err = c.call(ctx, addr, PutPath, q, &out)
+	return out, err
 }
 
 // Gossip tells the node at addr of members and asks for those that it knows.
 func (c *Client) Gossip(ctx context.Context, addr string, q *GossipRequest) (out GossipReply, err error) {
-	return out, c.call(ctx, addr, GossipPath, q, &out)
+	err = c.call(ctx, addr, GossipPath, q, &out)
+	return out, err
 }
 
 // Sync compares what the node at addr holds of a range.
 func (c *Client) Sync(ctx context.Context, addr string, q *SyncRequest) (out SyncReply, err error) {
-	return out, c.call(ctx, addr, SyncPath, q, &out)
+	err = c.call(ctx, addr, SyncPath, q, &out)
+	return out, err
 }
 
 // Hint has the node at addr keep versions for another one.
 func (c *Client) Hint(ctx context.Context, addr string, q *HintRequest) (out HintReply, err error) {
-	return out, c.call(ctx, addr, HintPath, q, &out)
+	err = c.call(ctx, addr, HintPath, q, &out)
+	return out, err
 }
 
 // call sends q as JSON and decodes the answer into out, that of a failure too.

@@ -45,7 +45,8 @@ func (t *Transport) envelopes(w http.ResponseWriter, r *http.Request) {
 		t.fail(w, http.StatusServiceUnavailable, fmt.Sprintf("node %s has stood still since you connected: connect again", t.self))
 		return
 	}
-	result, err := wire.DecodeJSON(t.mono(), raw, t.handler.Deliver)
+	var d wire.Decoder
+	result, err := d.DecodeJSON(t.mono(), raw, t.handler.Deliver)
 	t.count.Received(result.Delivered, result.Unknown, len(raw), err)
 	if err != nil {
 		t.complain(r, err)

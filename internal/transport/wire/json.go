@@ -46,13 +46,12 @@ func (c *Encoder) EncodeJSON(now time.Duration, envelopes []core.Envelope) ([]by
 	return b, nil
 }
 
-// DecodeJSON is Decoder.Decode of a batch in JSON.
-func DecodeJSON(now time.Duration, b []byte, deliver func(*core.Envelope)) (Result, error) {
+// DecodeJSON is Decode of a batch in JSON.
+func (d *Decoder) DecodeJSON(now time.Duration, b []byte, deliver func(*core.Envelope)) (Result, error) {
 	plain, err := fromJSON(b)
 	if err != nil {
 		return Result{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	var d Decoder
 	return d.Decode(now, plain, deliver)
 }
 

@@ -27,7 +27,8 @@ func encodeJSON(tb testing.TB, now time.Duration, batch ...core.Envelope) []byte
 
 func decodeJSON(now time.Duration, b []byte) ([]core.Envelope, Result, error) {
 	var out []core.Envelope
-	r, err := DecodeJSON(now, b, func(e *core.Envelope) { out = append(out, *e) })
+	var d Decoder
+	r, err := d.DecodeJSON(now, b, func(e *core.Envelope) { out = append(out, *e) })
 	return out, r, err
 }
 
