@@ -131,7 +131,8 @@ func within(ctx context.Context, timeout time.Duration) time.Duration {
 }
 
 func resultOf(key []byte, r core.Result) *GetResult {
-	shown := server.Show(r.Set)
+	var few [2]server.Shown // most keys have one value
+	shown := server.Show(few[:0], r.Set)
 	out := &GetResult{
 		Values:  make([]Version, len(shown)),
 		Context: &Context{version.NewContext(key, r.Context)},

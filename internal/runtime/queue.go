@@ -184,6 +184,21 @@ func (w *waiter) begin() bool { return w.state.CompareAndSwap(waits, begun) }
 // leave says that the request was not begun, and will not be.
 func (w *waiter) leave() bool { return w.state.CompareAndSwap(waits, gone) }
 
+// spareWaiters has waiters whose reply has been taken, and those that no loop
+// has: nobody will send to them. One that has given up is not put back, since
+// its reply may still come.
+type spareWaiters struct{ pool sync.Pool }
+
+func (s *spareWaiters) get() *waiter {
+	if w, ok := s.pool.Get().(*waiter); ok {
+		w.state.Store(waits)
+		return w
+	}
+	return &waiter{reply: make(chan core.Reply, 1)}
+}
+
+func (s *spareWaiters) put(w *waiter) { s.pool.Put(w) }
+
 // waiters gives replies to those who wait. One loop owns it.
 type waiters struct {
 	slots []waitSlot

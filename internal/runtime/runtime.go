@@ -67,6 +67,7 @@ type Runtime struct {
 	stop      chan struct{} // closed when the loops must end
 	stopOnce  sync.Once
 	loops     sync.WaitGroup
+	waiters   spareWaiters
 
 	mu      sync.Mutex // guards what follows
 	err     error      // what stopped the node
@@ -214,8 +215,9 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 	if shard.queue.full() {
 		return r.turnAway(q.Op)
 	}
-	w := &waiter{reply: make(chan core.Reply, 1)}
+	w := r.waiters.get()
 	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
+		r.waiters.put(w)
 		return r.turnAway(q.Op)
 	}
 	return r.await(ctx, w, q.Op)
@@ -225,6 +227,7 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 func (r *Runtime) await(ctx context.Context, w *waiter, op core.Op) core.Result {
 	select {
 	case reply := <-w.reply:
+		r.waiters.put(w)
 		return reply.Result
 	case <-ctx.Done():
 		outcome := core.Unknown
@@ -259,13 +262,15 @@ func (r *Runtime) turnedAway() core.Result {
 // Join makes this node a member of the seeds' cluster and returns once it
 // holds identity, members and layout.
 func (r *Runtime) Join(ctx context.Context, seeds []string, timeout time.Duration) core.Reply {
-	w := &waiter{reply: make(chan core.Reply, 1)}
+	w := r.waiters.get()
 	j := &core.Join{Seeds: seeds, Deadline: r.mono() + timeout}
 	if !r.control.queue.put(input{kind: joinRequest, waiter: w, value: j}) {
+		r.waiters.put(w)
 		return core.Reply{Result: r.turnedAway()}
 	}
 	select {
 	case reply := <-w.reply:
+		r.waiters.put(w)
 		return reply
 	case <-ctx.Done():
 		return core.Reply{Result: core.Result{Code: core.CodeTimeout}, Detail: "the caller has given up"}

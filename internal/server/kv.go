@@ -103,7 +103,7 @@ func quorumMet(op core.Op, r core.Result) string {
 
 // values answers a read that found something.
 func (s *Server) values(w http.ResponseWriter, r *http.Request, q *core.Request, result core.Result) {
-	shown := Show(result.Set)
+	shown := Show(nil, result.Set)
 	switch len(shown) {
 	case 0: // tombstones only, if the backend did not say so
 		s.fail(w, r, failed(q.Op, core.Result{Code: core.CodeNotFound}))

@@ -380,7 +380,7 @@ func TestFailures(t *testing.T) {
 
 func TestShowJoinsTwins(t *testing.T) {
 	set := siblings("same", "other", "same")
-	shown := Show(set)
+	shown := Show(nil, set)
 	if len(shown) != 2 {
 		t.Fatalf("%d values shown, want 2", len(shown))
 	}
