@@ -80,18 +80,18 @@ func TestAdmissionKnobs(t *testing.T) {
 	if got := halves(v, c, time.Second, 200*time.Millisecond, 50); got != 10 {
 		t.Errorf("%d slots below the threshold", got)
 	}
-	c, v = loaded(t, func(o *node.Options) { o.Admission.MaxSlots = 4 })
+	_, v = loaded(t, func(o *node.Options) { o.Admission.MaxSlots = 4 })
 	if slotsOf(v) != 4 || v.Budgets[0].BytesPerSlot != 32<<20/4 {
 		t.Errorf("budgets %+v; want four slots that share the whole rate", v.Budgets)
 	}
-	c, v = loaded(t, func(o *node.Options) { o.Admission.MinSlots = 3 })
+	c, _ = loaded(t, func(o *node.Options) { o.Admission.MinSlots = 3 })
 	for i := range 5 {
 		slow(c, time.Duration(i+1)*time.Second, time.Minute, 50)
 	}
 	if got := slotsOf(c.View()); got != 3 {
 		t.Errorf("%d slots after a minute of slow requests; want the three that always stay", got)
 	}
-	c, v = loaded(t, func(o *node.Options) { o.Admission.BytesPerSecond = 1 << 20 })
+	_, v = loaded(t, func(o *node.Options) { o.Admission.BytesPerSecond = 1 << 20 })
 	if v.Budgets[0].BytesPerSlot != 1<<20/10 {
 		t.Errorf("%d bytes a slot", v.Budgets[0].BytesPerSlot)
 	}

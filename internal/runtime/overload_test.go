@@ -34,9 +34,9 @@ func (l laboured) Commit(batch []core.Write, d core.Durability, done func(error)
 // before.
 type offered struct{ sent, ok, overloaded, other, most int }
 
-// offer sends puts for half a second of warming up and one that counts.
+// offer sends puts for 300 ms of warming up and half a second that counts.
 func (c *cluster) offer(rate int) (o offered) {
-	const warm, tick, length = time.Second / 2, time.Millisecond, 3 * time.Second / 2
+	const warm, tick, length = 300 * time.Millisecond, time.Millisecond, 800 * time.Millisecond
 	const timeout = 500 * time.Millisecond
 	results := make(chan core.Result)
 	began, sent := time.Now(), 0
@@ -95,16 +95,16 @@ func (o *offered) count(r core.Result) {
 func TestGoodputUnderOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, func(e runtime.Engine) runtime.Engine { return laboured{e} })
-		const loops, owners, mostWaiting = 12, 3, 8192
+		const loops, owners, mostWaiting = 12, 3, 10_000
 		capacity := int(loops * time.Second / (owners * step))
 		peak := 0
 		for _, percent := range []int{80, 100, 300} {
 			o := c.offer(capacity * percent / 100)
 			t.Logf("%3d %% of %d/s: %d/s ok, %d overloaded, %d other, %d requests waited at most at a node",
-				percent, capacity, o.ok, o.overloaded, o.other, o.most)
+				percent, capacity, 2*o.ok, o.overloaded, o.other, o.most)
 			peak = max(peak, o.ok)
 			if percent > 100 && (5*o.ok < 4*peak || o.overloaded == 0) {
-				t.Errorf("%d/s ok of a peak of %d/s, %d overloaded", o.ok, peak, o.overloaded)
+				t.Errorf("%d/s ok of a peak of %d/s, %d overloaded", 2*o.ok, 2*peak, o.overloaded)
 			}
 			if o.most > mostWaiting {
 				t.Errorf("%d requests wait at a node; want at most %d", o.most, mostWaiting)
