@@ -97,7 +97,7 @@ func (n *Node) Start() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stopped {
-		return &Error{Op: "start", Kind: ErrStopped, cause: n.Err()}
+		return &Error{Op: "start", Kind: ErrStopped, Cause: n.Err()}
 	}
 	if n.parts.Load() != nil {
 		return &Error{Op: "start", Kind: ErrAlreadyStarted}
@@ -209,7 +209,7 @@ func (n *Node) Join(seeds []string) error {
 	}
 	e = &Error{Op: "join", Kind: kindOf(reply.Result.Code), Detail: reply.Detail}
 	if reply.Result.Code == core.CodeStopped {
-		e.cause = n.Err()
+		e.Cause = n.Err()
 	}
 	return e
 }
@@ -231,9 +231,9 @@ func (n *Node) Ready(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-n.done:
-			return &Error{Op: "ready", Kind: ErrStopped, cause: n.Err()}
+			return &Error{Op: "ready", Kind: ErrStopped, Cause: n.Err()}
 		case <-ctx.Done():
-			return &Error{Op: "ready", Kind: endOf(ctx), Detail: missing, cause: ctx.Err()}
+			return &Error{Op: "ready", Kind: endOf(ctx), Detail: missing, Cause: ctx.Err()}
 		}
 	}
 }
@@ -287,7 +287,7 @@ func (n *Node) running(op string) (*runtime.Runtime, *Error) {
 	p := n.parts.Load()
 	select {
 	case <-n.done:
-		return nil, &Error{Op: op, Kind: ErrStopped, cause: n.Err()}
+		return nil, &Error{Op: op, Kind: ErrStopped, Cause: n.Err()}
 	default:
 	}
 	if p == nil {

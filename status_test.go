@@ -17,6 +17,15 @@ func TestStatusShowsBackgroundWork(t *testing.T) {
 	}
 }
 
+func TestStatusShowsBreakers(t *testing.T) {
+	st := core.ClusterStatus{Self: "n1", Members: []core.MemberStatus{
+		{Member: core.Member{ID: "n1"}}, {Member: core.Member{ID: "n2"}, Circuit: core.Circuit{State: core.CircuitOpen}},
+	}}
+	if got := statusOf(st).Members; got[0].Breaker != "" || got[1].Breaker != "open" {
+		t.Errorf("members %+v", got)
+	}
+}
+
 func TestStatusShowsForgetting(t *testing.T) {
 	st := core.ClusterStatus{Forgetting: core.Forgetting{Reaped: 1, Pruned: 2, Waiting: 3}}
 	if got, want := statusOf(st).Forgetting, (Forgetting{Reaped: 1, Pruned: 2, Waiting: 3}); got != want {

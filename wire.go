@@ -14,12 +14,16 @@ import (
 	"syscall"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/metrics"
 	"github.com/dynamo-kv/dynamo/internal/runtime"
 	"github.com/dynamo-kv/dynamo/internal/server"
+	"github.com/dynamo-kv/dynamo/internal/server/grpckv"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
+	"github.com/dynamo-kv/dynamo/internal/tracing"
 	"github.com/dynamo-kv/dynamo/internal/transport/grpcstream"
 	"github.com/dynamo-kv/dynamo/internal/transport/httpjson"
 	"github.com/dynamo-kv/dynamo/internal/transport/mux"
@@ -50,7 +54,8 @@ type parts struct {
 	peers    *grpcstream.Transport // closed by the runtime
 	clients  *server.Server
 	split    *mux.Mux
-	failed   chan error // what went wrong beside the runtime; the first is kept
+	tracer   *tracing.Tracer // nil: nothing is traced
+	failed   chan error      // what went wrong beside the runtime; the first is kept
 	syncing  context.CancelFunc
 	routines sync.WaitGroup // the servers' and the syncer
 }
@@ -69,15 +74,18 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 	if err := n.open(p, seeds); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	p.split = mux.New(listener, n.logger)
+	p.split = mux.New(n.secured(listener), n.logger)
 	others := map[string]http.Handler{httpjson.GetPath: httpjson.NewHandler(p.runtime, n.logger)}
 	if n.cfg.Metrics.Enabled {
 		others["/metrics"] = metrics.Handler(n.shown, n.logger)
 	}
 	p.clients = server.New(server.Options{
-		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Others: others,
+		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Peers: n.peersClient(), Tracer: p.edge(), Others: others,
 	})
-	p.serve("peers", func() error { return p.peers.Serve(p.split.HTTP2()) })
+	kv := grpckv.Options{Backend: p.runtime, Limits: n.limits(), Logger: n.logger}
+	p.serve("peers", func() error {
+		return p.peers.Serve(p.split.HTTP2(), func(to grpc.ServiceRegistrar) { grpckv.Register(to, kv) })
+	})
 	p.serve("clients", func() error { return p.clients.Serve(p.split.HTTP1()) })
 	if n.cfg.Sync == SyncInterval {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -128,16 +136,21 @@ func (n *Node) storage() storage.Options {
 
 // open opens the storage and starts the runtime on it.
 func (n *Node) open(p *parts, seeds []string) error {
+	if err := n.openTracer(p); err != nil {
+		return err
+	}
 	stored := n.storage()
 	stored.OnFailure = p.fail
 	engine, identity, err := engines.Open(stored)
 	if err != nil {
+		p.closeTracer()
 		return err
 	}
 	p.engine = engine
 	o := n.runtimeOptions(p, identity)
 	o.Node.Seeds = seeds
 	if p.runtime, err = runtime.New(o); err != nil {
+		p.closeTracer()
 		return errors.Join(err, engine.Close())
 	}
 	return nil
@@ -146,17 +159,22 @@ func (n *Node) open(p *parts, seeds []string) error {
 func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Options {
 	c := n.cfg
 	o := runtime.Options{Engine: p.engine, Logger: n.logger}
+	if p.tracer != nil {
+		o.Tracer = p.tracer
+	}
 	if c.Sync == SyncInterval {
 		o.Durability = core.NoSync
 	}
 	o.Connect = func(h runtime.Handler, mono func() time.Duration) (runtime.Transport, error) {
-		t, err := grpcstream.New(grpcstream.Options{Self: n.id, Handler: h, Mono: mono, Logger: n.logger})
+		t, err := grpcstream.New(grpcstream.Options{
+			Self: n.id, Handler: h, Mono: mono, Logger: n.logger, DialCredentials: n.dialCredentials(),
+		})
 		p.peers = t
 		return t, err
 	}
 	o.Node.Self, o.Node.Instance, o.Node.Addr = n.id, identity.Instance, p.addr
 	o.Node.Start, o.Node.Seed = random(), random()
-	o.Node.Zone, o.Node.Weight = c.Zone, c.Weight
+	o.Node.Zone, o.Node.Datacentre, o.Node.Weight = c.Zone, c.Datacentre, c.Weight
 	o.Node.Shards = shards(c.Shards)
 	o.Node.Partitions, o.Node.N, o.Node.R, o.Node.W = c.Partitions, c.N, c.R, c.W
 	o.Node.Strict, o.Node.MaxHintBytes = c.Quorum == QuorumStrict, uint64(c.MaxHintBytes)
@@ -164,6 +182,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.PeerTimeout, o.Node.GossipInterval = c.PeerTimeout, c.GossipInterval
 	o.Node.SuspectPhi, o.Node.DeadPhi = c.SuspectPhi, c.DeadPhi
 	o.Node.AntiEntropyInterval = c.AntiEntropyInterval
+	c.calling(&o)
 	o.Node.LayoutAuto, o.Node.LayoutDelay = c.LayoutAuto, c.LayoutDelay
 	o.Node.ForceServe = c.ForceServe
 	o.Node.Admit, o.Node.Admission = c.Admission.Enabled, c.Admission.limits()
@@ -274,5 +293,6 @@ func (p *parts) stop() error {
 	}
 	err = errors.Join(err, clientsErr, p.split.Close())
 	p.routines.Wait()
+	p.closeTracer()
 	return errors.Join(err, p.engine.Close())
 }

@@ -22,11 +22,13 @@ const dataHeader = 1 + 8
 
 // DataKey returns where the sibling set of a client's key is stored.
 func DataKey(key []byte) []byte {
-	b := make([]byte, dataHeader+len(key))
-	b[0] = prefixData
-	binary.BigEndian.PutUint64(b[1:], uint64(ring.Hash(key)))
-	copy(b[dataHeader:], key)
-	return b
+	return AppendDataKey(make([]byte, 0, dataHeader+len(key)), key)
+}
+
+// AppendDataKey appends DataKey(key) to b.
+func AppendDataKey(b, key []byte) []byte {
+	b = binary.BigEndian.AppendUint64(append(b, prefixData), uint64(ring.Hash(key)))
+	return append(b, key...)
 }
 
 // ClientKey returns the client's key of a data key. It shares its memory.

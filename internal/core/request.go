@@ -18,6 +18,8 @@ const (
 	// OpInspect reads this node's own copy, whoever owns the key, and asks
 	// nobody else: for people, and for checks of replicas.
 	OpInspect
+	// OpInspectHint reads what this node keeps of the key for others, likewise.
+	OpInspectHint
 
 	// Ops is one more than the last of them.
 	Ops = iota
@@ -34,6 +36,8 @@ func (o Op) String() string {
 		return "delete"
 	case OpInspect:
 		return "inspect"
+	case OpInspectHint:
+		return "inspect_hint"
 	}
 	return "unknown op"
 }
@@ -86,6 +90,7 @@ type Request struct {
 	Options    Options
 	Arrived    time.Duration // Mono, when the shell took it, for its metrics
 	Deadline   time.Duration // Mono; at most id.MaxMessageAge away
+	Trace      *Trace        // of whoever asks; nil: nobody looks
 }
 
 // Reply ends a Request or a Join.
@@ -119,6 +124,8 @@ type Result struct {
 	Set version.Siblings
 	// Context is the clock to hand back with a later write.
 	Context version.Clock
+	// Hint is what an OpInspectHint found, nil where nothing is kept.
+	Hint *HintItem
 }
 
 // Code is how a request ended.

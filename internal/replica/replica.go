@@ -36,6 +36,8 @@ type Replica struct {
 	epochs uint64 // taken so far
 	alarms core.Alarms
 	trees  trees
+	// readKey is the data key of the read under way: its memory is used again.
+	readKey []byte
 }
 
 // New returns the replica over what base holds.
@@ -64,7 +66,8 @@ func (r *Replica) Durable(n uint64) { r.store.durable(n) }
 // Read returns the key's siblings, empty where there are none, and the flush
 // that they wait for. Where the store fails, out.Failed is set.
 func (r *Replica) Read(key []byte, out *core.Out) (set version.Siblings, flush uint64) {
-	rec, _, flush, err := r.store.get(core.DataKey(key))
+	r.readKey = core.AppendDataKey(r.readKey[:0], key)
+	rec, _, flush, err := r.store.get(r.readKey)
 	if err != nil {
 		r.fail(key, err, out)
 		return version.Siblings{}, 0

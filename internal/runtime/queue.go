@@ -156,11 +156,35 @@ func (q *queue) close() []input {
 	return inputs
 }
 
-// waiter is whoever waits for a reply: the loop sends at most one.
+// waiter is whoever waits for a reply: the loop gives at most one.
 type waiter struct {
-	reply chan core.Reply // of capacity 1
-	state atomic.Uint32   // of a client's: waits, begun or gone
+	reply chan core.Reply   // of capacity 1
+	done  func(core.Result) // in place of reply, where it is set: it never waits
+	state atomic.Uint32     // of a client's: waits, begun or gone
 }
+
+func (w *waiter) give(r core.Reply) {
+	if w.done != nil {
+		w.done(r.Result)
+		return
+	}
+	w.reply <- r
+}
+
+// spareWaiters has waiters whose reply has been taken, and those that no loop
+// has: nobody will send to them. One that has given up is not put back, since
+// its reply may still come.
+type spareWaiters struct{ pool sync.Pool }
+
+func (s *spareWaiters) get() *waiter {
+	if w, ok := s.pool.Get().(*waiter); ok {
+		w.state.Store(waits)
+		return w
+	}
+	return &waiter{reply: make(chan core.Reply, 1)}
+}
+
+func (s *spareWaiters) put(w *waiter) { s.pool.Put(w) }
 
 // The states of a waiter. The loop begins a request, or its client goes before
 // that, whichever comes first: then nothing of it is done.
@@ -228,7 +252,7 @@ func (w *waiters) answer(now time.Duration, r core.Reply) {
 	if core.NewReqID(w.loop, core.MachineCoordinator, i, s.generation) != r.Req {
 		return
 	}
-	s.waiter.reply <- r
+	s.waiter.give(r)
 	s.waiter = nil
 	w.durations[s.op].Observe(now - s.arrived)
 	w.free = append(w.free, i)
@@ -239,7 +263,7 @@ func (w *waiters) answer(now time.Duration, r core.Reply) {
 func (w *waiters) stop() {
 	for i := range w.slots {
 		if one := w.slots[i].waiter; one != nil {
-			one.reply <- stopped(core.Unknown)
+			one.give(stopped(core.Unknown))
 			w.slots[i].waiter = nil
 		}
 	}

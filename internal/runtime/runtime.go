@@ -38,7 +38,7 @@ type Handler interface {
 	SendFailed(e *core.Envelope)
 }
 
-// Options of a Runtime. Every field is needed.
+// Options of a Runtime. Every field but Tracer is needed.
 type Options struct {
 	Node       node.Options
 	Engine     Engine
@@ -47,6 +47,8 @@ type Options struct {
 	// it is made. mono is the clock of envelopes' deadlines.
 	Connect func(h Handler, mono func() time.Duration) (Transport, error)
 	Logger  *slog.Logger
+	// Tracer takes the spans of traced requests; nil: nobody does.
+	Tracer Tracer
 }
 
 // Runtime drives one node's machines. Its methods may be called from any
@@ -56,6 +58,7 @@ type Runtime struct {
 	engine    Engine
 	transport Transport
 	logger    *slog.Logger
+	tracer    Tracer // nil: nobody traces
 	began     time.Time
 	shards    []*loop
 	control   *loop
@@ -67,6 +70,7 @@ type Runtime struct {
 	stop      chan struct{} // closed when the loops must end
 	stopOnce  sync.Once
 	loops     sync.WaitGroup
+	waiters   spareWaiters
 
 	mu      sync.Mutex // guards what follows
 	err     error      // what stopped the node
@@ -78,7 +82,7 @@ type Runtime struct {
 // with or looks for its cluster. An error leaves nothing running.
 func New(o Options) (*Runtime, error) {
 	r := &Runtime{
-		self: o.Node.Self, engine: o.Engine, logger: o.Logger,
+		self: o.Node.Self, engine: o.Engine, logger: o.Logger, tracer: o.Tracer,
 		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}),
 	}
 	control, err := node.NewControl(o.Node, o.Engine)
@@ -195,30 +199,17 @@ func (r *Runtime) now() core.Now {
 // or when ctx ends. It fills in q's Req and Deadline; q and what it points to
 // must not be changed any more.
 func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result {
-	q.Arrived = r.mono()
-	q.Deadline = q.Arrived + timeout
 	if at, ok := ctx.Deadline(); ok { // what comes later comes for nobody, here and at peers
-		q.Deadline = min(q.Deadline, q.Arrived+time.Until(at))
+		timeout = min(timeout, time.Until(at))
 	}
-	if q.Deadline <= q.Arrived {
-		r.turned.left.Add(1)
-		return core.Result{Code: core.CodeTimeout, Outcome: core.NotWritten}
-	}
-	v := r.view.Load()
-	l := v.ReadLayout()
-	if l == nil {
-		r.turned.count(q.Op, core.CodeNotReady)
-		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}
-	}
-	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
-	w := &waiter{reply: make(chan core.Reply, 1)}
-	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
-		result := r.turnedAway()
-		r.turned.count(q.Op, result.Code)
-		return result
+	w := r.waiters.get()
+	if refused, ok := r.submit(q, timeout, w); !ok {
+		r.waiters.put(w)
+		return refused
 	}
 	select {
 	case reply := <-w.reply:
+		r.waiters.put(w)
 		return reply.Result
 	case <-ctx.Done():
 		outcome := core.Unknown
@@ -231,6 +222,37 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 		}
 		return core.Result{Code: core.CodeTimeout, Outcome: outcome}
 	}
+}
+
+// Begin carries out a client's request like Do, and calls done once with its
+// result, before it returns or from any goroutine; done must not wait.
+func (r *Runtime) Begin(q *core.Request, timeout time.Duration, done func(core.Result)) {
+	if refused, ok := r.submit(q, timeout, &waiter{done: done}); !ok {
+		done(refused)
+	}
+}
+
+// submit queues a client's request for the shard of its key; where that cannot
+// be, it returns the result.
+func (r *Runtime) submit(q *core.Request, timeout time.Duration, w *waiter) (refused core.Result, ok bool) {
+	q.Arrived = r.mono()
+	q.Deadline = q.Arrived + timeout
+	if timeout <= 0 {
+		r.turned.left.Add(1)
+		return core.Result{Code: core.CodeTimeout, Outcome: core.NotWritten}, false
+	}
+	l := r.view.Load().ReadLayout()
+	if l == nil {
+		r.turned.count(q.Op, core.CodeNotReady)
+		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}, false
+	}
+	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
+	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
+		refused = r.turnedAway()
+		r.turned.count(q.Op, refused.Code)
+		return refused, false
+	}
+	return core.Result{}, true
 }
 
 // turnedAway says why a queue has not taken a request.
@@ -246,13 +268,15 @@ func (r *Runtime) turnedAway() core.Result {
 // Join makes this node a member of the seeds' cluster and returns once it
 // holds identity, members and layout.
 func (r *Runtime) Join(ctx context.Context, seeds []string, timeout time.Duration) core.Reply {
-	w := &waiter{reply: make(chan core.Reply, 1)}
+	w := r.waiters.get()
 	j := &core.Join{Seeds: seeds, Deadline: r.mono() + timeout}
 	if !r.control.queue.put(input{kind: joinRequest, waiter: w, value: j}) {
+		r.waiters.put(w)
 		return core.Reply{Result: r.turnedAway()}
 	}
 	select {
 	case reply := <-w.reply:
+		r.waiters.put(w)
 		return reply
 	case <-ctx.Done():
 		return core.Reply{Result: core.Result{Code: core.CodeTimeout}, Detail: "the caller has given up"}

@@ -30,6 +30,10 @@ const (
 type Options struct {
 	Backend Backend
 	Limits  Limits
+	// Tracer begins the traces of requests; nil: none is traced.
+	Tracer Tracer
+	// Peers asks other nodes what they hold of a key that is to be explained.
+	Peers *http.Client
 	// Others answer further paths, each exactly as it stands.
 	Others map[string]http.Handler
 	Logger *slog.Logger
@@ -40,6 +44,8 @@ type Options struct {
 type Server struct {
 	backend Backend
 	limits  Limits
+	tracer  Tracer // nil: nothing is traced
+	peers   *http.Client
 	others  map[string]http.Handler
 	paths   string // that are served, for people
 	logger  *slog.Logger
@@ -49,8 +55,8 @@ type Server struct {
 
 // New returns a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{backend: o.Backend, limits: o.Limits, others: o.Others, logger: o.Logger, bodies: newBudget()}
-	s.paths = strings.Join(append(slices.Sorted(maps.Keys(o.Others)), "/v1/status and /health"), ", ")
+	s := &Server{backend: o.Backend, limits: o.Limits, tracer: o.Tracer, peers: o.Peers, others: o.Others, logger: o.Logger, bodies: newBudget()}
+	s.paths = strings.Join(append(slices.Sorted(maps.Keys(o.Others)), "/v1/explain/{key}, /v1/status and /health"), ", ")
 	s.http = &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerTimeout,
@@ -83,6 +89,7 @@ func (s *Server) Stop(ctx context.Context) error {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(HeaderRequestID, requestID(r.Header))
 	path := r.URL.EscapedPath()
 	if other, ok := s.others[path]; ok {
 		other.ServeHTTP(w, r)
@@ -91,6 +98,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(path, keyPrefix):
 		s.kv(w, r)
+	case strings.HasPrefix(path, explainPrefix):
+		s.explain(w, r)
 	case path == "/v1/status":
 		s.status(w, r)
 	case path == "/health":

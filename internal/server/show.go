@@ -16,15 +16,16 @@ type Shown struct {
 // Show returns the live values of a set as a client sees them: without
 // tombstones, and equal bytes once, since they are what a retried write
 // without an ID leaves. Nothing is stored so, and the context that goes with
-// them covers every sibling. They stand in the order of their dots.
-func Show(set version.Siblings) []Shown {
-	var out []Shown
+// them covers every sibling. They stand in the order of their dots, and are
+// appended to out.
+func Show(out []Shown, set version.Siblings) []Shown {
+	first := len(out)
 	for i := range set.Versions {
 		v := &set.Versions[i]
 		if v.Tombstone {
 			continue
 		}
-		if twin := find(out, v.Data); twin != nil {
+		if twin := find(out[first:], v.Data); twin != nil {
 			twin.Clock = twin.Clock.Join(set.ClockOf(i))
 			twin.Timestamp = max(twin.Timestamp, v.Timestamp)
 			continue

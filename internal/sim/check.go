@@ -187,6 +187,9 @@ func (w *world) unrest() string {
 			if peer.Status != core.Alive {
 				return fmt.Sprintf("%v holds %v for %v", p.id, peer.ID, peer.Status)
 			}
+			if peer.Circuit.State != core.CircuitClosed {
+				return fmt.Sprintf("the breaker of %v for %v is %v", p.id, peer.ID, peer.Circuit.State)
+			}
 		}
 	}
 	return ""

@@ -308,7 +308,7 @@ func (w *world) request(p *process, n int64) {
 	a.gen, a.sent = p.gen, true
 	r := &core.Request{
 		Req: core.ReqID(n), Op: o.op, Key: o.key.key, Options: o.options,
-		Deadline: w.mono(p) + o.timeout,
+		Deadline: w.mono(p) + o.timeout, Trace: traceOf(n),
 	}
 	if o.write != nil {
 		r.Value = o.write.value

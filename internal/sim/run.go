@@ -234,7 +234,7 @@ func senderOf(e *core.Envelope, shards int) int {
 func (w *world) settleBound() time.Duration {
 	p := w.plan
 	joins := time.Duration(p.Nodes)
-	return maxTransit + hintBound + 20*p.Gossip + joins*(2*joinTimeout+time.Duration(p.Nodes+1)*p.Layout+10*p.Gossip)
+	return maxTransit + hintBound + w.circuitBound() + 20*p.Gossip + joins*(2*joinTimeout+time.Duration(p.Nodes+1)*p.Layout+10*p.Gossip)
 }
 
 // lateBound is how long after the healing a write may still be executed: the

@@ -274,6 +274,9 @@ func (s Siblings) Put(ctx Clock, a Actor, w Write) (Siblings, Dot) {
 // dot, isolated where it does not continue the vector. It is for people and
 // resolvers; merging needs the set's clock.
 func (s Siblings) ClockOf(i int) Clock {
+	if len(s.Versions) == 1 && len(s.Clock.dots) == 0 {
+		return s.Clock
+	}
 	own := s.Versions[i].Dot
 	out := Clock{vector: make([]Dot, 0, len(s.Clock.vector))}
 	for _, d := range s.Clock.vector {

@@ -2,14 +2,12 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +17,8 @@ import (
 // floodTimeout is what requests of a flood have: a client that waits for longer
 // has gone.
 const floodTimeout = 500 * time.Millisecond
+
+const floodValue = 100 // bytes
 
 // flooded is how an open-loop load went: requests come at their rate, whatever
 // became of those before.
@@ -40,7 +40,7 @@ func flood(node *dynamo.Node, rate, ops int64) (out flooded) {
 	due := make(chan time.Time, ops)
 	parts := make(chan *flooded)
 	began := time.Now()
-	before, _ := cpuOf(syscall.RUSAGE_SELF)
+	before, _ := usage()
 	latencies := make([][]time.Duration, floodCallers)
 	for i := range floodCallers {
 		go func() {
@@ -69,7 +69,7 @@ func flood(node *dynamo.Node, rate, ops int64) (out flooded) {
 		out.Other += part.Other
 	}
 	out.Took = time.Since(began)
-	after, _ := cpuOf(syscall.RUSAGE_SELF)
+	after, _ := usage()
 	out.CPU = after - before
 	all := slices.Concat(latencies...)
 	slices.Sort(all)
@@ -83,7 +83,7 @@ func flood(node *dynamo.Node, rate, ops int64) (out flooded) {
 func one(node *dynamo.Node, out *flooded, due time.Time, latencies *[]time.Duration) {
 	ctx, cancel := context.WithDeadline(context.Background(), due.Add(floodTimeout))
 	defer cancel()
-	_, err := node.Put(ctx, fmt.Sprint("key-", due.Nanosecond()/1000%benchKeys), make([]byte, benchValue), nil, dynamo.Overwrite())
+	_, err := node.Put(ctx, fmt.Sprint("key-", due.Nanosecond()/1000%benchKeys), make([]byte, floodValue), nil, dynamo.Overwrite())
 	took := time.Since(due)
 	switch {
 	case err == nil && took <= floodTimeout:
@@ -112,27 +112,18 @@ func residentBytes() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// flooded returns how the worker's flood went.
-func (w *worker) flooded() (f flooded) {
-	w.b.Helper()
-	if err := json.Unmarshal([]byte(w.line()), &f); err != nil {
-		w.b.Fatal(err)
-	}
-	return f
-}
-
 // BenchmarkOverload: what is left of the peak when several times as much is
 // asked for. Three nodes in processes of their own, N=3, R=W=2, the memory engine;
 // puts of 100 bytes come in through all three, at their rate.
 func BenchmarkOverload(b *testing.B) {
-	workers := startTrio(b, "memory")
+	workers := startWorkers(b, "memory", floodValue)
 	run := func(rate int64, length time.Duration) (sum flooded) {
 		n := int64(len(workers))
 		for _, w := range workers {
-			w.begin("flood", rate/n, int64(float64(rate/n)*length.Seconds()))
+			w.begin(job{Op: "flood", Rate: rate / n, Ops: int(float64(rate/n) * length.Seconds())})
 		}
 		for _, w := range workers {
-			f := w.flooded()
+			f := w.end().Flooded
 			sum.OK += f.OK
 			sum.Overloaded += f.Overloaded
 			sum.Late += f.Late
@@ -149,7 +140,7 @@ func BenchmarkOverload(b *testing.B) {
 	const callers, each = 21, 10_000
 	began := time.Now()
 	for _, w := range workers {
-		w.begin("put", callers, each)
+		w.begin(job{Op: "put", Callers: callers, Ops: each, ValueBytes: floodValue})
 	}
 	for _, w := range workers {
 		w.end()

@@ -34,8 +34,8 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	if os.Getenv(nodeEnv) != "" {
-		if err := benchNode(os.Stdin, os.Stdout, os.Args[1], os.Args[2], os.Args[3]); err != nil {
+	if spec := os.Getenv(nodeEnv); spec != "" {
+		if err := workerMain(spec, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -18,11 +18,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/frame"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/transport/outbox"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
@@ -356,7 +356,7 @@ type oddPeer struct {
 
 func (o *oddPeer) Stream(stream grpc.BidiStreamingServer[dynamov1.Batch, dynamov1.Batch]) error {
 	for _, b := range o.says {
-		if err := stream.SendMsg(&message{buffer: mem.SliceBuffer(b)}); err != nil {
+		if err := stream.SendMsg(frame.Of(b)); err != nil {
 			return err
 		}
 	}
@@ -378,7 +378,7 @@ func TestOddPeers(t *testing.T) {
 		"no such service": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := grpc.NewServer(grpc.ForceServerCodecV2(codec{}))
+			server := grpc.NewServer(grpc.ForceServerCodecV2(frame.Codec{}))
 			defer server.Stop()
 			if c.says != nil {
 				dynamov1.RegisterPeerServer(server, &oddPeer{says: c.says})

@@ -52,8 +52,9 @@ const (
 	// writing.
 	ioBuffer = 64 << 10
 
-	// maxStreams bounds the streams of one connection. A peer has one.
-	maxStreams = 16
+	// maxStreams bounds the streams of one connection. A peer has one, a client
+	// that does not use streams one for each call under way.
+	maxStreams = 100
 
 	// maxHeaderBytes bounds the HTTP/2 headers of a stream; ours are below 1 KiB.
 	maxHeaderBytes = 16 << 10
@@ -74,5 +75,5 @@ const (
 // retry returns when to try again to connect: soon, so that a node that has
 // restarted is reached quickly, and never less often than each second.
 func retry() backoff.Policy {
-	return backoff.Policy{Retries: math.MaxInt, Base: 50 * time.Millisecond, Max: time.Second, Jitter: 0.2}
+	return backoff.Policy{Retries: math.MaxInt, Base: 50 * time.Millisecond, Factor: 2, Max: time.Second, Jitter: 0.2}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/frame"
 	"github.com/dynamo-kv/dynamo/internal/transport"
 	"github.com/dynamo-kv/dynamo/internal/transport/outbox"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
@@ -93,8 +94,8 @@ func (p *peer) flush() {
 }
 
 func (p *peer) send(enc *wire.Encoder, now time.Duration) {
-	var m message
-	b := enc.Encode(now, p.batch.Envelopes, m.alloc)
+	var m frame.Message
+	b := enc.Encode(now, p.batch.Envelopes, m.Alloc)
 	p.t.count.Sent(len(p.batch.Envelopes), len(b))
 	if err := p.link.send(&m); err != nil {
 		p.drop()

@@ -89,8 +89,12 @@ func New(o Options) (*Transport, error) {
 }
 
 // Serve receives from the connections that ln accepts until Close, which also
-// closes ln. It returns nil then.
-func (t *Transport) Serve(ln net.Listener) error {
+// closes ln. It returns nil then. Further services of the node are served over
+// the same connections; they may use frame.Message. It is called once.
+func (t *Transport) Serve(ln net.Listener, services ...func(grpc.ServiceRegistrar)) error {
+	for _, register := range services {
+		register(t.server)
+	}
 	err := t.server.Serve(ln)
 	if errors.Is(err, grpc.ErrServerStopped) {
 		return nil

@@ -27,6 +27,7 @@ type Encoder struct {
 // those that are encoded and of the one that is being decoded.
 type slot struct {
 	envelope  dynamov1.Envelope
+	trace     [traceBytes]byte
 	apply     dynamov1.Apply
 	applyOf   dynamov1.Envelope_Apply
 	applied   dynamov1.Applied
@@ -107,6 +108,7 @@ func (c *Encoder) envelope(s *slot, now time.Duration, e *core.Envelope) {
 	out.LayoutNumber, out.LayoutDigest = e.Stamp.Layout.Number, e.Stamp.Layout.Digest
 	out.Phase = dynamov1.Phase(e.Stamp.Phase)
 	out.Remaining = uint64(min(e.Deadline-now, id.MaxMessageAge))
+	out.Trace = appendTrace(s.trace[:0], e.Trace)
 	switch m := e.Msg.(type) {
 	case *core.Apply:
 		s.apply.Key, s.apply.Set = m.Key, c.set(m.Set)
