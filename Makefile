@@ -36,6 +36,8 @@ archtest: ## the floors: which package may import what, and which must be pure
 test: ## all tests, with the race detector and in random order
 	@echo "== test"
 	@$(GO) test -race -shuffle=on -timeout 20m ./...
+	@echo "== test of clusters that speak HTTP"
+	@DYNAMO_TRANSPORT=http $(GO) test -race -shuffle=on -timeout 20m . ./test/cluster
 
 .PHONY: fmt
 fmt: $(LINT) ## format the code

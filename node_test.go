@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // memoryConfig is a configuration for tests: nothing on the disk, and fast.
 func memoryConfig(n int) *Config {
 	c := DefaultConfig()
+	if transport := os.Getenv("DYNAMO_TRANSPORT"); transport != "" {
+		c.Transport = transport // all tests here hold for each
+	}
 	c.N, c.R, c.W = n, n/2+1, n/2+1
 	c.Partitions = 16
 	c.StorageEngine = "memory"

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -24,7 +25,6 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
 	"github.com/dynamo-kv/dynamo/internal/tracing"
-	"github.com/dynamo-kv/dynamo/internal/transport/grpcstream"
 	"github.com/dynamo-kv/dynamo/internal/transport/httpjson"
 	"github.com/dynamo-kv/dynamo/internal/transport/mux"
 )
@@ -51,10 +51,11 @@ type parts struct {
 	replaced chan struct{} // closed when other parts have taken the place of these
 	engine   storage.Engine
 	runtime  *runtime.Runtime
-	peers    *grpcstream.Transport // closed by the runtime
+	peers    *peers // closed by the runtime
 	clients  *server.Server
 	split    *mux.Mux
 	tracer   *tracing.Tracer // nil: nothing is traced
+	asks     *http.Client    // other nodes
 	failed   chan error      // what went wrong beside the runtime; the first is kept
 	syncing  context.CancelFunc
 	routines sync.WaitGroup // the servers' and the syncer
@@ -74,17 +75,15 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 	if err := n.open(p, seeds); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
+	p.asks = n.peersClient()
 	p.split = mux.New(n.secured(listener), n.logger)
-	others := map[string]http.Handler{httpjson.GetPath: httpjson.NewHandler(p.runtime, n.logger)}
-	if n.cfg.Metrics.Enabled {
-		others["/metrics"] = metrics.Handler(n.shown, n.logger)
-	}
 	p.clients = server.New(server.Options{
-		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Peers: n.peersClient(), Tracer: p.edge(), Others: others,
+		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Peers: p.asks, Tracer: p.edge(),
+		Others: n.others(p), ConnContext: p.peers.http.ConnContext,
 	})
 	kv := grpckv.Options{Backend: p.runtime, Limits: n.limits(), Logger: n.logger}
 	p.serve("peers", func() error {
-		return p.peers.Serve(p.split.HTTP2(), func(to grpc.ServiceRegistrar) { grpckv.Register(to, kv) })
+		return p.peers.grpc.Serve(p.split.HTTP2(), func(to grpc.ServiceRegistrar) { grpckv.Register(to, kv) })
 	})
 	p.serve("clients", func() error { return p.clients.Serve(p.split.HTTP1()) })
 	if n.cfg.Sync == SyncInterval {
@@ -93,6 +92,17 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 		p.routines.Go(func() { p.sync(ctx) })
 	}
 	return p, nil
+}
+
+// others returns what the node answers by HTTP beside its clients' requests.
+func (n *Node) others(p *parts) map[string]http.Handler {
+	out := make(map[string]http.Handler)
+	if n.cfg.Metrics.Enabled {
+		out["/metrics"] = metrics.Handler(n.shown, n.logger)
+	}
+	maps.Copy(out, httpjson.NewHandler(p.runtime, n.logger).Routes())
+	maps.Copy(out, p.peers.http.Routes())
+	return out
 }
 
 // listen listens on addr, and says clearly when that is in use.
@@ -166,9 +176,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 		o.Durability = core.NoSync
 	}
 	o.Connect = func(h runtime.Handler, mono func() time.Duration) (runtime.Transport, error) {
-		t, err := grpcstream.New(grpcstream.Options{
-			Self: n.id, Handler: h, Mono: mono, Logger: n.logger, DialCredentials: n.dialCredentials(),
-		})
+		t, err := n.newPeers(h, mono)
 		p.peers = t
 		return t, err
 	}
@@ -293,6 +301,7 @@ func (p *parts) stop() error {
 	}
 	err = errors.Join(err, clientsErr, p.split.Close())
 	p.routines.Wait()
+	p.asks.CloseIdleConnections()
 	p.closeTracer()
 	return errors.Join(err, p.engine.Close())
 }

@@ -369,6 +369,35 @@ func TestProbesKeepLatenciesFresh(t *testing.T) {
 	}
 }
 
+// A node that only forwards knows of nobody's latency, and asks sooner.
+func TestProbesFindTheUnknown(t *testing.T) {
+	b := newBench(t, "f", 6)
+	b.configure(func(c *Config) { c.ProbeShare = 1e-9 })
+	put := b.put(false)
+	owners := b.peers(put.Key)
+	probed := func(requests int) (nodes []id.Node) {
+		for range requests {
+			b.submit(b.put(false))
+		}
+		for _, e := range b.sent {
+			if _, ok := e.Msg.(*core.Read); ok && !slices.Contains(nodes, e.To) {
+				nodes = append(nodes, e.To)
+			}
+		}
+		b.sent = nil
+		return nodes
+	}
+	if got := probed(300); len(got) != len(owners) {
+		t.Errorf("probed %v of %v, of which nothing is known", got, owners)
+	}
+	b.pass(b.config.PeerTimeout * 10)
+	b.sent = nil
+	b.prefer(owners[1], owners[2])
+	if got := probed(300); !slices.Equal(got, owners[:1]) {
+		t.Errorf("probed %v; nothing is known of %v alone", got, owners[:1])
+	}
+}
+
 func TestProbesNeedSomebodyToProbe(t *testing.T) {
 	b := newBench(t, "a", 3)
 	b.configure(func(c *Config) { c.ProbeShare, c.Reads.All = 1, true })

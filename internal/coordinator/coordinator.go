@@ -230,6 +230,7 @@ func (c *Coordinator) drawWriteID() version.WriteID {
 
 // begin takes a request's first step by the view as it is.
 func (c *Coordinator) begin(now core.Now, s *slot, out *core.Out) {
+	s.traceEnd(now, out)
 	l := c.view.ReadLayout()
 	s.partition = l.Partition(s.key)
 	wanted := s.options.W

@@ -136,7 +136,7 @@ func (w *watched) start(i int, seed string) {
 		},
 		Node: node.Options{
 			Admit: true, Admission: admission.DefaultLimits(), Breaker: breakers, Retry: backoff.Default(),
-			Select: true, ProbeShare: 0.2, ReadHedge: true,
+			Select: true, ProbeShare: 1, ReadHedge: true,
 			Self: name(i), Start: n.starts<<8 + uint64(i+1), Instance: n.disks<<8 + uint64(i+1), Addr: string(name(i)), Weight: 1, Seed: n.starts,
 			Shards: 2, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, PeerTimeout: 300 * time.Millisecond,
 			RepairBytes:    2, // of which each shard has one: one read repairs at a time
@@ -234,9 +234,9 @@ func (w *watched) look() {
 }
 
 // anyMember is a series with one name for all members that it may be about.
-func anyMember(series string) string {
-	return regexp.MustCompile(`(peer|target)=n\d`).ReplaceAllString(series, "$1=n*")
-}
+func anyMember(series string) string { return memberLabel.ReplaceAllString(series, "$1=n*") }
+
+var memberLabel = regexp.MustCompile(`(peer|target)=n\d`)
 
 // pass lets time go by, and looks at each step.
 func (w *watched) pass(d, step time.Duration) {

@@ -76,6 +76,8 @@ type Runtime struct {
 	err     error      // what stopped the node
 	changed chan struct{}
 	watches []*Watch // in the order of their beginning
+
+	asks *asks // those who wait for an answer of this node alone
 }
 
 // New returns a node that runs: its loops have started, and it forms, goes on
@@ -83,7 +85,7 @@ type Runtime struct {
 func New(o Options) (*Runtime, error) {
 	r := &Runtime{
 		self: o.Node.Self, engine: o.Engine, logger: o.Logger, tracer: o.Tracer,
-		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}),
+		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}), asks: newAsks(),
 	}
 	control, err := node.NewControl(o.Node, o.Engine)
 	if err != nil {
@@ -295,8 +297,12 @@ func (r *Runtime) Changed() <-chan struct{} {
 	return r.changed
 }
 
-// Deliver takes an envelope from the transport.
+// Deliver takes an envelope from the transport. None answers a question from
+// outside, which never leave this node.
 func (r *Runtime) Deliver(e *core.Envelope) {
+	if isOutside(e) {
+		return
+	}
 	l := r.loop(e)
 	k := peerRequest
 	if e.Reply {
@@ -344,6 +350,10 @@ func (r *Runtime) loop(e *core.Envelope) *loop {
 // send hands e to the transport, or to this node's own loops, and says
 // whether it was taken.
 func (r *Runtime) send(e *core.Envelope) bool {
+	if e.Reply && isOutside(e) {
+		r.asks.answer(e)
+		return true
+	}
 	if e.To == r.self {
 		own := *e
 		r.Deliver(&own)

@@ -17,7 +17,7 @@ func embedded(t testing.TB, nodes int, change func(*dynamo.Config)) []*dynamo.No
 	t.Helper()
 	var all []*dynamo.Node
 	for i := range nodes {
-		cfg := dynamo.DefaultConfig()
+		cfg := config()
 		cfg.StorageEngine = "memory"
 		cfg.GossipInterval = 100 * time.Millisecond
 		cfg.LayoutDelay = 200 * time.Millisecond

@@ -33,7 +33,7 @@ func newHandoffCluster(t *testing.T) *handoffCluster {
 // restart starts a stopped node again, at its address and on its data.
 func (c *handoffCluster) restart(i int) {
 	c.t.Helper()
-	cfg := dynamo.DefaultConfig()
+	cfg := config()
 	cfg.GossipInterval = 100 * time.Millisecond
 	cfg.StoragePath = filepath.Join(c.dir, fmt.Sprint("n", i+1))
 	n, err := dynamo.NewNode(c.nodes[i].ID(), c.nodes[i].Addr(), cfg)

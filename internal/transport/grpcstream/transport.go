@@ -16,6 +16,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/transport"
+	"github.com/dynamo-kv/dynamo/internal/transport/pause"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
 )
 
@@ -41,7 +42,7 @@ type Transport struct {
 	server      *grpc.Server
 	dialOptions []grpc.DialOption
 	count       transport.Counters
-	pauses      *pauses
+	pauses      *pause.Counter
 	encoders    sync.Pool // of *wire.Encoder: peers that send at the same time have one each
 	complained  atomic.Int64
 
@@ -78,13 +79,13 @@ func New(o Options) (*Transport, error) {
 	t := &Transport{
 		self: o.Self, handler: o.Handler, mono: o.Mono, logger: o.Logger,
 		dialOptions: dialOptions(o.DialCredentials),
-		pauses:      newPauses(o.Mono),
+		pauses:      pause.New(o.Mono),
 		encoders:    sync.Pool{New: func() any { return new(wire.Encoder) }},
 		ctx:         ctx, cancel: cancel,
 		peers: map[string]*peer{},
 	}
 	t.server = newServer(t, o.ServeCredentials)
-	t.running.Go(t.watch)
+	t.running.Go(func() { t.pauses.Watch(ctx) })
 	return t, nil
 }
 
@@ -147,20 +148,6 @@ func (t *Transport) retire(p *peer) bool {
 	}
 	delete(t.peers, p.addr)
 	return true
-}
-
-// watch makes a pause of the process known while nothing is sent or received.
-func (t *Transport) watch() {
-	tick := time.NewTicker(beatEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-t.ctx.Done():
-			return
-		case <-tick.C:
-			t.pauses.now()
-		}
-	}
 }
 
 // Stats counts what the transport has done.
