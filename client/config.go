@@ -24,7 +24,7 @@ type Config struct {
 	// Connections is how many connections there are to each node that is used:
 	// 1 to 16. One is cheapest; more keep large values from delaying others.
 	Connections int
-	// Dial connects to the address of a node; nil is TCP.
+	// Dial connects to the address of a node; nil is TCP. It is where TLS goes.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Logger gets what the client has to say; nil drops it.
 	Logger *slog.Logger

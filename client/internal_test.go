@@ -27,7 +27,7 @@ func FuzzReplies(f *testing.F) {
 				if !ended || err != nil || o != opGet {
 					continue
 				}
-				result, err := resultOf(reply.GetGot())
+				result, err := resultOf([]byte("k"), reply.GetGot())
 				if (result == nil) == (err == nil) {
 					t.Fatalf("%v, %v", result, err)
 				}
@@ -106,6 +106,26 @@ func TestTopologiesRefused(t *testing.T) {
 	} {
 		if _, err := parseTopology(m); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// TestInstall: neither an older topology nor one of another cluster takes the
+// place of the one there is.
+func TestInstall(t *testing.T) {
+	c := &Client{learned: make(chan struct{})}
+	install := func(cluster, layout uint64) error {
+		return c.install(&topology{cluster: cluster, layout: layout, nodes: []member{{addr: "a:1"}}})
+	}
+	for _, s := range []struct {
+		cluster, layout, want uint64
+		fails                 bool
+	}{{7, 3, 3, false}, {7, 2, 3, false}, {8, 9, 3, true}, {7, 4, 4, false}, {7, 4, 4, false}} {
+		if err := install(s.cluster, s.layout); (err != nil) != s.fails {
+			t.Errorf("layout %d of cluster %d: %v", s.layout, s.cluster, err)
+		}
+		if got := c.topology.Load(); got.cluster != 7 || got.layout != s.want {
+			t.Errorf("after layout %d of cluster %d it is %d of %d", s.layout, s.cluster, got.layout, got.cluster)
 		}
 	}
 }
