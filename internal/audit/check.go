@@ -77,7 +77,7 @@ type checker struct {
 	acked    Set // versions that a client was told are written
 	observed Set // versions that a reader was shown
 	further  Set // versions without a dot of writes that have others with one: a reader cannot tell the two apart
-	hidden   Set // what deletes replace of which nobody knows the dots, if they were written
+	hidden   Set // what deletes replace: each may have been minted once more than is known, which no reader is shown
 	writer   []*Op
 }
 
@@ -220,9 +220,9 @@ func (c *checker) wrote(i int) {
 	}
 	if len(f.dots) == 0 {
 		c.unnamed(i, past)
-		if o.Remove && o.outcome == Unknown {
-			c.hidden.Add(past)
-		}
+	}
+	if o.Remove && o.outcome != NotWritten {
+		c.hidden.Add(past)
 	}
 	if o.outcome == Done && len(f.versions) > 0 {
 		c.acked.Put(f.versions[0])
@@ -374,8 +374,8 @@ func (c *checker) end(final version.Siblings) {
 	})
 }
 
-// exact holds a clock to what its holder has seen. What a delete has replaced
-// of which nobody knows whether it was written may be covered by any.
+// exact holds a clock to what its holder has seen. What a delete replaces may
+// be covered by any: its holder may have seen a tombstone of it that has no name.
 func (c *checker) exact(who string, clock version.Clock, seen Set) {
 	covered, _ := c.known.CoveredBy(clock)
 	covered.Minus(seen).Minus(c.hidden).Each(func(i int) {

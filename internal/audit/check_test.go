@@ -146,6 +146,27 @@ func TestADeleteOfUnknownOutcome(t *testing.T) {
 	s.expect(three(s.set))
 }
 
+// A delete that was minted twice is known by one of its dots only, and readers
+// are shown neither.
+func TestADeleteThatIsMintedTwice(t *testing.T) {
+	s := newStory(t)
+	s.written(s.put(nil))
+	both := s.set
+	stone := s.remove(s.read())
+	s.mint(stone, 1)
+	s.log.Failed(stone, Unknown)
+	s.written(s.put(s.read())) // has seen the first tombstone
+	first := s.set
+	s.set = both
+	s.mint(stone, 2)
+	merged, err := version.Merge(first, s.set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.set = merged
+	s.expect(three(s.set))
+}
+
 func TestBrokenPromisesAreFound(t *testing.T) {
 	tests := map[string]struct {
 		tell   func(s *story) []version.Siblings
