@@ -7,6 +7,7 @@ import (
 	"time"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/latency"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
@@ -161,7 +162,7 @@ func TestBudget(t *testing.T) {
 // it has shown that it is not.
 func TestNodesRecover(t *testing.T) {
 	now := time.Now()
-	n := &node{began: now}
+	n := &node{began: now, window: latency.New(latency.Default())}
 	for range 100 {
 		n.took(now, time.Millisecond)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/latency"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
@@ -189,7 +190,7 @@ func (n *node) retire() {
 
 // newNode returns a node that is not connected.
 func (c *Client) newNode(addr string) *node {
-	n := &node{addr: addr, began: c.began}
+	n := &node{addr: addr, began: c.began, window: latency.New(latency.Default())}
 	for range c.cfg.Connections {
 		n.links = append(n.links, newLink(c, n))
 	}

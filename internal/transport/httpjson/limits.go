@@ -93,5 +93,5 @@ const (
 // retry returns when to try again to connect: soon, so that a node that has
 // restarted is reached quickly, and never less often than each second.
 func retry() backoff.Policy {
-	return backoff.Policy{Retries: math.MaxInt, Base: 50 * time.Millisecond, Max: time.Second, Jitter: 0.2}
+	return backoff.Policy{Retries: math.MaxInt, Base: 50 * time.Millisecond, Factor: 2, Max: time.Second, Jitter: 0.2}
 }
