@@ -136,6 +136,7 @@ func (a *AntiEntropy) SetView(now core.Now, v *core.View, out *core.Out) {
 		a.news = true
 	}
 	if s := a.session; s != nil && !a.alive(s.peer.node) {
+		a.counters.Failed++
 		a.end(now, 0)
 	}
 	a.reckon()

@@ -3,9 +3,11 @@ package coordinator
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
 // open opens the breakers of the nodes, and closes those of all others.
@@ -166,6 +168,32 @@ func TestReadComesBackToOpenBreakers(t *testing.T) {
 		b.answer(b.sent[0], &core.ReadReply{})
 		if r := b.result(); r.Code != core.CodeNotFound {
 			t.Errorf("%v: %+v", quorum, r)
+		}
+	}
+}
+
+// It is asked once more then, and no request goes round in circles.
+func TestLastResortEnds(t *testing.T) {
+	for _, op := range []core.Op{core.OpGet, core.OpPut} {
+		b := newBench(t, "a", 3)
+		r := core.Request{Op: op, Key: b.key(true), Deadline: b.now.Mono + 10*time.Second, Options: core.Options{R: 3, W: 3, WriteID: version.WriteID{1}}}
+		b.submit(r)
+		b.flush()
+		b.refuse(b.take("b"))
+		b.open("b")
+		asked := 1
+		for range 100 {
+			b.pass(50 * ms)
+			for slices.Contains(b.targets(), "b") {
+				b.refuse(b.take("b"))
+				asked++
+			}
+			for slices.Contains(b.targets(), "c") {
+				b.answer(b.take("c"), map[core.Op]core.Message{core.OpGet: &core.ReadReply{}, core.OpPut: &core.Applied{}}[op])
+			}
+		}
+		if res := b.result(); res.Code != core.CodeQuorum || asked != 2 {
+			t.Errorf("%v: %v after b was asked %d times; want quorum after 2", op, res.Code, asked)
 		}
 	}
 }

@@ -271,6 +271,8 @@ func (c *Coordinator) need(s *slot, l *ring.Layout) int {
 // ask sends the slot's message to a peer.
 func (c *Coordinator) ask(now core.Now, s *slot, t *try, out *core.Out) {
 	t.state = asked
+	t.resort = c.guard.Open(t.node)
+	t.spent = t.resort && t.missed && !t.call.UnderWay()
 	c.guard.Try(&t.call, t.node)
 	t.sent = now.Mono
 	t.due = now.Mono + c.config.PeerTimeout

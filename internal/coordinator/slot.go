@@ -107,6 +107,9 @@ type try struct {
 	call   guard.Call
 	repair bool // it was sent what a read has found
 	missed bool // it has failed once: others stand in for it until it answers
+	// resort says that it is asked though its breaker is open, since nobody else
+	// is left, and spent that it had its tries before that: this is the last.
+	resort, spent bool
 	sent   time.Duration
 	trace  *core.Trace      // of the wait for its answer; nil: nobody looks, or it is over
 	seen   version.Siblings // its answer to a read, as an owner
