@@ -7,11 +7,19 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // benchCluster is three nodes over real connections in this process, so that
 // the process's CPU time is that of all three.
 func benchCluster(b *testing.B, engine string) []*Node {
+	b.Helper()
+	return tunedBenchCluster(b, engine, func(*Config) {})
+}
+
+// tunedBenchCluster is one with a configuration of the benchmark's own.
+func tunedBenchCluster(b *testing.B, engine string, tune func(*Config)) []*Node {
 	b.Helper()
 	var nodes []*Node
 	for i := range 3 {
@@ -20,6 +28,7 @@ func benchCluster(b *testing.B, engine string) []*Node {
 		cfg.StoragePath = b.TempDir()
 		cfg.GossipInterval = 200 * time.Millisecond
 		cfg.LayoutDelay = 200 * time.Millisecond
+		tune(cfg)
 		n, err := NewNode(fmt.Sprintf("n%d", i+1), "127.0.0.1:0", cfg)
 		if err != nil {
 			b.Fatal(err)
@@ -112,34 +121,72 @@ func benchmarkOps(b *testing.B, nodes []*Node, callers int, op func(n *Node, i i
 	}
 }
 
-// BenchmarkCluster: N=3, R=W=2, values of 100 bytes, three nodes over loopback.
-func BenchmarkCluster(b *testing.B) {
-	const keys = 10_000
-	value := make([]byte, 100)
-	key := func(i int64) string { return fmt.Sprint("key-", i%keys) }
+const benchKeys = 10_000
+
+// benchValue is what the benchmarks store.
+var benchValue = make([]byte, 100)
+
+func benchKey(i int64) string { return fmt.Sprint("key-", i%benchKeys) }
+
+// benchmarkCluster runs op for each engine and number of callers, on three
+// nodes over loopback with N=3 and R=W=2, in which all keys are written.
+func benchmarkCluster(b *testing.B, op func(b *testing.B, n *Node, i int64) error) {
+	b.Helper()
 	for _, engine := range []string{"memory", "pebble"} {
 		nodes := benchCluster(b, engine)
-		put := func(n *Node, i int64) error {
-			_, err := n.Put(b.Context(), key(i), value, nil, Overwrite())
-			return err
+		var load errgroup.Group
+		load.SetLimit(64)
+		for i := range int64(benchKeys) {
+			load.Go(func() error { return benchPut(b, nodes[0], i) })
 		}
-		for i := range int64(keys) {
-			if err := put(nodes[0], i); err != nil {
-				b.Fatal(err)
-			}
-		}
-		for _, callers := range []int{1, 8, 64} {
-			b.Run(fmt.Sprintf("put/%s/callers=%d", engine, callers), func(b *testing.B) {
-				benchmarkOps(b, nodes, callers, put)
-			})
+		if err := load.Wait(); err != nil {
+			b.Fatal(err)
 		}
 		for _, callers := range []int{1, 8, 64} {
-			b.Run(fmt.Sprintf("get/%s/callers=%d", engine, callers), func(b *testing.B) {
-				benchmarkOps(b, nodes, callers, func(n *Node, i int64) error {
-					_, err := n.Get(b.Context(), key(i))
-					return err
-				})
+			b.Run(fmt.Sprintf("%s/callers=%d", engine, callers), func(b *testing.B) {
+				benchmarkOps(b, nodes, callers, func(n *Node, i int64) error { return op(b, n, i) })
 			})
 		}
 	}
+}
+
+// BenchmarkFanout: what a get costs that asks R owners, all of them, and R of
+// them with a probe beside each; as BenchmarkCluster else.
+func BenchmarkFanout(b *testing.B) {
+	const keys = 10_000
+	for _, c := range []struct {
+		name string
+		tune func(*Config)
+	}{
+		{"quorum", func(*Config) {}},
+		{"all", func(c *Config) { c.Read.Fanout = FanoutAll }},
+		{"quorum, 1 probe in 1", func(c *Config) { c.CoordinatorSelection.ProbeShare = 1 }},
+	} {
+		nodes := tunedBenchCluster(b, "memory", c.tune)
+		for i := range keys {
+			if _, err := nodes[0].Put(b.Context(), fmt.Sprint("key-", i), make([]byte, 100), nil, Overwrite()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.Run(c.name, func(b *testing.B) {
+			benchmarkOps(b, nodes, 64, func(n *Node, i int64) error {
+				_, err := n.Get(b.Context(), fmt.Sprint("key-", i%keys))
+				return err
+			})
+		})
+	}
+}
+
+func benchPut(b *testing.B, n *Node, i int64) error {
+	_, err := n.Put(b.Context(), benchKey(i), benchValue, nil, Overwrite())
+	return err
+}
+
+func BenchmarkPut(b *testing.B) { benchmarkCluster(b, benchPut) }
+
+func BenchmarkGet(b *testing.B) {
+	benchmarkCluster(b, func(b *testing.B, n *Node, i int64) error {
+		_, err := n.Get(b.Context(), benchKey(i))
+		return err
+	})
 }

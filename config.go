@@ -1,11 +1,13 @@
 package dynamo
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/bits"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,6 +80,11 @@ type Config struct {
 	// processor cores, at least 4.
 	Shards int
 
+	// Transport is how this node sends to other nodes: "grpc", one stream to
+	// each of them, or "http", batches of JSON for whoever wants to read along,
+	// at several times the cost. Every node understands both, so that the nodes
+	// of a cluster may differ.
+	Transport string
 	// Seeds are addresses of nodes of the cluster that a new node joins when
 	// it starts. A node without seeds forms a cluster of its own.
 	Seeds []string
@@ -88,6 +95,9 @@ type Config struct {
 	// Zone names what fails as one, a rack or a room: up to 64 bytes. The
 	// replicas of a key are in distinct zones where there are enough.
 	Zone string
+	// Datacentre names where the node stands: up to 64 bytes. The other members
+	// hear of it and status shows it; nothing is decided by it yet.
+	Datacentre string
 	// Weight is this node's share of the keys relative to the others': at
 	// least 1.
 	Weight uint32
@@ -130,8 +140,24 @@ type Config struct {
 
 	// Admission slows background work down while requests are slow.
 	Admission Admission
+	// CircuitBreaker is when a node that does not answer is not called any more.
+	CircuitBreaker CircuitBreakerConfig
+	// Retry is how calls to other nodes are repeated.
+	Retry RetryConfig
+	// CoordinatorSelection is which owner of a key is asked first.
+	CoordinatorSelection CoordinatorSelectionConfig
+	// Read is how many owners a read asks.
+	Read ReadConfig
+
 	// Metrics is what the node shows to whoever watches it: see Node.Metrics.
 	Metrics MetricsConfig
+	// Tracing exports the course of requests to an OpenTelemetry collector.
+	Tracing TracingConfig
+	// TLS has every connection encrypted, of clients and between nodes: it has
+	// the node's certificate, and whom it trusts as a server and as a client of
+	// other nodes, whose certificates must be for the hosts of their addresses.
+	// nil: none is. It is not copied, and must not be changed any more.
+	TLS *tls.Config
 
 	// Logger gets what the node has to say; nil drops it.
 	Logger *slog.Logger
@@ -149,6 +175,18 @@ type MetricsConfig struct {
 	Buckets []time.Duration
 }
 
+// TracingConfig says which requests are traced, and where to.
+type TracingConfig struct {
+	// Endpoint is the URL of a collector that takes OTLP over gRPC, such as
+	// http://127.0.0.1:4317; https is for TLS. Empty: nothing is traced, which
+	// costs nothing.
+	Endpoint string
+	// SampleRatio is the share of the requests that are traced where nobody else
+	// has decided: 0 to 1. A request with a traceparent, or below a span of the
+	// embedding program, goes by that.
+	SampleRatio float64
+}
+
 // The values of Config.Sync.
 const (
 	SyncAlways   = "always"
@@ -159,6 +197,12 @@ const (
 const (
 	QuorumSloppy = "sloppy"
 	QuorumStrict = "strict"
+)
+
+// The values of Config.Transport.
+const (
+	TransportGRPC = "grpc"
+	TransportHTTP = "http"
 )
 
 // The bounds of a Config that have no better home.
@@ -181,7 +225,7 @@ const (
 // DefaultConfig returns the configuration to begin with. It is valid as it
 // is, and the caller's to change.
 func DefaultConfig() *Config {
-	return &Config{
+	c := &Config{
 		N:                   3,
 		R:                   2,
 		W:                   2,
@@ -192,6 +236,7 @@ func DefaultConfig() *Config {
 		RequestTimeout:      2 * time.Second,
 		PeerTimeout:         300 * time.Millisecond,
 		MaxValueBytes:       id.DefaultMaxValueBytes,
+		Transport:           TransportGRPC,
 		Weight:              1,
 		GossipInterval:      time.Second,
 		SuspectPhi:          membership.DefaultSuspectPhi,
@@ -205,7 +250,10 @@ func DefaultConfig() *Config {
 		TombstoneInterval:   time.Hour,
 		Admission:           defaultAdmission(),
 		Metrics:             MetricsConfig{Enabled: true, Buckets: metrics.DefaultBuckets()},
+		Tracing:             TracingConfig{SampleRatio: 0.01},
 	}
+	defaultCalling(c)
+	return c
 }
 
 // clone returns a copy that shares nothing with c but the logger.
@@ -228,7 +276,9 @@ func (c *Config) Validate() error {
 	c.checkRequests(&f)
 	c.checkCluster(&f)
 	c.Admission.check(&f)
+	c.checkCalling(&f)
 	c.checkMetrics(&f)
+	c.checkObservation(&f)
 	return invalidConfig(f)
 }
 
@@ -297,6 +347,8 @@ func (c *Config) checkRequests(f *faults) {
 }
 
 func (c *Config) checkCluster(f *faults) {
+	f.check(c.Transport == TransportGRPC || c.Transport == TransportHTTP,
+		"Transport is %q; %s and %s are allowed: %s is several times faster", c.Transport, TransportGRPC, TransportHTTP, TransportGRPC)
 	f.check(len(c.Zone) <= ring.MaxZoneBytes && utf8.ValidString(c.Zone),
 		"Zone is %q; UTF-8 of up to %d bytes is allowed: name the rack or room, or leave it empty", c.Zone, ring.MaxZoneBytes)
 	f.check(c.Weight >= 1 && c.Weight <= maxWeight,
@@ -334,6 +386,26 @@ func (c *Config) checkMetrics(f *faults) {
 			"Metrics.Buckets has %v; above 0s and up to %v is allowed: choose bounds near the times that you care for", b, maxBucket)
 		f.check(i == 0 || b > buckets[i-1],
 			"Metrics.Buckets has %v after %v; bounds must ascend: sort them, and name each once", b, buckets[max(0, i-1)])
+	}
+}
+
+func (c *Config) checkObservation(f *faults) {
+	f.check(len(c.Datacentre) <= ring.MaxZoneBytes && utf8.ValidString(c.Datacentre),
+		"Datacentre is %q; UTF-8 of up to %d bytes is allowed: name where the node stands, or leave it empty", c.Datacentre, ring.MaxZoneBytes)
+	if c.TLS != nil {
+		f.check(len(c.TLS.Certificates) > 0 || c.TLS.GetCertificate != nil,
+			"TLS has no certificate; a node serves with its own: give it one")
+		f.check(c.TLS.ServerName == "",
+			"TLS has the ServerName %q; nodes are told apart by the hosts of their addresses: leave it empty", c.TLS.ServerName)
+	}
+	t := &c.Tracing
+	f.check(t.SampleRatio >= 0 && t.SampleRatio <= 1,
+		"Tracing.SampleRatio is %v; 0 to 1 are allowed: 0.01 traces one request in a hundred", t.SampleRatio)
+	if t.Endpoint != "" {
+		u, err := url.Parse(t.Endpoint)
+		f.check(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.Path == "",
+			"Tracing.Endpoint is %q; http://host:port and https://host:port are allowed: name a collector that takes OTLP over gRPC, "+
+				"or leave it empty", t.Endpoint)
 	}
 }
 

@@ -1,6 +1,7 @@
 package dynamo
 
 import (
+	"crypto/tls"
 	"errors"
 	"math"
 	"reflect"
@@ -44,6 +45,7 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"PeerTimeout", func(c *Config) { c.PeerTimeout = 3 * time.Second }, []string{"3s", "which is 2s"}},
 		{"PeerTimeout", func(c *Config) { c.PeerTimeout = 0 }, []string{"PeerTimeout is 0s", "1ms"}},
 		{"MaxValueBytes", func(c *Config) { c.MaxValueBytes = 1 << 30 }, []string{"1073741824", "1 to 16777216"}},
+		{"Transport", func(c *Config) { c.Transport = "udp" }, []string{`"udp"`, "grpc and http"}},
 		{"Seeds", func(c *Config) { c.Seeds = []string{"host"} }, []string{`"host"`, "host:port"}},
 		{"Seeds", func(c *Config) { c.Seeds = []string{"host:0"} }, []string{`"host:0"`, "1 to 65535"}},
 		{"Seeds", func(c *Config) { c.Seeds = []string{"host:http"} }, []string{`"host:http"`, "1 to 65535"}},
@@ -52,6 +54,16 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"AdvertiseAddr", func(c *Config) { c.AdvertiseAddr = "[::]:7171" }, []string{`"[::]:7171"`, "names no machine"}},
 		{"Zone", func(c *Config) { c.Zone = strings.Repeat("z", 65) }, []string{"64 bytes"}},
 		{"Zone", func(c *Config) { c.Zone = "\xff" }, []string{"UTF-8"}},
+		{"Datacentre", func(c *Config) { c.Datacentre = strings.Repeat("d", 65) }, []string{"64 bytes"}},
+		{"Datacentre", func(c *Config) { c.Datacentre = "\xff" }, []string{"UTF-8"}},
+		{"Tracing.SampleRatio", func(c *Config) { c.Tracing.SampleRatio = 1.5 }, []string{"Tracing.SampleRatio is 1.5", "0 to 1"}},
+		{"Tracing.SampleRatio", func(c *Config) { c.Tracing.SampleRatio = math.NaN() }, []string{"NaN"}},
+		{"Tracing.Endpoint", func(c *Config) { c.Tracing.Endpoint = "127.0.0.1:4317" }, []string{`"127.0.0.1:4317"`, "http://host:port"}},
+		{"Tracing.Endpoint", func(c *Config) { c.Tracing.Endpoint = "ftp://collector:1" }, []string{`"ftp://collector:1"`}},
+		{"Tracing.Endpoint", func(c *Config) { c.Tracing.Endpoint = "http://" }, []string{`"http://"`}},
+		{"Tracing.Endpoint", func(c *Config) { c.Tracing.Endpoint = "http://collector:4317/v1" }, []string{"/v1"}},
+		{"TLS", func(c *Config) { c.TLS = &tls.Config{MinVersion: tls.VersionTLS13} }, []string{"no certificate"}},
+		{"TLS", func(c *Config) { c.TLS = &tls.Config{MinVersion: tls.VersionTLS13, ServerName: "db"} }, []string{`"db"`, "leave it empty"}},
 		{"Weight", func(c *Config) { c.Weight = 0 }, []string{"Weight is 0", "1 to 65536"}},
 		{"GossipInterval", func(c *Config) { c.GossipInterval = time.Millisecond }, []string{"1ms", "10ms to 1m0s"}},
 		{"SuspectPhi", func(c *Config) { c.SuspectPhi = 8 }, []string{"SuspectPhi is 8", "DeadPhi, which is 8"}},
@@ -64,6 +76,20 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"TombstoneTTL", func(c *Config) { c.TombstoneTTL = 7*time.Minute - 1 }, []string{"6m59.999999999s", "7m0s to"}},
 		{"TombstoneTTL", func(c *Config) { c.TombstoneTTL = 1 << 62 }, []string{"8760h0m0s"}},
 		{"TombstoneInterval", func(c *Config) { c.TombstoneInterval = 0 }, []string{"1s to 24h0m0s"}},
+		{"CircuitBreaker.FailureThreshold", func(c *Config) { c.CircuitBreaker.FailureThreshold = 0 }, []string{" is 0", "1 to 1000"}},
+		{"CircuitBreaker.ResetTimeout", func(c *Config) { c.CircuitBreaker.ResetTimeout = time.Millisecond }, []string{"1ms", "100ms to 1h0m0s"}},
+		{"CircuitBreaker.HalfOpenMaxRequests", func(c *Config) { c.CircuitBreaker.HalfOpenMaxRequests = 101 }, []string{"101", "1 to 100"}},
+		{"CircuitBreaker.SuccessThreshold", func(c *Config) { c.CircuitBreaker.SuccessThreshold = 4 }, []string{" is 4", "which is 3"}},
+		{"Retry.MaxRetries", func(c *Config) { c.Retry.MaxRetries = -1 }, []string{"-1", "0 to 10"}},
+		{"Retry.InitialDelay", func(c *Config) { c.Retry.InitialDelay = 6 * time.Second }, []string{"6s", "which is 5s"}},
+		{"Retry.Multiplier", func(c *Config) { c.Retry.Multiplier = 0.5 }, []string{"0.5", "1 to 10"}},
+		{"Retry.Multiplier", func(c *Config) { c.Retry.Multiplier = math.NaN() }, []string{"NaN"}},
+		{"Retry.Jitter", func(c *Config) { c.Retry.Jitter = 1.5 }, []string{"1.5", "0 to 1"}},
+		{"Retry.MaxDelay", func(c *Config) { c.Retry.MaxDelay = time.Hour }, []string{"1h0m0s", "1ms to 1m0s"}},
+		{"CoordinatorSelection.Window", func(c *Config) { c.CoordinatorSelection.Window = 1 }, []string{" is 1", "10 to 1000"}},
+		{"CoordinatorSelection.MaxAge", func(c *Config) { c.CoordinatorSelection.MaxAge = 0 }, []string{"0s", "1s to 24h0m0s"}},
+		{"CoordinatorSelection.ProbeShare", func(c *Config) { c.CoordinatorSelection.ProbeShare = -0.1 }, []string{"-0.1", "0 to 1"}},
+		{"Read.Fanout", func(c *Config) { c.Read.Fanout = "some" }, []string{`"some"`, "quorum and all"}},
 		{"Metrics.Buckets", func(c *Config) { c.Metrics.Buckets = nil }, []string{"0 bounds", "1 to 64"}},
 		{"Metrics.Buckets", func(c *Config) { c.Metrics.Buckets = make([]time.Duration, 65) }, []string{"65 bounds", "1 to 64"}},
 		{"Metrics.Buckets", func(c *Config) { c.Metrics.Buckets = []time.Duration{0} }, []string{"0s", "1h0m0s"}},
@@ -87,6 +113,9 @@ func TestValidateFindsEachFault(t *testing.T) {
 	}...)
 	// Those have no wrong value.
 	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true, "Admission.Enabled": true, "Metrics.Enabled": true}
+	for _, group := range []string{"CircuitBreaker.Enabled", "Retry.Enabled", "CoordinatorSelection.Enabled", "Read.Hedge"} {
+		checked[group] = true
+	}
 	for _, test := range tests {
 		checked[test.field] = true
 		c := DefaultConfig()

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/kv"
 	"github.com/dynamo-kv/dynamo/internal/server"
 )
 
@@ -15,102 +15,63 @@ import (
 var (
 	// ErrKeyNotFound: the key was never written, or it is deleted. The result
 	// that comes with it has a context that can be used.
-	ErrKeyNotFound = errors.New("key not found")
+	ErrKeyNotFound = kv.ErrKeyNotFound
 	// ErrQuorum: too few replicas can be reached; *QuorumError says how many.
-	ErrQuorum = errors.New("quorum not met")
+	ErrQuorum = kv.ErrQuorum
 	// ErrTimeout: the request's time was up before enough replicas answered;
 	// *QuorumError says how many did.
-	ErrTimeout = errors.New("timeout")
+	ErrTimeout = kv.ErrTimeout
 	// ErrOverloaded: the node has more requests than it can hold. Nothing of
 	// the request was done; try again later.
-	ErrOverloaded = errors.New("overloaded")
+	ErrOverloaded = kv.ErrOverloaded
 	// ErrNotReady: the node has not been started, or has no layout yet.
-	ErrNotReady = errors.New("node not ready")
+	ErrNotReady = kv.ErrNotReady
 	// ErrStopped: the node has been stopped, or has stopped after a failure of
 	// its storage, which the error then wraps too.
-	ErrStopped = errors.New("node stopped")
+	ErrStopped = kv.ErrStopped
 	// ErrAlreadyStarted: Start was called before.
-	ErrAlreadyStarted = errors.New("node already started")
+	ErrAlreadyStarted = kv.ErrAlreadyStarted
 	// ErrJoinRefused: the node cannot become a member of that cluster.
-	ErrJoinRefused = errors.New("join refused")
+	ErrJoinRefused = kv.ErrJoinRefused
 	// ErrInvalidConfig: the configuration has faults; the error names each.
-	ErrInvalidConfig = errors.New("invalid configuration")
+	ErrInvalidConfig = kv.ErrInvalidConfig
 	// ErrInvalidRequest: a key, an option or a combination of options is not
 	// allowed. Nothing of the request was done.
-	ErrInvalidRequest = errors.New("invalid request")
+	ErrInvalidRequest = kv.ErrInvalidRequest
 	// ErrInvalidContext: a context belongs to another key, or a token is not
 	// one that this system gave out.
-	ErrInvalidContext = errors.New("invalid context")
+	ErrInvalidContext = kv.ErrInvalidContext
 	// ErrTooLarge: the value is larger than MaxValueBytes, or the key longer
 	// than 2048 bytes.
-	ErrTooLarge = errors.New("too large")
+	ErrTooLarge = kv.ErrTooLarge
 	// ErrTooManySiblings: the key has 100 siblings, or 32 MiB of them. Read
 	// it, and write the merged value with the context of the read.
-	ErrTooManySiblings = errors.New("too many siblings")
+	ErrTooManySiblings = kv.ErrTooManySiblings
 	// ErrClockTooLong: too many nodes and restarts have written the key of
 	// late; it takes writes again when its clock has been pruned.
-	ErrClockTooLong = errors.New("clock too long")
+	ErrClockTooLong = kv.ErrClockTooLong
 )
 
 // Outcome tells what became of a write that failed.
-type Outcome string
+type Outcome = kv.Outcome
 
 // The outcomes.
 const (
 	// NotWritten: no replica can have stored it, now or later.
-	NotWritten Outcome = "not_written"
+	NotWritten = kv.NotWritten
 	// Unknown: some replica may have stored it, so it may yet appear. Read the
 	// key, or repeat the write with the same idempotency key.
-	Unknown Outcome = "unknown"
+	Unknown = kv.Unknown
 )
 
-// Error is a request that failed. errors.Is finds its Kind and its cause.
-type Error struct {
-	Op      string  // put, get, delete, join, ready, start
-	Kind    error   // one of the Err… of this package, or context.Canceled
-	Outcome Outcome // of a put or delete; else empty
-	Detail  string  // what happened, in words
-	cause   error
-}
+// Error is a request that failed: its Op, its Kind, which is one of the Err…
+// of this package or context.Canceled, the Outcome of a put or delete, a Detail
+// in words, and the Cause where there is one. errors.Is finds kind and cause.
+type Error = kv.Error
 
-// Error returns the operation, the kind and the detail.
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString("dynamo: ")
-	b.WriteString(e.Op)
-	b.WriteString(": ")
-	b.WriteString(e.Kind.Error())
-	if e.Detail != "" {
-		b.WriteString(": ")
-		b.WriteString(e.Detail)
-	}
-	return b.String()
-}
-
-// Unwrap returns the kind and, where there is one, the cause.
-func (e *Error) Unwrap() []error {
-	if e.cause == nil {
-		return []error{e.Kind}
-	}
-	return []error{e.Kind, e.cause}
-}
-
-// QuorumError says how far a request came. It is in the chain of the errors
-// that are ErrQuorum or ErrTimeout.
-type QuorumError struct {
-	Acknowledged int     // replicas that answered, or stored the write
-	Required     int     // replicas that had to
-	Outcome      Outcome // of a put or delete; empty for a get
-}
-
-// Error returns the numbers and the outcome.
-func (e *QuorumError) Error() string {
-	s := fmt.Sprintf("%d of %d replicas", e.Acknowledged, e.Required)
-	if e.Outcome != "" {
-		s += ", " + string(e.Outcome)
-	}
-	return s
-}
+// QuorumError says how far a request came, in replicas Acknowledged and
+// Required. It is in the chain of the errors that are ErrQuorum or ErrTimeout.
+type QuorumError = kv.QuorumError
 
 // refused returns the error of a request that was never carried out.
 func refused(op core.Op, err error) *Error {
@@ -145,13 +106,13 @@ func failed(ctx context.Context, op core.Op, r core.Result) *Error {
 	}
 	switch r.Code {
 	case core.CodeQuorum, core.CodeTimeout:
-		e.cause = &QuorumError{Acknowledged: r.Acknowledged, Required: r.Required, Outcome: e.Outcome}
+		e.Cause = &QuorumError{Acknowledged: r.Acknowledged, Required: r.Required, Outcome: e.Outcome}
 	case core.CodeNotFound:
 		e.Detail = "" // the kind has said it
 	default:
 	}
 	if r.Code == core.CodeTimeout && ctx.Err() != nil {
-		e.Kind, e.cause = endOf(ctx), errors.Join(ctx.Err(), e.cause)
+		e.Kind, e.Cause = endOf(ctx), errors.Join(ctx.Err(), e.Cause)
 	}
 	return e
 }

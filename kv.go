@@ -7,28 +7,21 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/kv"
 	"github.com/dynamo-kv/dynamo/internal/server"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
-// Version is one value of a key.
-type Version struct {
-	Data        []byte      // the caller's own copy
-	VectorClock VectorClock // the writes that it had seen, its own included
-	Timestamp   time.Time   // the wall clock of the node that took it; it decides nothing
-}
+// Version is one value of a key: its Data, the caller's own copy, the
+// VectorClock of the writes that it had seen, and the Timestamp of the wall
+// clock of the node that took it, which decides nothing.
+type Version = kv.Version
 
-// GetResult is what a read found.
-type GetResult struct {
-	// Values are the siblings: those that no other value has replaced. There
-	// is mostly one; there are several after writes that had not seen each
-	// other. Equal bytes are listed once.
-	Values []Version
-	// Context covers all of Values. A write that has it replaces them.
-	Context *Context
-	// Quorum says who answered.
-	Quorum QuorumMet
-}
+// GetResult is what a read found. Values are the siblings: those that no other
+// value has replaced. There is mostly one; there are several after writes that
+// had not seen each other; equal bytes are listed once. Context covers all of
+// them: a write that has it replaces them. Quorum says who answered.
+type GetResult = kv.GetResult
 
 // Put stores value under key and returns a context that covers it. c is the
 // context of what the caller has seen of the key and wants to replace. With a
@@ -67,7 +60,7 @@ func (n *Node) request(op core.Op, key string, c *Context, options []Option) *re
 	r := &request{limits: n.limits(), timeout: n.cfg.RequestTimeout}
 	r.Op, r.Key = op, []byte(key)
 	if c != nil {
-		clock, err := server.BindContext(c.c, r.Key)
+		clock, err := server.BindContext(kv.Inner(c), r.Key)
 		r.keep(err)
 		r.Context, r.HasContext = clock, true
 	}
@@ -82,7 +75,7 @@ func (n *Node) write(ctx context.Context, r *request) (*Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Context{version.NewContext(r.Key, result.Context)}, nil
+	return kv.NewContext(version.NewContext(r.Key, result.Context)), nil
 }
 
 // do checks and carries out a request.
@@ -98,13 +91,17 @@ func (n *Node) do(ctx context.Context, r *request) (core.Result, error) {
 		}
 		return core.Result{}, err
 	}
+	end := n.trace(ctx, &r.Request)
 	result := rt.Do(ctx, &r.Request, within(ctx, r.timeout))
+	if end != nil {
+		end(result)
+	}
 	if r.met != nil {
 		*r.met = metBy(r.Op, result)
 	}
 	if e := failed(ctx, r.Op, result); e != nil {
 		if result.Code == core.CodeStopped {
-			e.cause = n.Err()
+			e.Cause = n.Err()
 		}
 		return result, e
 	}
@@ -135,13 +132,13 @@ func resultOf(key []byte, r core.Result) *GetResult {
 	shown := server.Show(few[:0], r.Set)
 	out := &GetResult{
 		Values:  make([]Version, len(shown)),
-		Context: &Context{version.NewContext(key, r.Context)},
+		Context: kv.NewContext(version.NewContext(key, r.Context)),
 		Quorum:  metBy(core.OpGet, r),
 	}
 	for i, v := range shown {
 		out.Values[i] = Version{
 			Data:        bytes.Clone(v.Data),
-			VectorClock: VectorClock{v.Clock},
+			VectorClock: kv.NewVectorClock(v.Clock),
 			Timestamp:   time.Unix(0, v.Timestamp).UTC(),
 		}
 	}

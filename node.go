@@ -27,11 +27,12 @@ const joinTimeout = 30 * time.Second
 // Node is a member of a cluster, inside this process. Its methods may be
 // called by several goroutines at once.
 type Node struct {
-	id     id.Node
-	listen string // as given to NewNode
-	cfg    *Config
-	logger *slog.Logger
-	shown  *metrics.Collector // of whatever the parts are
+	id      id.Node
+	listen  string // as given to NewNode
+	cfg     *Config
+	logger  *slog.Logger
+	machine machine
+	shown   *metrics.Collector // of whatever the parts are
 
 	parts atomic.Pointer[parts] // what a started node is made of; see renew
 	done  chan struct{}         // closed when the node has stopped
@@ -50,6 +51,11 @@ type Node struct {
 //
 // The error wraps ErrInvalidConfig and names every fault at once.
 func NewNode(id, listenAddr string, cfg *Config) (*Node, error) {
+	return newNode(id, listenAddr, cfg, machine{listen: listen})
+}
+
+// newNode returns a node that runs on m.
+func newNode(id, listenAddr string, cfg *Config, m machine) (*Node, error) {
 	if cfg == nil {
 		cfg = DefaultConfig()
 	}
@@ -57,7 +63,7 @@ func NewNode(id, listenAddr string, cfg *Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{id: self, listen: listenAddr, cfg: cfg.clone(), logger: cfg.Logger, done: make(chan struct{})}
+	n := &Node{id: self, listen: listenAddr, cfg: cfg.clone(), logger: cfg.Logger, machine: m, done: make(chan struct{})}
 	if n.logger == nil {
 		n.logger = slog.New(slog.DiscardHandler)
 	}
@@ -97,7 +103,7 @@ func (n *Node) Start() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stopped {
-		return &Error{Op: "start", Kind: ErrStopped, cause: n.Err()}
+		return &Error{Op: "start", Kind: ErrStopped, Cause: n.Err()}
 	}
 	if n.parts.Load() != nil {
 		return &Error{Op: "start", Kind: ErrAlreadyStarted}
@@ -209,7 +215,7 @@ func (n *Node) Join(seeds []string) error {
 	}
 	e = &Error{Op: "join", Kind: kindOf(reply.Result.Code), Detail: reply.Detail}
 	if reply.Result.Code == core.CodeStopped {
-		e.cause = n.Err()
+		e.Cause = n.Err()
 	}
 	return e
 }
@@ -231,9 +237,9 @@ func (n *Node) Ready(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-n.done:
-			return &Error{Op: "ready", Kind: ErrStopped, cause: n.Err()}
+			return &Error{Op: "ready", Kind: ErrStopped, Cause: n.Err()}
 		case <-ctx.Done():
-			return &Error{Op: "ready", Kind: endOf(ctx), Detail: missing, cause: ctx.Err()}
+			return &Error{Op: "ready", Kind: endOf(ctx), Detail: missing, Cause: ctx.Err()}
 		}
 	}
 }
@@ -287,7 +293,7 @@ func (n *Node) running(op string) (*runtime.Runtime, *Error) {
 	p := n.parts.Load()
 	select {
 	case <-n.done:
-		return nil, &Error{Op: op, Kind: ErrStopped, cause: n.Err()}
+		return nil, &Error{Op: op, Kind: ErrStopped, Cause: n.Err()}
 	default:
 	}
 	if p == nil {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/kv"
 	"github.com/dynamo-kv/dynamo/internal/server"
 )
 
@@ -74,13 +75,10 @@ func BlockingRepair() Option {
 	return func(r *request) { r.Options.Repair = core.RepairBlocking }
 }
 
-// QuorumMet says by whom a request was answered.
-type QuorumMet struct {
-	Replicas  int // nodes that stored the write, or answered the read
-	Hinted    int // those of them that keep a write for an owner they stand in for
-	Fallbacks int // those of them that answered a read in place of an owner
-	Required  int // W or R as it counted
-}
+// QuorumMet says by whom a request was answered: the Replicas that stored the
+// write or answered the read, how many of them stood in for an owner, Hinted for
+// a write and Fallbacks for a read, and how many were Required.
+type QuorumMet = kv.QuorumMet
 
 // ReportQuorum has the request fill in to, whether it succeeds or fails.
 func ReportQuorum(to *QuorumMet) Option { return func(r *request) { r.met = to } }

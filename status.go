@@ -75,8 +75,13 @@ type Member struct {
 	ID      string
 	Address string
 	Zone    string
-	Status  string // alive, suspected or dead: the opinion of the node that is asked; none of one that has left
-	State   string // joining, active, leaving or left: the member's own word
+	// Datacentre is where it stands, as its configuration says.
+	Datacentre string
+	Status     string // alive, suspected or dead: the opinion of the node that is asked; none of one that has left
+	State      string // joining, active, leaving or left: the member's own word
+	// Breaker is the state of the circuit breaker that the node which is asked
+	// keeps of this one: closed, open or half-open. Empty for itself.
+	Breaker string
 }
 
 // Layout is the newest assignment of partitions to nodes.
@@ -152,7 +157,10 @@ func statusOf(st core.ClusterStatus) Status {
 	}
 	for i, m := range st.Members {
 		out.Members[i] = Member{
-			ID: string(m.ID), Address: m.Addr, Zone: m.Zone, Status: m.Status.String(), State: m.State.String(),
+			ID: string(m.ID), Address: m.Addr, Zone: m.Zone, Datacentre: m.Datacentre, Status: m.Status.String(), State: m.State.String(),
+		}
+		if m.ID != st.Self {
+			out.Members[i].Breaker = m.Circuit.State.String()
 		}
 	}
 	return out

@@ -7,6 +7,15 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
 
+func TestStatusShowsBreakers(t *testing.T) {
+	st := core.ClusterStatus{Self: "n1", Members: []core.MemberStatus{
+		{Member: core.Member{ID: "n1"}}, {Member: core.Member{ID: "n2"}, Circuit: core.Circuit{State: core.CircuitOpen}},
+	}}
+	if got := statusOf(st).Members; got[0].Breaker != "" || got[1].Breaker != "open" {
+		t.Errorf("members %+v", got)
+	}
+}
+
 func TestStatusShowsBackgroundWork(t *testing.T) {
 	st := core.ClusterStatus{Background: core.Background{
 		Limited: true, Slots: 2, MaxSlots: 10, Held: 1, Wanted: 3, BytesPerSecond: 4, P99: time.Second,

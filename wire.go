@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -14,13 +15,17 @@ import (
 	"syscall"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/metrics"
 	"github.com/dynamo-kv/dynamo/internal/runtime"
 	"github.com/dynamo-kv/dynamo/internal/server"
+	"github.com/dynamo-kv/dynamo/internal/server/grpckv"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
-	"github.com/dynamo-kv/dynamo/internal/transport/grpcstream"
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
+	"github.com/dynamo-kv/dynamo/internal/tracing"
 	"github.com/dynamo-kv/dynamo/internal/transport/httpjson"
 	"github.com/dynamo-kv/dynamo/internal/transport/mux"
 )
@@ -39,6 +44,15 @@ const (
 	stopLimit = 3 * time.Second
 )
 
+// machine is what a node takes from the machine that it runs on. Tests give it
+// a network and a disk in memory, so that whole nodes run in virtual time and
+// lose their power; all else of a node is the same there.
+type machine struct {
+	listen func(addr string) (net.Listener, error)
+	dial   func(ctx context.Context, addr string) (net.Conn, error) // nil: TCP
+	disk   vfs.FS                                                   // nil: the machine's own file system
+}
+
 // parts is what a started node is made of. It is complete when it is made,
 // and ends with stop.
 type parts struct {
@@ -47,10 +61,12 @@ type parts struct {
 	replaced chan struct{} // closed when other parts have taken the place of these
 	engine   storage.Engine
 	runtime  *runtime.Runtime
-	peers    *grpcstream.Transport // closed by the runtime
+	peers    *peers // closed by the runtime
 	clients  *server.Server
 	split    *mux.Mux
-	failed   chan error // what went wrong beside the runtime; the first is kept
+	tracer   *tracing.Tracer // nil: nothing is traced
+	asks     *http.Client    // other nodes
+	failed   chan error      // what went wrong beside the runtime; the first is kept
 	syncing  context.CancelFunc
 	routines sync.WaitGroup // the servers' and the syncer
 }
@@ -58,7 +74,7 @@ type parts struct {
 // assemble opens and starts everything, listening on addr and with those
 // seeds. With an error nothing is left open.
 func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
-	listener, err := listen(addr)
+	listener, err := n.machine.listen(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -69,15 +85,16 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 	if err := n.open(p, seeds); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	p.split = mux.New(listener, n.logger)
-	others := map[string]http.Handler{httpjson.GetPath: httpjson.NewHandler(p.runtime, n.logger)}
-	if n.cfg.Metrics.Enabled {
-		others["/metrics"] = metrics.Handler(n.shown, n.logger)
-	}
+	p.asks = n.peersClient()
+	p.split = mux.New(n.secured(listener), n.logger)
 	p.clients = server.New(server.Options{
-		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Others: others,
+		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Peers: p.asks, Tracer: p.edge(),
+		Others: n.others(p), ConnContext: p.peers.http.ConnContext,
 	})
-	p.serve("peers", func() error { return p.peers.Serve(p.split.HTTP2()) })
+	kv := grpckv.Options{Backend: p.runtime, Limits: n.limits(), Logger: n.logger}
+	p.serve("peers", func() error {
+		return p.peers.grpc.Serve(p.split.HTTP2(), func(to grpc.ServiceRegistrar) { grpckv.Register(to, kv) })
+	})
 	p.serve("clients", func() error { return p.clients.Serve(p.split.HTTP1()) })
 	if n.cfg.Sync == SyncInterval {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -85,6 +102,17 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 		p.routines.Go(func() { p.sync(ctx) })
 	}
 	return p, nil
+}
+
+// others returns what the node answers by HTTP beside its clients' requests.
+func (n *Node) others(p *parts) map[string]http.Handler {
+	out := make(map[string]http.Handler)
+	if n.cfg.Metrics.Enabled {
+		out["/metrics"] = metrics.Handler(n.shown, n.logger)
+	}
+	maps.Copy(out, httpjson.NewHandler(p.runtime, n.logger).Routes())
+	maps.Copy(out, p.peers.http.Routes())
+	return out
 }
 
 // listen listens on addr, and says clearly when that is in use.
@@ -122,22 +150,27 @@ func (n *Node) storage() storage.Options {
 	}
 	return storage.Options{
 		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
-		Buckets: n.cfg.buckets(),
+		Buckets: n.cfg.buckets(), FS: n.machine.disk,
 	}
 }
 
 // open opens the storage and starts the runtime on it.
 func (n *Node) open(p *parts, seeds []string) error {
+	if err := n.openTracer(p); err != nil {
+		return err
+	}
 	stored := n.storage()
 	stored.OnFailure = p.fail
 	engine, identity, err := engines.Open(stored)
 	if err != nil {
+		p.closeTracer()
 		return err
 	}
 	p.engine = engine
 	o := n.runtimeOptions(p, identity)
 	o.Node.Seeds = seeds
 	if p.runtime, err = runtime.New(o); err != nil {
+		p.closeTracer()
 		return errors.Join(err, engine.Close())
 	}
 	return nil
@@ -146,17 +179,20 @@ func (n *Node) open(p *parts, seeds []string) error {
 func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Options {
 	c := n.cfg
 	o := runtime.Options{Engine: p.engine, Logger: n.logger}
+	if p.tracer != nil {
+		o.Tracer = p.tracer
+	}
 	if c.Sync == SyncInterval {
 		o.Durability = core.NoSync
 	}
 	o.Connect = func(h runtime.Handler, mono func() time.Duration) (runtime.Transport, error) {
-		t, err := grpcstream.New(grpcstream.Options{Self: n.id, Handler: h, Mono: mono, Logger: n.logger})
+		t, err := n.newPeers(h, mono)
 		p.peers = t
 		return t, err
 	}
 	o.Node.Self, o.Node.Instance, o.Node.Addr = n.id, identity.Instance, p.addr
 	o.Node.Start, o.Node.Seed = random(), random()
-	o.Node.Zone, o.Node.Weight = c.Zone, c.Weight
+	o.Node.Zone, o.Node.Datacentre, o.Node.Weight = c.Zone, c.Datacentre, c.Weight
 	o.Node.Shards = shards(c.Shards)
 	o.Node.Partitions, o.Node.N, o.Node.R, o.Node.W = c.Partitions, c.N, c.R, c.W
 	o.Node.Strict, o.Node.MaxHintBytes = c.Quorum == QuorumStrict, uint64(c.MaxHintBytes)
@@ -164,6 +200,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.PeerTimeout, o.Node.GossipInterval = c.PeerTimeout, c.GossipInterval
 	o.Node.SuspectPhi, o.Node.DeadPhi = c.SuspectPhi, c.DeadPhi
 	o.Node.AntiEntropyInterval = c.AntiEntropyInterval
+	c.calling(&o)
 	o.Node.LayoutAuto, o.Node.LayoutDelay = c.LayoutAuto, c.LayoutDelay
 	o.Node.ForceServe = c.ForceServe
 	o.Node.Admit, o.Node.Admission = c.Admission.Enabled, c.Admission.limits()
@@ -274,5 +311,7 @@ func (p *parts) stop() error {
 	}
 	err = errors.Join(err, clientsErr, p.split.Close())
 	p.routines.Wait()
+	p.asks.CloseIdleConnections()
+	p.closeTracer()
 	return errors.Join(err, p.engine.Close())
 }

@@ -43,13 +43,17 @@ type request struct {
 
 // registerAddr adds the flags that every client has.
 func (q *request) registerAddr(cmd *cobra.Command, jsonUsage string) {
-	addr := os.Getenv(envPrefix + "ADDR")
-	if addr == "" {
-		addr = defaultAddr
-	}
 	cmd.Flags().SortFlags = false
-	cmd.Flags().StringVar(&q.addr, "addr", addr, "host:port of any node of the cluster; DYNAMO_ADDR sets the default")
+	cmd.Flags().StringVar(&q.addr, "addr", addrFromEnv(), "host:port of any node of the cluster; DYNAMO_ADDR sets the default")
 	cmd.Flags().BoolVar(&q.json, "json", false, jsonUsage)
+}
+
+// addrFromEnv returns the address of a node unless the command line has one.
+func addrFromEnv() string {
+	if addr := os.Getenv(envPrefix + "ADDR"); addr != "" {
+		return addr
+	}
+	return defaultAddr
 }
 
 // register adds the flags of the commands that work on a key.
@@ -115,9 +119,13 @@ func (q *request) send(cmd *cobra.Command, method, key string, query url.Values,
 // keyURL returns the URL of a key. Path and RawPath together keep every byte
 // of it as it is.
 func keyURL(addr, key string, query url.Values) *url.URL {
+	return pathURL(addr, "/v1/kv/", key, query)
+}
+
+func pathURL(addr, prefix, key string, query url.Values) *url.URL {
 	return &url.URL{
 		Scheme: "http", Host: addr,
-		Path: "/v1/kv/" + key, RawPath: "/v1/kv/" + url.PathEscape(key),
+		Path: prefix + key, RawPath: prefix + url.PathEscape(key),
 		RawQuery: query.Encode(),
 	}
 }

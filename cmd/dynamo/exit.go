@@ -29,7 +29,7 @@ const exitCodes = `  0  Done.
      was not stored and may be repeated.
   5  Not known whether a write was stored: read the key before repeating it.
   6  No node answers at the address.
-  7  serve, dev: the node could not start, or had to stop.`
+  7  serve, dev, bench: a node could not start, or had to stop.`
 
 // exitError is an error with the exit code that belongs to it.
 type exitError struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -38,6 +39,8 @@ func TestMain(m *testing.M) {
 //	exits CODE ARGS...          runs dynamo ARGS and checks the exit code
 //	eventually REGEXP ARGS...   runs dynamo ARGS until it prints what matches
 //	context VAR                 puts the context in the last standard output into VAR
+//	json PATH REGEXP             checks a value in the last standard output, which is one JSON object; a path
+//	                            is names with / between them
 //	listener VAR                listens on a port that is no node's, at the address in VAR
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -54,6 +57,7 @@ func TestScripts(t *testing.T) {
 			"exits":      cmdExits,
 			"eventually": cmdEventually,
 			"context":    cmdContext,
+			"json":       cmdJSON,
 			"listener":   cmdListener,
 		},
 	})
@@ -243,6 +247,30 @@ func cmdContext(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("there is no context on standard output")
 	}
 	ts.Setenv(args[0], m[1])
+}
+
+func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: json PATH REGEXP")
+	}
+	re, err := regexp.Compile(args[1])
+	ts.Check(err)
+	out := ts.ReadFile("stdout")
+	var at any
+	if err := json.Unmarshal([]byte(out), &at); err != nil {
+		ts.Fatalf("standard output is no JSON object: %v:\n%s", err, out)
+	}
+	for name := range strings.SplitSeq(args[0], "/") {
+		object, _ := at.(map[string]any)
+		value, ok := object[name]
+		if !ok {
+			ts.Fatalf("there is no %s (at %q) in:\n%s", args[0], name, out)
+		}
+		at = value
+	}
+	if text, err := json.Marshal(at); err != nil || !re.Match(text) {
+		ts.Fatalf("%s is %s, not %q (%v)", args[0], text, args[1], err)
+	}
 }
 
 func cmdListener(ts *testscript.TestScript, neg bool, args []string) {

@@ -56,6 +56,11 @@ func (s *settings) serve(cmd *cobra.Command) error {
 	if s.id == "" {
 		return usagef(cmd, "a node needs a name that stays the same over restarts: give it with --id, such as --id n1")
 	}
+	debug, err := listenDebug(cmd, s.debug)
+	if err != nil {
+		return err
+	}
+	defer debug.stop()
 	s.config.Logger = logger
 	node, err := dynamo.NewNode(s.id, s.listen, s.config)
 	if err != nil {
@@ -68,7 +73,7 @@ func (s *settings) serve(cmd *cobra.Command) error {
 		logger.Warn("other machines can reach this node, and connections are neither encrypted nor authenticated: "+
 			"keep it in a network that you trust", "listen", s.listen)
 	}
-	err = s.runNode(cmd, node)
+	err = s.runNode(cmd, node, debug)
 	if stopErr := node.Stop(); err == nil && stopErr != nil {
 		err = exitf(exitNode, "%w", stopErr)
 	}
@@ -77,8 +82,11 @@ func (s *settings) serve(cmd *cobra.Command) error {
 
 // runNode says what the node does until the command is interrupted or the
 // node has failed.
-func (s *settings) runNode(cmd *cobra.Command, node *dynamo.Node) error {
+func (s *settings) runNode(cmd *cobra.Command, node *dynamo.Node, debug *debugServer) error {
 	if err := printf(cmd, "node %s listens on %s\n", node.ID(), node.Addr()); err != nil {
+		return err
+	}
+	if err := debug.say(cmd); err != nil {
 		return err
 	}
 	if waitServing(cmd.Context(), node) {

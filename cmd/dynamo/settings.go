@@ -35,6 +35,7 @@ type settings struct {
 	id, listen string
 	config     *dynamo.Config
 	log        logging
+	debug      string // where the debugging server listens; empty: nowhere
 	file       string
 	print      bool
 }
@@ -63,6 +64,7 @@ func usages() map[string]string {
 		"PeerTimeout":         "time that a node has to answer another before the next is asked, up to request-timeout",
 		"MaxValueBytes":       "largest value, in bytes, up to 16777216",
 		"Shards":              "event loops that share the partitions; 0 is twice the cores, at least 4",
+		"Transport":           "how this node sends to others: grpc, or http (JSON, slower); every node understands both",
 		"Seeds":               "addresses of nodes whose cluster a new node joins, separated by commas",
 		"AdvertiseAddr":       "host:port at which other nodes reach this one; empty is the listening address",
 		"Zone":                "what fails as one, a rack or a room; replicas are in distinct zones where possible",
@@ -79,6 +81,24 @@ func usages() map[string]string {
 		"TombstoneTTL":        "time for which all nodes must agree on a deleted key before they forget it, at least 7m",
 		"TombstoneInterval":   "pause between two looks for deleted keys that may be forgotten, 1s to 24h",
 
+		"CircuitBreaker.Enabled":             "do not call a node that has not answered for a while",
+		"CircuitBreaker.FailureThreshold":    "failed calls in a row after which a node is not called any more, 1 to 1000",
+		"CircuitBreaker.ResetTimeout":        "time after which such a node is tried again, 100ms to 1h",
+		"CircuitBreaker.HalfOpenMaxRequests": "probes with which it is tried, at once, 1 to 100",
+		"CircuitBreaker.SuccessThreshold":    "probes that must be answered for it to be called again, up to circuit-breaker-half-open-max-requests",
+		"Retry.Enabled":                      "repeat calls that another node has not answered, where that is safe",
+		"Retry.MaxRetries":                   "how often a call is repeated at most, 0 to 10",
+		"Retry.InitialDelay":                 "pause before the first retry, 1ms to retry-max-delay",
+		"Retry.Multiplier":                   "by what the pause grows with each retry, 1 to 10",
+		"Retry.Jitter":                       "share by which pauses vary, up and down, 0 to 1",
+		"Retry.MaxDelay":                     "longest pause, after its jitter, up to 1m",
+		"CoordinatorSelection.Enabled":       "ask the owner of a key first that is known to be the fastest",
+		"CoordinatorSelection.Window":        "response times that are kept of each node, 10 to 1000",
+		"CoordinatorSelection.MaxAge":        "time for which they count, 1s to 24h",
+		"CoordinatorSelection.ProbeShare":    "share of requests beside which an owner is tried that was not chosen, 0 to 1",
+		"Read.Fanout":                        "owners that a read asks: quorum (r of them) or all (at once)",
+		"Read.Hedge":                         "ask one more owner when those that were asked are slower than usual",
+
 		"Admission.Enabled":          "let slow requests slow background work down",
 		"Admission.LatencyThreshold": "p99 of requests above which background work is slowed down, 1ms to 1m",
 		"Admission.MinSlots":         "pieces of background work that always may run at once, 1 to admission-max-slots",
@@ -87,6 +107,9 @@ func usages() map[string]string {
 		"Admission.BytesPerSecond":   "bytes a second that background work may move with all slots, at least 65536 for each",
 		"Metrics.Enabled":            "answer at /metrics, and measure how long things take",
 		"Metrics.Buckets":            "upper bounds of the buckets of histograms, separated by commas, 1 to 64, ascending, up to 1h",
+		"Datacentre":                 "where the node stands, for people: status shows it, and nothing else goes by it yet",
+		"Tracing.Endpoint":           "URL of an OpenTelemetry collector that takes OTLP over gRPC, http://host:port or https://host:port; empty is off",
+		"Tracing.SampleRatio":        "share of the requests that are traced where nobody else has decided, 0 to 1",
 	}
 }
 
@@ -102,6 +125,7 @@ func (s *settings) register(cmd *cobra.Command) {
 		register(flags, config.FieldByIndex(field.Index).Addr().Interface(), flagName(field.Name), usages()[field.Name])
 	}
 	s.log.register(cmd)
+	flags.StringVar(&s.debug, "debug-addr", "", "host:port on loopback that answers /debug/pprof for this machine; empty is off")
 	flags.StringVar(&s.file, "config", "", "YAML file with settings, named as the flags are")
 	flags.BoolVar(&s.print, "print-config", false, "print the settings as they would be used, as YAML, and end")
 }
@@ -112,7 +136,7 @@ func configFields() []reflect.StructField {
 	var fields []reflect.StructField
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[dynamo.Config]()) {
 		switch {
-		case f.Name == "Logger":
+		case f.Name == "Logger", f.Name == "TLS": // which no text can give
 		case f.Type.Kind() == reflect.Struct:
 			for _, inner := range reflect.VisibleFields(f.Type) {
 				inner.Name = f.Name + "." + inner.Name

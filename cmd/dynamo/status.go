@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,8 +22,9 @@ type status struct {
 	Serving  bool
 	WaitsFor string `json:"waits_for"`
 	Members  []struct {
-		ID, Address, Zone, Status, State string
-		Partitions                       int
+		ID, Address, Datacentre, Zone, Status, State string
+		Partitions                                   int
+		Breaker                                      string
 	}
 	Layout struct {
 		Version    uint64
@@ -129,8 +132,26 @@ func (st *status) text(coloured bool) string {
 		}
 		rows = append(rows, []string{m.ID, m.Address, zone, status, m.State, strconv.Itoa(m.Partitions)})
 	}
+	st.addDatacentres(rows)
 	table(&b, rows, coloured)
 	return b.String()
+}
+
+// addDatacentres adds a column to the rows of the members where any of them
+// names one.
+func (st *status) addDatacentres(rows [][]string) {
+	named := false
+	for _, m := range st.Members {
+		named = named || m.Datacentre != ""
+	}
+	if !named {
+		return
+	}
+	const column = 2 // before the zone, which is within it
+	rows[0] = slices.Insert(rows[0], column, "DATACENTRE")
+	for i, m := range st.Members {
+		rows[i+1] = slices.Insert(rows[i+1], column, cmp.Or(m.Datacentre, "-"))
+	}
 }
 
 // antiEntropy says how far the node is with comparing what it holds.
@@ -168,6 +189,11 @@ func (st *status) notes() []string {
 	}
 	if st.Leftovers > 0 {
 		notes = append(notes, fmt.Sprintf("this node holds keys of %s that it does not own", plural(st.Leftovers, "partition")))
+	}
+	for _, m := range st.Members {
+		if m.Breaker == "open" || m.Breaker == "half-open" {
+			notes = append(notes, fmt.Sprintf("this node does not call %s, which did not answer: its circuit breaker is %s", m.ID, m.Breaker))
+		}
 	}
 	for _, p := range st.Hints.Pending {
 		notes = append(notes, fmt.Sprintf("this node keeps %s for %s until it can be reached", plural(p.Keys, "key"), p.Target))

@@ -8,7 +8,7 @@ import (
 
 const statusAnswer = `{"node":"n1","cluster":"0000000000000abc","serving":false,"waits_for":"a seed",
 "members":[{"id":"n1","address":"127.0.0.1:7171","zone":"a","status":"alive","state":"active","partitions":1024},
-{"id":"node-2","address":"10.0.0.1:1","zone":"","status":"dead","state":"joining","partitions":0},
+{"id":"node-2","address":"10.0.0.1:1","zone":"","status":"dead","state":"joining","partitions":0,"breaker":"open"},
 {"id":"old","address":"10.0.0.2:1","zone":"","status":"none","state":"left","partitions":0}],
 "layout":{"version":2,"partitions":1024,"replicas":3,"phase":"copying"},"under_replicated":true,
 "transition":{"pulls":9,"left":4,"blocked":["node-2"]},"leftovers":1,
@@ -36,6 +36,7 @@ under-replicated: fewer than 3 nodes
 this node copies what the layout gives it: 4 of 9 partitions left
 the change of the layout goes on when these nodes are back: node-2
 this node holds keys of 1 partition that it does not own
+this node does not call node-2, which did not answer: its circuit breaker is open
 this node keeps 1 key for n3 until it can be reached
 this node keeps 2 keys for node-2 until it can be reached
 hints are full, or were: 70 of 100 bytes, 5 refused
@@ -66,5 +67,16 @@ func TestStatusColours(t *testing.T) {
 	}
 	if coloured != st.text(false) {
 		t.Errorf("without its colours the table is another:\n%s", coloured)
+	}
+}
+
+func TestStatusShowsDatacentresWhereThereAreAny(t *testing.T) {
+	st := parsedStatus(t)
+	st.Members[1].Datacentre = "zrh"
+	const want = "NODE    ADDRESS         DATACENTRE  ZONE  STATUS  STATE    PARTITIONS\n" +
+		"n1      127.0.0.1:7171  -           a     alive   active   1024\n" +
+		"node-2  10.0.0.1:1      zrh         -     dead    joining  0\n"
+	if got := st.text(false); !strings.Contains(got, want) {
+		t.Errorf("%q is not in\n%s", want, got)
 	}
 }

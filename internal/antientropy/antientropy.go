@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
+	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/merkle"
@@ -22,9 +24,9 @@ const (
 	buildBytes = 64 << 10
 
 	// requestTimeout is how long an answer may take, as in handoff. A request
-	// is sent requestTries times before the exchange breaks off.
+	// that is not answered is repeated by the guard's policy before the exchange
+	// breaks off.
 	requestTimeout = 2 * time.Second
-	requestTries   = 3
 
 	// retryPause is how long after an exchange broke off, or found a peer
 	// without some tree, the same peer is asked for the rest.
@@ -69,6 +71,7 @@ type Config struct {
 	// Interval is how long a pair is left alone at most, while both are alive.
 	// 0: this node takes no first step, and answers those that others take.
 	Interval time.Duration
+	Retry    backoff.Policy
 	Seed     uint64
 	Buckets  []time.Duration // the bounds by which durations are counted; none: they are not
 }
@@ -79,6 +82,7 @@ type AntiEntropy struct {
 	local      Local
 	gate       *admission.Gate
 	rng        *rand.Rand
+	guard      *guard.Guard
 	view       *core.View
 	peers      []*peer  // with whom partitions are shared, sorted by ID
 	dirty      []*dirty // to be compared first, oldest first
@@ -100,11 +104,13 @@ type AntiEntropy struct {
 // New returns a machine with nothing to compare, and which does what the gate
 // lets through.
 func New(c Config, local Local, gate *admission.Gate) *AntiEntropy {
+	rng := core.Stream(c.Seed, "antientropy/"+strconv.Itoa(c.Shard))
 	return &AntiEntropy{
 		config: c,
 		local:  local,
 		gate:   gate,
-		rng:    core.Stream(c.Seed, "antientropy/"+strconv.Itoa(c.Shard)),
+		rng:    rng,
+		guard:  guard.New(c.Retry, rng),
 		view:   &core.View{Self: c.Self},
 		due:    core.Never,
 
@@ -115,6 +121,7 @@ func New(c Config, local Local, gate *admission.Gate) *AntiEntropy {
 // Count adds what this machine has counted since the start, beside Counters.
 func (a *AntiEntropy) Count(to *core.Counters) {
 	to.Add(&core.Counters{AntiEntropy: a.counters})
+	a.guard.Count(to)
 }
 
 // SetView plans whom to compare with. The exchange under way ends where the
@@ -122,6 +129,7 @@ func (a *AntiEntropy) Count(to *core.Counters) {
 func (a *AntiEntropy) SetView(now core.Now, v *core.View, out *core.Out) {
 	before := a.view.Stamp()
 	a.view = v
+	a.guard.SetView(v)
 	if v.Stamp() != before {
 		a.end(now, retryPause)
 		a.plan(now)
@@ -219,10 +227,11 @@ func (a *AntiEntropy) SendFailed(now core.Now, e *core.Envelope, out *core.Out) 
 	if e.Reply || s == nil || e.To != s.peer.node {
 		return
 	}
-	if r := s.find(e.Req); r == nil || !r.waits {
+	r := s.find(e.Req)
+	if r == nil || !r.waits {
 		return
 	}
-	a.failed(now, out)
+	a.failed(now, r, guard.Unsent, out)
 }
 
 // Report returns how far this shard has come where that is news for Control.
@@ -251,7 +260,8 @@ func (a *AntiEntropy) Counters() core.TreeReport {
 	return r
 }
 
+// alive says whether a peer can be called: it is, and its breaker is closed.
 func (a *AntiEntropy) alive(n id.Node) bool {
 	p, ok := a.view.Peer(n)
-	return ok && p.Status == core.Alive
+	return ok && p.Status == core.Alive && !a.guard.Open(n)
 }

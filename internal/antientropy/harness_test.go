@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
+	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/replica"
@@ -33,6 +34,8 @@ type cluster struct {
 	fails bool
 	seen  func(e *core.Envelope) // every envelope that is sent
 	dead  map[id.Node]bool
+	told  func(core.PeerReport)
+	open  map[id.Node]bool // those whose breakers are, at everybody
 }
 
 // host is a node: its store, and the shards over it.
@@ -59,7 +62,7 @@ const (
 // newCluster returns nodes with so many shards each.
 func newCluster(tb testing.TB, partitions, n int, shards ...int) *cluster {
 	tb.Helper()
-	c := &cluster{tb: tb, phase: core.PhaseDone, now: time.Second, dead: map[id.Node]bool{}}
+	c := &cluster{tb: tb, phase: core.PhaseDone, now: time.Second, dead: map[id.Node]bool{}, open: map[id.Node]bool{}}
 	var members []ring.Member
 	for i := range shards {
 		members = append(members, ring.Member{ID: nodeName(i), Weight: 1})
@@ -88,8 +91,11 @@ func (c *cluster) start(h *host, shards int) {
 		gate := new(admission.Gate)
 		gate.Limit(c.now, slots, slotRate)
 		h.shards = append(h.shards, &shard{
-			AntiEntropy: New(Config{Self: h.id, Shard: i, Shards: shards, Interval: interval, Seed: uint64(len(h.id)) + h.starts}, r, gate),
-			replica:     r,
+			AntiEntropy: New(Config{
+				Self: h.id, Shard: i, Shards: shards, Interval: interval,
+				Retry: backoff.Default(), Seed: uint64(len(h.id)) + h.starts,
+			}, r, gate),
+			replica: r,
 		})
 	}
 	c.setView(h)
@@ -103,7 +109,11 @@ func (c *cluster) setView(h *host) {
 			if c.dead[m.ID] {
 				status = core.Dead
 			}
-			v.Peers = append(v.Peers, core.Peer{ID: m.ID, Status: status})
+			peer := core.Peer{ID: m.ID, Status: status}
+			if c.open[m.ID] {
+				peer.Circuit.State = core.CircuitOpen
+			}
+			v.Peers = append(v.Peers, peer)
 		}
 	}
 	for _, s := range h.shards {
@@ -130,6 +140,11 @@ func (c *cluster) host(n id.Node) *host {
 func (c *cluster) flush(h *host, s *shard) {
 	if s.out.Failed != nil {
 		c.tb.Fatal(s.out.Failed)
+	}
+	for _, r := range s.out.Reports {
+		if c.told != nil {
+			c.told(r)
+		}
 	}
 	n := s.replica.Flush()
 	h.store.Commit(s.out.Writes, core.NoSync, func(error) {})

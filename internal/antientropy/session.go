@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/merkle"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
@@ -37,7 +38,9 @@ const windowKeys = 32
 // request waits for its answer.
 type request struct {
 	waits    bool
-	tries    int // so far
+	call     guard.Call
+	paused   bool          // it is repeated at due; else it is waited for until then
+	due      time.Duration // while it waits
 	envelope core.Envelope
 }
 
@@ -85,12 +88,13 @@ func (a *AntiEntropy) send(now core.Now, slot uint32, r *request, p ring.Partiti
 		Req:       core.NewReqID(a.config.Shard, core.MachineAntiEntropy, slot, a.generation),
 		Partition: p, Stamp: a.view.Stamp(), Msg: m,
 	}}
-	r.try(now, out)
+	a.try(now, r, out)
 }
 
-func (r *request) try(now core.Now, out *core.Out) {
-	r.tries++
+func (a *AntiEntropy) try(now core.Now, r *request, out *core.Out) {
+	a.guard.Try(&r.call, r.envelope.To)
 	r.envelope.Deadline = now.Mono + requestTimeout
+	r.paused, r.due = false, r.envelope.Deadline
 	out.Sends = append(out.Sends, r.envelope)
 }
 
@@ -99,11 +103,11 @@ func (a *AntiEntropy) sessionDue() time.Duration {
 	s := a.session
 	at := core.Never
 	if s.ask.waits {
-		at = s.ask.envelope.Deadline
+		at = s.ask.due
 	}
 	for i := range s.slots {
 		if r := &s.slots[i].request; r.waits {
-			at = min(at, r.envelope.Deadline)
+			at = min(at, r.due)
 		}
 	}
 	if a.paused {
@@ -140,31 +144,40 @@ func (a *AntiEntropy) goesOn(now core.Now) bool {
 // that does not answer at all.
 func (a *AntiEntropy) expire(now core.Now, out *core.Out) {
 	s := a.session
-	late := func(r *request) bool { return r.waits && r.envelope.Deadline <= now.Mono }
-	if late(&s.ask) {
-		if s.ask.tries == requestTries {
-			a.failed(now, out)
-			return
-		}
-		s.ask.try(now, out)
+	if !a.expireOne(now, &s.ask, out) {
+		return
 	}
 	for i := range s.slots {
-		r := &s.slots[i].request
-		if !late(r) {
-			continue
-		}
-		if r.tries == requestTries {
-			a.failed(now, out)
+		if !a.expireOne(now, &s.slots[i].request, out) {
 			return
 		}
-		r.try(now, out)
 	}
 }
 
-// failed ends the exchange with a peer that does not answer, or not as it must.
-func (a *AntiEntropy) failed(now core.Now, out *core.Out) {
+// expireOne does what is due about a request; false: that was the end of the
+// session.
+func (a *AntiEntropy) expireOne(now core.Now, r *request, out *core.Out) bool {
+	switch {
+	case !r.waits || r.due > now.Mono:
+	case r.paused:
+		a.try(now, r, out) // its breaker is closed, or the session would have ended
+	default:
+		at, again := a.guard.Retry(now.Mono, &r.call, guard.Silent, core.Never, out)
+		if !again {
+			a.counters.Failed++
+			a.end(now, retryPause)
+			return false
+		}
+		r.paused, r.due = true, at
+	}
+	return true
+}
+
+// failed ends the exchange with a peer that cannot be reached, or does not
+// answer as it must.
+func (a *AntiEntropy) failed(now core.Now, r *request, why guard.Reason, out *core.Out) {
 	a.counters.Failed++
-	out.Reports = append(out.Reports, core.PeerReport{Peer: a.session.peer.node, Failed: 1})
+	a.guard.Failed(&r.call, why, out)
 	a.end(now, retryPause)
 }
 
@@ -224,34 +237,43 @@ func (a *AntiEntropy) answered(now core.Now, e *core.Envelope, out *core.Out) {
 	r := s.find(e.Req)
 	n := int(e.Req.Slot()) - keySlots
 	if m, ok := e.Msg.(*core.Refused); ok {
+		a.guard.Refused(&r.call)
 		a.refused(now, n, m, e, out)
 		return
 	}
 	switch m := e.Msg.(type) {
 	case *core.TreeDiffer:
 		if asked, ok := r.envelope.Msg.(*core.TreeCompare); ok {
-			r.waits = false
+			a.took(now, r, out)
 			a.differs(asked, m)
 		}
 	case *core.BucketReply:
 		if asked, ok := r.envelope.Msg.(*core.BucketAsk); ok {
-			r.waits = false
-			if !a.listed(asked, m) {
-				a.failed(now, out) // it answers what it was not asked
+			if !a.listed(asked, m) { // it answers what it was not asked
+				a.failed(now, r, guard.Silent, out)
+				return
 			}
+			a.took(now, r, out)
 		}
 	case *core.ReadReply:
 		if n >= 0 && !s.slots[n].pushing {
-			r.waits = false
+			a.took(now, r, out)
 			a.fetched(now, n, m, out)
 		}
 	case *core.Applied:
 		if n >= 0 && s.slots[n].pushing {
-			r.waits = false
+			a.took(now, r, out)
 			s.slots[n].repaired = true
 			a.keyDone(n)
 		}
 	}
+}
+
+// took notes that a request is answered. How long that took is no measure of
+// the peer: it may have read many keys for it.
+func (a *AntiEntropy) took(now core.Now, r *request, out *core.Out) {
+	r.waits = false
+	a.guard.Answered(now.Mono, &r.call, 0, out)
 }
 
 // refused ends the exchange, except where it is one set that the peer cannot

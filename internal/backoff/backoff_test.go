@@ -30,6 +30,7 @@ func TestDelayStaysBelowItsCap(t *testing.T) {
 		p := Policy{
 			Retries: 100,
 			Base:    time.Duration(rapid.Int64Range(1, int64(time.Minute)).Draw(t, "base")),
+			Factor:  rapid.Float64Range(1, 1000).Draw(t, "factor"),
 			Max:     time.Duration(rapid.Int64Range(1, int64(time.Minute)).Draw(t, "max")),
 			Jitter:  rapid.Float64Range(0, 1).Draw(t, "jitter"),
 		}
@@ -39,4 +40,20 @@ func TestDelayStaysBelowItsCap(t *testing.T) {
 			t.Fatalf("Delay = %v, %v with cap %v", d, ok, p.Max)
 		}
 	})
+}
+
+// Without jitter a delay is exactly its factor times the one before, up to the
+// cap.
+func TestDelayGrowsByItsFactor(t *testing.T) {
+	p := Policy{Retries: 6, Base: time.Second, Factor: 3, Max: 50 * time.Second}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for attempt, want := range map[int]time.Duration{1: 1, 2: 3, 3: 9, 4: 27, 5: 50, 6: 50} {
+		if got, _ := p.Delay(attempt, rng); got != want*time.Second {
+			t.Errorf("Delay(%d) = %v; want %v", attempt, got, want*time.Second)
+		}
+	}
+	steady := Policy{Retries: 1 << 40, Base: time.Second, Factor: 1, Max: time.Minute}
+	if got, _ := steady.Delay(1<<40, rng); got != time.Second {
+		t.Errorf("with a factor of 1 the delay has grown to %v", got)
+	}
 }

@@ -92,6 +92,11 @@ const (
 	// ServeBeforeWord: a node whose disk is doubted serves until it hears that it
 	// is an old copy.
 	ServeBeforeWord
+	// IgnoreBreaker: peers are called though their breakers are open.
+	IgnoreBreaker
+	// NeverClose: a breaker that has opened stays open however its probes are
+	// answered.
+	NeverClose
 )
 
 // All returns every bug, None excluded.
@@ -104,6 +109,7 @@ func All() []Bug {
 		ReapEarly, ReapWithoutOthers, ReapWithoutSilent, ReapVolatile, SecondRoundAtOnce, TokensOutliveChanges, OldMessages,
 		ContinueEpoch, PruneKeepsActor, NoopAtOnce, ContextNotJoined, OverwriteOwnDot, ReadUndurable, ForwardTwice,
 		PullFromOne, IgnoreStamp, RetireAtOnce, SyncedByNumber, ServeOldDisk, ServeBeforeWord,
+		IgnoreBreaker, NeverClose,
 	}
 }
 
@@ -184,6 +190,10 @@ func (b Bug) String() string {
 		return "serve-old-disk"
 	case ServeBeforeWord:
 		return "serve-before-word"
+	case IgnoreBreaker:
+		return "ignore-breaker"
+	case NeverClose:
+		return "never-close"
 	}
 	return "unknown bug"
 }

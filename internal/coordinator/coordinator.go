@@ -9,6 +9,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -32,6 +33,11 @@ const (
 	// staleRetry is when a peer that refused for our older layout is asked
 	// again if no newer view has come by then.
 	staleRetry = 50 * time.Millisecond
+
+	// lateShare is the part of PeerTimeout by which a loop may be late to notice
+	// that a peer has not answered in time. Past it the loop was busy or stood
+	// still for that long, and the answer may be in its own queue.
+	lateShare = 4
 
 	// The delay before a read asks one more peer: the p95 of those that have
 	// not answered, unknownP95 where nothing is known, at least minHedge, so
@@ -78,10 +84,26 @@ type Config struct {
 	Strict      bool // as configured: only owners count
 	PeerTimeout time.Duration
 	Retry       backoff.Policy
-	Seed        uint64
+	Reads       Reads
+	// Select has the fastest known owner execute what is forwarded and answer
+	// reads; else the first of the preference list that is alive does.
+	Select bool
+	// ProbeShare is the share of requests with which an owner that was not
+	// chosen is asked as well, so that it is known when it has become faster.
+	ProbeShare float64
+	Seed       uint64
 	// RepairBytes is what reads that are answered may keep for repairs at once;
 	// 0: reads repair nothing in the background.
 	RepairBytes uint64
+}
+
+// Reads says whom a read asks.
+type Reads struct {
+	// All asks all owners at once, where R of them would do.
+	All bool
+	// Hedge asks one more owner when those that were asked are slower than they
+	// use to be.
+	Hedge bool
 }
 
 // Coordinator runs the requests of one shard.
@@ -89,6 +111,8 @@ type Coordinator struct {
 	config     Config
 	local      Local
 	rng        *rand.Rand
+	probes     probes
+	guard      *guard.Guard
 	view       *core.View
 	slots      []*slot
 	free       []uint32
@@ -96,7 +120,6 @@ type Coordinator struct {
 	timers     timers
 	waits      []wait // in order of their flushes
 	forwards   forwards
-	reports    reports
 	repairs    repairs
 	latencies  latencies
 	valve      *admission.Valve
@@ -111,14 +134,16 @@ type wait struct {
 
 // New returns a coordinator without requests and without a view.
 func New(c Config, local Local) *Coordinator {
+	rng := core.Stream(c.Seed, "coordinator/"+strconv.Itoa(c.Shard))
 	return &Coordinator{
 		config:   c,
 		local:    local,
-		rng:      core.Stream(c.Seed, "coordinator/"+strconv.Itoa(c.Shard)),
+		rng:      rng,
+		probes:   newProbes(&c),
+		guard:    guard.New(c.Retry, rng),
 		view:     &core.View{Self: c.Self},
 		forwards: newForwards(),
 		valve:    admission.NewValve(c.PeerTimeout/fastShare, maxSlots+1), // open, slots are the limit
-		reports:  reports{peers: make(map[id.Node]*tally)},
 	}
 }
 
@@ -145,6 +170,7 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 	s.op, s.key, s.value, s.options = r.Op, r.Key, r.Value, r.Options
 	s.context = r.Context
 	s.began, s.arrived = now.Mono, arrived
+	s.trace = newTrace(now, r.Trace)
 	s.deadline = min(r.Deadline, now.Mono+id.MaxMessageAge)
 	if r.Options.Repair == core.RepairBlocking {
 		s.options.Quorum = core.QuorumStrict // what fallbacks hold makes no two reads meet
@@ -204,6 +230,7 @@ func (c *Coordinator) drawWriteID() version.WriteID {
 
 // begin takes a request's first step by the view as it is.
 func (c *Coordinator) begin(now core.Now, s *slot, out *core.Out) {
+	s.traceEnd(now, out)
 	l := c.view.ReadLayout()
 	s.partition = l.Partition(s.key)
 	wanted := s.options.W
@@ -244,15 +271,15 @@ func (c *Coordinator) need(s *slot, l *ring.Layout) int {
 // ask sends the slot's message to a peer.
 func (c *Coordinator) ask(now core.Now, s *slot, t *try, out *core.Out) {
 	t.state = asked
-	t.attempts++
+	c.guard.Try(&t.call, t.node)
 	t.sent = now.Mono
 	t.due = now.Mono + c.config.PeerTimeout
 	e := core.Envelope{
 		From: c.config.Self, To: t.node, Cluster: c.view.Cluster, Req: s.id, Start: c.config.Start,
-		Partition: s.partition, Stamp: c.view.Stamp(), Deadline: s.deadline,
+		Partition: s.partition, Stamp: c.view.Stamp(), Deadline: s.deadline, Trace: s.traceAsk(t),
 	}
 	switch s.stage {
-	case reading:
+	case reading, probing:
 		e.Msg = &core.Read{Key: s.key, Hints: t.owner != ""}
 	case writing:
 		if t.owner == "" {
@@ -290,6 +317,7 @@ func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out
 	if len(s.peers) > 0 { // others take no time that would tell anything
 		c.valve.Ended(now.Mono - s.arrived)
 	}
+	s.traceAnswer(now, r, out)
 	if s.unsure && r.Outcome == core.NotWritten {
 		r.Outcome = core.Unknown
 	}
@@ -315,13 +343,24 @@ func (c *Coordinator) finish(now core.Now, s *slot, r core.Result, out *core.Out
 	if s.stage == writing {
 		c.remember(now, s, out)
 	}
-	c.background--
 	c.repairs.ended(now, s)
+	s.traceEnd(now, out)
+	c.letGo(s, out)
+	c.probes.ended(s)
+	c.background--
 	generation, peers := s.id.Generation(), s.peers
-	clear(peers)
 	i := s.id.Slot()
-	*s = slot{id: c.reqID(i, generation), peers: peers[:0]}
+	*s = slot{id: c.reqID(i, generation), peers: peers}
 	c.free = append(c.free, i)
+}
+
+// letGo forgets who takes part in a request.
+func (c *Coordinator) letGo(s *slot, out *core.Out) {
+	for i := range s.peers {
+		c.guard.Dropped(&s.peers[i].call, out)
+	}
+	clear(s.peers)
+	s.peers = s.peers[:0]
 }
 
 func (c *Coordinator) take() *slot {
@@ -370,6 +409,10 @@ func (c *Coordinator) settle(now core.Now, s *slot, out *core.Out) {
 			c.settleLater(now, s, out)
 		} else {
 			c.settleFirst(now, s, out)
+		}
+	case probing:
+		if !s.open() {
+			c.finish(now, s, core.Result{}, out)
 		}
 	case free:
 	}

@@ -34,6 +34,8 @@ type bench struct {
 	out     core.Out
 	sent    []core.Envelope // taken from out, oldest first
 	replies []core.Reply
+	reports []core.PeerReport
+	traced  []core.Span
 	ids     byte
 }
 
@@ -44,7 +46,8 @@ func newBench(t *testing.T, self id.Node, nodes int) *bench {
 	b.replica = replica.New(replica.Config{Self: self, Start: 1, Shard: 0, Shards: 1, MaxHintBytes: benchHints}, b.store)
 	b.replica.OpenHints(benchPartitions, &b.out)
 	b.Coordinator = New(Config{
-		Self: self, Start: 1, R: 2, W: 2, PeerTimeout: 300 * ms, Retry: backoff.Default(), Seed: 1,
+		Self: self, Start: 1, R: 2, W: 2, PeerTimeout: 300 * ms, Retry: backoff.Default(),
+		Reads: Reads{Hedge: true}, Select: true, Seed: 1,
 	}, b.replica)
 	b.now = core.Now{Mono: time.Second, Wall: time.Hour}
 	b.view(layout(t, nodes))
@@ -98,6 +101,8 @@ func (b *bench) key(owned bool) []byte {
 func (b *bench) collect() {
 	b.sent = append(b.sent, b.out.Sends...)
 	b.replies = append(b.replies, b.out.Replies...)
+	b.reports = append(b.reports, b.out.Reports...)
+	b.traced = append(b.traced, b.out.Spans...)
 	writes := slices.Clone(b.out.Writes)
 	b.out.Reset()
 	b.out.Writes = append(b.out.Writes, writes...)
@@ -327,8 +332,8 @@ func TestGetAsksTheKnownFastFirst(t *testing.T) {
 	key := b.key(true)
 	v := *b.Coordinator.view
 	v.Peers = []core.Peer{
-		{ID: "b", Start: 1, Status: core.Alive, P95: 9 * ms},
-		{ID: "c", Start: 1, Status: core.Alive, P95: 2 * ms},
+		{ID: "b", Start: 1, Status: core.Alive, P95: 9 * ms, P99: 9 * ms},
+		{ID: "c", Start: 1, Status: core.Alive, P95: 2 * ms, P99: 2 * ms},
 	}
 	b.SetView(b.now, &v, &b.out)
 	b.submit(core.Request{Op: core.OpGet, Key: key})

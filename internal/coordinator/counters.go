@@ -6,7 +6,10 @@ import (
 )
 
 // Count adds what this coordinator has counted since the start.
-func (c *Coordinator) Count(to *core.Counters) { to.Add(&c.counters) }
+func (c *Coordinator) Count(to *core.Counters) {
+	to.Add(&c.counters)
+	c.guard.Count(to)
+}
 
 // countAnswer counts the request of a client that is answered.
 func (c *Coordinator) countAnswer(s *slot, code core.Code) {
@@ -49,6 +52,6 @@ func (c *Coordinator) countExpired(s *slot) {
 		c.countQuorum(core.QuorumWrite, quorum.Pending, 0)
 	case repairing:
 		c.countQuorum(core.QuorumRepair, quorum.Pending, 0)
-	case free, forwarding:
+	case free, forwarding, probing:
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 )
 
 // Deliver takes a peer's reply. One whose request is over has no effect.
@@ -23,6 +24,7 @@ func (c *Coordinator) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	if t == nil || t.state == done || t.state == idle {
 		return
 	}
+	s.traceReply(now, t, e.Msg, out)
 	switch m := e.Msg.(type) {
 	case *core.Refused:
 		c.refused(now, s, t, e, m.Why, out)
@@ -33,6 +35,10 @@ func (c *Coordinator) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 		}
 		t.state = done
 	case *core.ReadReply:
+		if s.stage == probing {
+			t.state = done
+			break
+		}
 		if s.stage == repairing {
 			c.answeredLate(now, s, t, m.Set, out)
 			break
@@ -48,14 +54,14 @@ func (c *Coordinator) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 		if s.stage != forwarding {
 			return
 		}
-		c.reports.answered(now.Mono, t.node, 0, out)
+		c.guard.Answered(now.Mono, &t.call, 0, out) // how long it took says as much of others
 		c.forwarded(now, s, t, m.Result, out)
 		return
 	default:
 		return // not a reply to anything that is asked here
 	}
 	if t.state == done {
-		c.reports.answered(now.Mono, t.node, now.Mono-t.sent, out)
+		c.guard.Answered(now.Mono, &t.call, now.Mono-t.sent, out)
 	}
 	c.settle(now, s, out)
 }
@@ -68,39 +74,45 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 	switch why {
 	case core.RefusedStale, core.RefusedNotOwner, core.RefusedBehind:
 		t.state, t.due = stale, now.Mono+staleRetry
-		if s.stage == repairing && s.answered {
+		if s.answered && (s.stage == repairing || s.stage == probing) {
 			t.state = failed // a later read will see by the new layout
+			c.guard.Refused(&t.call)
 		}
 		if c.view.Stamp().Older(e.Stamp) {
 			ahead(t.node, e.Stamp, out)
 		}
 	case core.RefusedOverloaded:
 		s.overloaded = true
-		c.fail(now, s, t)
+		c.fail(now, s, t, guard.Overloaded, out)
 	case core.RefusedStart, core.RefusedExpired:
 		// A receiver remembers what it has executed within one start, and up to
 		// the limit: a copy of this forward may have been executed before. So
 		// it is asked no more, or it would mint the write twice, and another
 		// owner gets it, as where nobody answers.
 		t.state, s.unsure = failed, s.unsure || s.stage == forwarding
+		c.guard.Refused(&t.call)
 	case core.RefusedInvalid, core.RefusedHintsFull:
 		t.state = failed
+		c.guard.Refused(&t.call)
 	default:
 		t.state = failed
+		c.guard.Refused(&t.call)
 	}
 }
 
 // fail notes that a peer provably did nothing, or has not answered a request
-// that may be repeated: it is asked again after a pause, or no more. A
-// forward goes to another owner instead.
-func (c *Coordinator) fail(now core.Now, s *slot, t *try) {
+// that may be repeated: it is asked again after a pause, or no more. Others
+// stand in for it at once, whatever follows. What is not repeated: a forward,
+// which goes to another owner instead, and what a client does not wait for and
+// another read or anti-entropy will mend.
+func (c *Coordinator) fail(now core.Now, s *slot, t *try, why guard.Reason, out *core.Out) {
 	t.state, t.missed = failed, true
-	if s.stage == forwarding || s.stage == repairing && s.answered {
+	if s.stage == forwarding || s.answered && (s.stage == repairing || s.stage == probing) {
+		c.guard.Failed(&t.call, why, out)
 		return
 	}
-	delay, ok := c.config.Retry.Delay(t.attempts, c.rng)
-	if ok && now.Mono+delay < s.deadline {
-		t.state, t.due = waiting, now.Mono+delay
+	if at, ok := c.guard.Retry(now.Mono, &t.call, why, s.deadline, out); ok {
+		t.state, t.due = waiting, at
 	}
 }
 
@@ -120,8 +132,8 @@ func (c *Coordinator) SendFailed(now core.Now, e *core.Envelope, out *core.Out) 
 	if t == nil || t.state != asked {
 		return
 	}
-	failure(t.node, out)
-	c.fail(now, s, t)
+	s.traceAsked(now, t, "not sent", out)
+	c.fail(now, s, t, guard.Unsent, out)
 	c.settle(now, s, out)
 }
 
@@ -135,6 +147,7 @@ func (c *Coordinator) Durable(now core.Now, n uint64, out *core.Out) {
 		w := c.waits[i]
 		if s := c.slot(w.req); s != nil && s.local == asked && s.localFlush == w.flush {
 			s.local = done
+			s.traceDurable(now, out)
 			c.mergeOwn(s)
 			c.settle(now, s, out)
 		}
@@ -173,13 +186,11 @@ func (c *Coordinator) wake(now core.Now, s *slot, out *core.Out) {
 		}
 		switch t.state {
 		case asked:
-			failure(t.node, out)
-			if s.stage == forwarding {
-				t.due = core.Never // it may still answer; another owner is asked
-			} else {
-				c.fail(now, s, t)
-			}
-		case waiting, stale:
+			s.traceAsked(now, t, "no answer in time", out)
+			c.timedOut(now, s, t, out)
+		case waiting:
+			c.askAgain(now, s, t, out)
+		case stale:
 			c.ask(now, s, t, out)
 		case idle, done, failed, avoided:
 		}
@@ -190,11 +201,49 @@ func (c *Coordinator) wake(now core.Now, s *slot, out *core.Out) {
 	c.settle(now, s, out)
 }
 
+// timedOut notes that a peer has not answered in the time that it has.
+func (c *Coordinator) timedOut(now core.Now, s *slot, t *try, out *core.Out) {
+	why := guard.Silent
+	if now.Mono-t.due > c.config.PeerTimeout/lateShare {
+		why = guard.Late
+	}
+	switch s.stage {
+	case forwarding:
+		t.due = core.Never // it may still answer; another owner is asked
+		c.guard.Failed(&t.call, why, out)
+	case probing:
+		guard.Slow(t.node, now.Mono-t.sent, out)
+		c.fail(now, s, t, why, out)
+	case reading, writing, repairing:
+		c.fail(now, s, t, why, out)
+	case free:
+	}
+}
+
+// askAgain repeats a call that is due, unless the peer's breaker has opened
+// meanwhile: then it is one of those that are asked when nobody else is left.
+func (c *Coordinator) askAgain(now core.Now, s *slot, t *try, out *core.Out) {
+	if !c.guard.Open(t.node) {
+		c.ask(now, s, t, out)
+		return
+	}
+	c.guard.Dropped(&t.call, out)
+	switch {
+	case t.owner != "":
+		t.state = failed
+	case s.stage == writing:
+		t.state = avoided
+	default:
+		t.state = idle
+	}
+}
+
 // SetView goes on by a newer view. Where only peers' addresses or speeds have
 // changed, the requests under way do not care.
 func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
 	before := c.view.Stamp()
 	c.view = v
+	c.guard.SetView(v)
 	if before == v.Stamp() {
 		return
 	}
@@ -209,6 +258,7 @@ func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
 			c.repairAnew(now, s, out)
 		case forwarding:
 			c.forwardAnew(now, s, out)
+		case probing:
 		case free:
 			continue
 		}

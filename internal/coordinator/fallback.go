@@ -16,10 +16,14 @@ const hintOverhead = 256
 func hintSize(key, value []byte) int { return len(key) + len(value) + hintOverhead }
 
 // status returns what is believed of a node. One that is in a layout and not
-// in the view yet is not known to be well.
+// in the view yet is not known to be well, and one whose breaker is open is as
+// good as dead: whoever asked it would wait in vain.
 func (c *Coordinator) status(n id.Node) core.Status {
-	if n == c.config.Self {
+	switch {
+	case n == c.config.Self:
 		return core.Alive
+	case c.guard.Open(n):
+		return core.Dead
 	}
 	if p, ok := c.view.Peer(n); ok && p.Status != 0 {
 		return p.Status
@@ -38,6 +42,13 @@ func (c *Coordinator) owners(s *slot) []id.Node {
 		}
 	}
 	return all
+}
+
+// avoids says whether an owner is passed over, for as long as others will do.
+// Where only owners count, one that is believed dead is asked all the same,
+// since belief may be wrong; but not one whose breaker is open.
+func (c *Coordinator) avoids(s *slot, owner id.Node) bool {
+	return s.sloppy && c.status(owner) == core.Dead || c.guard.Open(owner)
 }
 
 // maxSpare bounds the fallbacks of one request: in the time that a request has,
@@ -230,7 +241,8 @@ func (c *Coordinator) fallBack(now core.Now, s *slot, out *core.Out) bool {
 		return false
 	}
 	s.unsure = s.unsure || forwardOutcome(s) == core.Unknown
-	s.fallback, s.stage, s.peers, s.local = true, free, s.peers[:0], idle
+	c.letGo(s, out)
+	s.fallback, s.stage, s.local = true, free, idle
 	c.begin(now, s, out)
 	return true
 }

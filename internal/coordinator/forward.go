@@ -28,11 +28,11 @@ func (c *Coordinator) startForward(now core.Now, s *slot, out *core.Out) {
 	l := c.view.ReadLayout()
 	s.stage = forwarding
 	s.layout = l.Name()
-	s.peers = s.peers[:0]
+	c.letGo(s, out)
 	for _, owner := range l.Owners(s.partition) {
 		t := try{node: owner}
-		if s.sloppy && c.status(owner) == core.Dead {
-			t.state = avoided // a fallback takes it instead
+		if c.avoids(s, owner) {
+			t.state = avoided // another owner or a fallback takes it instead
 		}
 		s.peers = append(s.peers, t)
 	}
@@ -74,6 +74,7 @@ func (c *Coordinator) settleForward(now core.Now, s *slot, out *core.Out) {
 	}
 	if t := s.next(); t != nil {
 		c.ask(now, s, t, out)
+		c.probe(now, s, out)
 		return
 	}
 	if s.sloppy && !s.waits() && c.fallBack(now, s, out) {
@@ -231,6 +232,7 @@ func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, s
 	}
 	c.counters.Executed++
 	s.forward = e
+	s.trace = newTrace(now, e.Trace)
 	s.sloppy, s.fallback = sloppy, fallback
 	s.op, s.key, s.value, s.options, s.context = m.Op, m.Key, m.Value, m.Options, m.Context
 	s.deadline = now.Mono + min(m.Timeout, id.MaxMessageAge)

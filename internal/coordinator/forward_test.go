@@ -157,7 +157,7 @@ func TestOverwriteIsForwardedToTheFirstOwner(t *testing.T) {
 	}
 	for i := range v.Peers { // the last owner is known to be fast
 		if v.Peers[i].ID == owners[2] {
-			v.Peers[i].P95 = ms
+			v.Peers[i].P99 = ms
 		}
 	}
 	b.SetView(b.now, &v, &b.out)

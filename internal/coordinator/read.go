@@ -3,18 +3,21 @@ package coordinator
 import (
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/latency"
 	"github.com/dynamo-kv/dynamo/internal/quorum"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
-// startRead asks the R fastest owners, this node's own copy among them where
-// it has one. Answers from an earlier layout stay merged, but count no more.
+// startRead asks the R fastest owners, or all of them, this node's own copy
+// among them where it has one. Answers from an earlier layout stay merged, but
+// count no more.
 func (c *Coordinator) startRead(now core.Now, s *slot, out *core.Out) {
 	l := c.view.ReadLayout()
 	s.stage = reading
 	s.layout = l.Name()
-	s.peers = s.peers[:0]
+	c.letGo(s, out)
 	s.local = idle
 	for _, owner := range l.Owners(s.partition) {
 		if owner != c.config.Self {
@@ -26,11 +29,25 @@ func (c *Coordinator) startRead(now core.Now, s *slot, out *core.Out) {
 		set, flush := c.local.Read(s.key, out)
 		s.own = set
 		c.awaitLocal(s, flush)
+		s.traceLocal(now, "read", out)
 		c.mergeOwn(s)
+	}
+	if c.config.Reads.All {
+		c.askAll(now, s, out)
 	}
 	c.askMissing(now, s, out)
 	c.setHedge(now, s)
+	c.probe(now, s, out)
 	c.settle(now, s, out)
+}
+
+// askAll asks every owner that is not to be passed over.
+func (c *Coordinator) askAll(now core.Now, s *slot, out *core.Out) {
+	for i := range s.peers {
+		if t := &s.peers[i]; t.state == idle && !c.avoids(s, t.node) {
+			c.ask(now, s, t, out)
+		}
+	}
 }
 
 // askMissing asks as many further owners as are wanted to meet R by those
@@ -82,6 +99,7 @@ func (c *Coordinator) readFallback(now core.Now, s *slot, owner, n id.Node, out 
 		set, flush := c.local.ReadHint(s.key, out)
 		s.own = set
 		c.awaitLocal(s, flush)
+		s.traceLocal(now, "read", out)
 		c.mergeOwn(s)
 		return
 	}
@@ -90,31 +108,31 @@ func (c *Coordinator) readFallback(now core.Now, s *slot, owner, n id.Node, out 
 }
 
 // rank orders peers: those believed alive first, among them the known fast
-// ones, then the unknown ones in their original order.
+// ones, then the unknown ones in their original order. There are few.
 func (c *Coordinator) rank(peers []try) {
 	for i := 1; i < len(peers); i++ {
-		for j := i; j > 0 && c.faster(peers[j].node, peers[j-1].node); j-- {
+		for j := i; j > 0 && c.better(peers[j].node, peers[j-1].node); j-- {
 			peers[j], peers[j-1] = peers[j-1], peers[j]
 		}
 	}
 }
 
-func (c *Coordinator) faster(a, b id.Node) bool {
-	pa, _ := c.view.Peer(a)
-	pb, _ := c.view.Peer(b)
-	if aliveA, aliveB := pa.Status == core.Alive, pb.Status == core.Alive; aliveA != aliveB {
+func (c *Coordinator) better(a, b id.Node) bool {
+	if aliveA, aliveB := c.status(a) == core.Alive, c.status(b) == core.Alive; aliveA != aliveB {
 		return aliveA
 	}
-	if pa.P95 == 0 || pb.P95 == 0 {
-		return pa.P95 != 0
+	if !c.config.Select {
+		return false
 	}
-	return pa.P95 < pb.P95
+	pa, _ := c.view.Peer(a)
+	pb, _ := c.view.Peer(b)
+	return latency.Compare(pa.P99, pb.P99) < 0
 }
 
 // setHedge plans when one more owner is asked.
 func (c *Coordinator) setHedge(now core.Now, s *slot) {
 	s.hedge = core.Never
-	if s.next() == nil {
+	if s.next() == nil || !c.config.Reads.Hedge {
 		return
 	}
 	delay := minHedge
@@ -136,10 +154,10 @@ func (c *Coordinator) setHedge(now core.Now, s *slot) {
 func (c *Coordinator) hedged(now core.Now, s *slot, out *core.Out) {
 	for i := range s.peers {
 		if t := &s.peers[i]; t.state == asked {
-			slow(t.node, now.Mono-t.sent, out)
+			guard.Slow(t.node, now.Mono-t.sent, out)
 		}
 	}
-	if t := s.next(); t != nil && (!s.sloppy || c.status(t.node) != core.Dead) {
+	if t := s.next(); t != nil && !c.avoids(s, t.node) {
 		c.counters.Hedges++
 		c.ask(now, s, t, out)
 	}
@@ -228,7 +246,7 @@ func (c *Coordinator) expired(s *slot) core.Result {
 	case forwarding:
 		r.Required = c.need(s, c.view.ReadLayout())
 		r.Outcome = forwardOutcome(s)
-	case free:
+	case probing, free:
 	}
 	return r
 }

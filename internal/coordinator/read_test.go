@@ -28,7 +28,7 @@ func TestReadDoesNotShowItsOwnCopyBeforeItIsDurable(t *testing.T) {
 	a := version.Actor{Node: "a", Epoch: version.Epoch{Start: 1, Seq: 1}}
 	set, dot := version.Siblings{}.Put(version.Clock{}, a, version.Write{ID: version.WriteID{1}, Data: []byte("v")})
 	for _, durable := range []bool{false, true} {
-		c := New(Config{Self: "a", Start: 1, R: 2, W: 2, PeerTimeout: 300 * time.Millisecond, Retry: backoff.Default()}, pendingCopy{set: set})
+		c := New(Config{Self: "a", Start: 1, R: 2, W: 2, PeerTimeout: 300 * time.Millisecond, Retry: backoff.Default(), Reads: Reads{Hedge: true}}, pendingCopy{set: set})
 		out := &core.Out{}
 		c.SetView(core.Now{}, &core.View{
 			Self: "a", Cluster: 1, Layouts: core.LayoutState{Live: []*ring.Layout{l}, Phase: core.PhaseDone},

@@ -185,7 +185,6 @@ func (c *Coordinator) settleLater(now core.Now, s *slot, out *core.Out) {
 func (c *Coordinator) sendRepairs(now core.Now, s *slot, out *core.Out) {
 	for i := range s.peers {
 		if t := &s.peers[i]; c.behind(s, t) {
-			t.attempts = 0
 			c.ask(now, s, t, out)
 		}
 	}

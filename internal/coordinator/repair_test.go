@@ -434,7 +434,7 @@ func (b *bench) prefer(order ...id.Node) {
 	v.Peers = slices.Clone(v.Peers)
 	for i := range v.Peers {
 		if at := slices.Index(order, v.Peers[i].ID); at >= 0 {
-			v.Peers[i].P95 = time.Duration(at+1) * ms
+			v.Peers[i].P99 = time.Duration(at+1) * ms
 		}
 	}
 	b.SetView(b.now, &v, &b.out)

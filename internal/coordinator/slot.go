@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -18,6 +19,7 @@ const (
 	writing
 	forwarding
 	repairing // a read that is decided
+	probing   // nobody's: an owner is asked for the sake of its latency
 )
 
 // slot is one request under way, or free.
@@ -78,6 +80,8 @@ type slot struct {
 	// load.
 	attempt    uint32
 	overloaded bool
+
+	trace *trace // nil: nobody looks
 }
 
 // tryState is how one node stands to a request.
@@ -90,7 +94,7 @@ const (
 	stale                   // refused for our old layout; asked again with the next view, or at due
 	done                    // answered
 	failed                  // failed, and not asked again
-	avoided                 // an owner that is believed dead, and not asked
+	avoided                 // an owner that is believed dead, or whose breaker is open, and not asked
 )
 
 // try is one node that takes part in a request.
@@ -98,14 +102,15 @@ type try struct {
 	node id.Node
 	// owner is whom the node stands in for, empty where it is asked as the
 	// owner that it is. In a transition one node may be asked both ways.
-	owner    id.Node
-	state    tryState
-	repair   bool // it was sent what a read has found
-	missed   bool // it has failed once: others stand in for it until it answers
-	attempts int
-	sent     time.Duration
-	seen     version.Siblings // its answer to a read, as an owner
-	due      time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
+	owner  id.Node
+	state  tryState
+	call   guard.Call
+	repair bool // it was sent what a read has found
+	missed bool // it has failed once: others stand in for it until it answers
+	sent   time.Duration
+	trace  *core.Trace      // of the wait for its answer; nil: nobody looks, or it is over
+	seen   version.Siblings // its answer to a read, as an owner
+	due    time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
 }
 
 // find returns how node n stands as an owner.

@@ -31,12 +31,14 @@ func (c *Coordinator) startWrite(now core.Now, s *slot, out *core.Out) {
 		c.finish(now, s, core.Result{Code: res.Code, Outcome: core.NotWritten}, out)
 		return
 	}
+	s.traceEnd(now, out) // of the read before it, if there was one
 	s.stage = writing
 	s.listed, s.spare = false, nil
 	s.set, s.seen, s.minted = res.Set, res.Context, c.view.Stamp()
 	s.value = nil // it is in the set now
-	s.peers = s.peers[:0]
+	c.letGo(s, out)
 	c.awaitLocal(s, res.Flush)
+	s.traceLocal(now, "write", out)
 	c.askOwners(now, s, out)
 	c.settle(now, s, out)
 }
@@ -61,7 +63,7 @@ func (c *Coordinator) askOwners(now core.Now, s *slot, out *core.Out) {
 			}
 			s.peers = append(s.peers, try{node: owner})
 			t := &s.peers[len(s.peers)-1]
-			if s.sloppy && c.status(owner) == core.Dead {
+			if c.avoids(s, owner) {
 				t.state = avoided
 			} else {
 				c.ask(now, s, t, out)

@@ -29,6 +29,7 @@ type Counters struct {
 
 	Gossip      GossipCounters
 	AntiEntropy AntiEntropyCounters
+	Calls       CallCounters
 
 	// What the shell fills. Durations of requests, by Op, run from their arrival
 	// to the moment when the answer leaves their loop. Drains is how long a loop
@@ -78,6 +79,8 @@ func (c *Counters) Add(o *Counters) {
 	c.AntiEntropy.Durations.Add(&o.AntiEntropy.Durations)
 	c.AntiEntropy.Failed += o.AntiEntropy.Failed
 	c.Drains.Add(&o.Drains)
+	c.Calls.Retries += o.Calls.Retries
+	c.Calls.Probes += o.Calls.Probes
 }
 
 func (g *GossipCounters) add(o *GossipCounters) {

@@ -71,6 +71,9 @@ type Out struct {
 	Shards      []ShardReport  // from a shard, for Control
 	Loads       []LoadReport   // from a shard, for Control
 	Statuses    []StatusChange // from Control, for whoever watches
+	// Spans are of traced requests. Those of SpansHeld end when this flush and
+	// all before it are durable.
+	Spans, SpansHeld []Span
 	// Failed is set when the store failed or holds what cannot be read: the
 	// node must stop, since what it would go on with is not known.
 	Failed error
@@ -95,6 +98,9 @@ func (o *Out) Reset() {
 	clear(o.Loads)
 	o.Loads = o.Loads[:0]
 	o.Statuses = o.Statuses[:0]
+	clear(o.Spans)
+	clear(o.SpansHeld)
+	o.Spans, o.SpansHeld = o.Spans[:0], o.SpansHeld[:0]
 	o.Failed = nil
 }
 
@@ -109,9 +115,11 @@ type StatusChange struct {
 type PeerReport struct {
 	Peer   id.Node
 	OK     uint32 // answers of any kind
-	Failed uint32 // failed sends and timeouts
+	Failed uint32 // failed sends and timeouts, each try of a call
 	// Latency is the time of one answered request, 0 where there is none.
 	Latency time.Duration
+	// Calls is what the peer's breaker goes by.
+	Calls Calls
 	// Ahead is a stamp of the peer that is newer than the shard's view, zero
 	// otherwise: Control then gossips with the peer at once.
 	Ahead Stamp

@@ -100,6 +100,18 @@ func (l LayoutState) Stamp() Stamp {
 	return Stamp{Layout: l.Live[len(l.Live)-1].Name(), Phase: l.Phase}
 }
 
+// Reading returns the layout whose owners answer reads and coordinate writes,
+// nil where there is none.
+func (l LayoutState) Reading() *ring.Layout {
+	if len(l.Live) == 0 {
+		return nil
+	}
+	if l.Phase == PhaseMoved {
+		return l.Live[len(l.Live)-1]
+	}
+	return l.Live[0]
+}
+
 // GossipState is what a Gossip carries.
 type GossipState struct {
 	Cluster uint64
@@ -166,6 +178,8 @@ type Peer struct {
 	Status Status
 	P95    time.Duration // of recent requests to it; 0: not known
 	P99    time.Duration
+	// Circuit is the state of its breaker.
+	Circuit Circuit
 }
 
 // Stamp returns the view's stamp.
@@ -173,16 +187,7 @@ func (v *View) Stamp() Stamp { return v.Layouts.Stamp() }
 
 // ReadLayout returns the layout whose owners answer reads and coordinate
 // writes, nil where there is none.
-func (v *View) ReadLayout() *ring.Layout {
-	live := v.Layouts.Live
-	if len(live) == 0 {
-		return nil
-	}
-	if v.Layouts.Phase == PhaseMoved {
-		return live[len(live)-1]
-	}
-	return live[0]
-}
+func (v *View) ReadLayout() *ring.Layout { return v.Layouts.Reading() }
 
 // Peer returns the peer of that ID.
 func (v *View) Peer(n id.Node) (Peer, bool) {
@@ -235,4 +240,9 @@ type ClusterStatus struct {
 type MemberStatus struct {
 	Member
 	Status Status
+	// Circuit is its breaker's state, and Changes how often that has changed.
+	Circuit Circuit
+	Changes CircuitChanges
+	// P95 and P99 are those of recent requests to it, 0: not known.
+	P95, P99 time.Duration
 }

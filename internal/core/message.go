@@ -34,7 +34,10 @@ type Envelope struct {
 	// Never later than id.MaxMessageAge after the message was made: a message
 	// past it is dropped wherever it is, which bounds every message's age.
 	Deadline time.Duration
-	Msg      Message
+	// Trace is where the request stands in a trace, nil where nobody looks. A
+	// reply has none.
+	Trace *Trace
+	Msg   Message
 }
 
 // Answer returns the reply to a request, from the node whose view v is.

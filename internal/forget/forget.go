@@ -10,7 +10,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
+	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -50,6 +52,7 @@ type Forget struct {
 	gate   *admission.Gate
 	slot   admission.Slot // of the active round, or of the scan under way
 	rng    *rand.Rand
+	guard  *guard.Guard
 
 	view    *core.View
 	layout  *ring.Layout // the only live one; nil in a transition: nothing is forgotten
@@ -83,6 +86,7 @@ func New(c Config, local Local, tokens *Tokens, gate *admission.Gate) *Forget {
 	return &Forget{
 		config: c, local: local, tokens: tokens, gate: gate,
 		rng:    core.Stream(c.Seed, "forget/"+strconv.Itoa(c.Shard)),
+		guard:  guard.New(backoff.Policy{}, nil), // a round asks again by itself, and is put off
 		view:   &core.View{Self: c.Self},
 		rounds: make(map[uint64]*round),
 		next:   core.Never,
@@ -98,6 +102,7 @@ func (f *Forget) SetView(now core.Now, v *core.View, out *core.Out) {
 	layout, members := onlyLayout(v), membersOf(v, f.config.Start)
 	stays := f.layout != nil && layout != nil && f.layout.Name() == layout.Name()
 	f.view = v
+	f.guard.SetView(v)
 	if stays && members == f.members {
 		return
 	}

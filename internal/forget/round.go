@@ -7,6 +7,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
@@ -54,6 +55,7 @@ type ask struct {
 	node     id.Node
 	answered bool
 	attempts int
+	call     guard.Call
 	flying   bool          // asked, and no answer yet
 	due      time.Duration // when it is asked again, or given up
 }
@@ -158,6 +160,11 @@ func (f *Forget) keep(r *round) {
 
 func (f *Forget) send(now core.Now, r *round, a *ask, out *core.Out) {
 	a.attempts++
+	if f.guard.Open(a.node) {
+		a.flying, a.due = false, now.Mono+retryPause
+		return
+	}
+	f.guard.Try(&a.call, a.node)
 	a.flying, a.due = true, now.Mono+answerTimeout
 	f.gate.Spend(now.Mono, &f.slot, admission.MessageCost+admission.ItemCost*len(r.keys))
 	var m core.Message
@@ -187,7 +194,7 @@ func (f *Forget) repeat(now core.Now, out *core.Out) {
 			continue
 		}
 		if a.flying {
-			out.Reports = append(out.Reports, core.PeerReport{Peer: a.node, Failed: 1})
+			f.guard.Failed(&a.call, guard.Silent, out)
 		}
 		if a.attempts >= f.attempts(a.node) {
 			f.block(now, a.node)
@@ -227,6 +234,7 @@ func (f *Forget) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 			return
 		}
 	case *core.Refused:
+		f.guard.Refused(&a.call)
 		a.flying, a.due = false, now.Mono+retryPause
 		if f.view.Stamp().Older(e.Stamp) {
 			out.Reports = append(out.Reports, core.PeerReport{Peer: e.From, Ahead: e.Stamp})
@@ -237,6 +245,7 @@ func (f *Forget) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
 		return // not an answer to anything that is asked here
 	}
 	a.answered = true
+	f.guard.Answered(now.Mono, &a.call, 0, out)
 	f.unblock(a.node)
 	f.settle(now, out)
 	f.arm(now)
@@ -247,11 +256,14 @@ func (f *Forget) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 	if e.Reply {
 		return
 	}
-	out.Reports = append(out.Reports, core.PeerReport{Peer: e.To, Failed: 1})
-	if a := f.asked(e.Req, e.To); a != nil {
-		a.flying, a.due = false, now.Mono+retryPause
-		f.arm(now)
+	a := f.asked(e.Req, e.To)
+	if a == nil {
+		out.Reports = append(out.Reports, core.PeerReport{Peer: e.To, Failed: 1})
+		return
 	}
+	f.guard.Failed(&a.call, guard.Unsent, out)
+	a.flying, a.due = false, now.Mono+retryPause
+	f.arm(now)
 }
 
 // asked returns the member of the active round that still has to answer a

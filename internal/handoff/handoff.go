@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
+	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -62,6 +64,7 @@ type Handoff struct {
 	local      Local
 	gate       *admission.Gate
 	rng        *rand.Rand
+	guard      *guard.Guard
 	view       *core.View
 	generation uint32 // of pulls: a new one for each layout state
 	pulls      []*pull
@@ -86,7 +89,10 @@ func New(c Config, local Local, gate *admission.Gate) *Handoff {
 		local:  local,
 		gate:   gate,
 		rng:    core.Stream(c.Seed, "handoff/"+strconv.Itoa(c.Shard)),
-		view:   &core.View{Self: c.Self},
+		// What is kept for others is offered without end, in sweeps: a call that
+		// were repeated within one would only hold up the others.
+		guard: guard.New(backoff.Policy{}, nil),
+		view:  &core.View{Self: c.Self},
 	}
 }
 
@@ -95,6 +101,7 @@ func (h *Handoff) SetView(now core.Now, v *core.View, out *core.Out) {
 	old := h.view
 	before := old.Stamp()
 	h.view = v
+	h.guard.SetView(v)
 	h.viewHints(now, old)
 	if v.Stamp() == before {
 		return
@@ -145,15 +152,15 @@ func (h *Handoff) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 	if e.Reply {
 		return
 	}
-	out.Reports = append(out.Reports, core.PeerReport{Peer: e.To, Failed: 1})
 	switch slot := e.Req.Slot(); {
 	case !h.isCurrent(e.Req):
+		out.Reports = append(out.Reports, core.PeerReport{Peer: e.To, Failed: 1})
 	case slot >= hintSlots:
 		h.hintFailed(now, slot-hintSlots, e.To, out)
 	case slot >= pushSlots:
-		h.pushFailed(now, slot-pushSlots, e.To)
+		h.pushFailed(now, slot-pushSlots, e.To, out)
 	default:
-		h.pullFailed(now, ring.Partition(slot), e.To)
+		h.pullFailed(now, ring.Partition(slot), e.To, out)
 	}
 }
 

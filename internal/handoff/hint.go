@@ -8,6 +8,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -103,7 +104,7 @@ func (h *Handoff) viewHints(now core.Now, before *core.View) {
 	changed := before.Stamp() != h.view.Stamp()
 	for _, p := range h.view.Peers {
 		old, known := before.Peer(p.ID)
-		if p.Status != core.Alive || known && old.Status == core.Alive && old.Addr == p.Addr && old.Start == p.Start {
+		if !takes(&p) || known && takes(&old) && old.Addr == p.Addr && old.Start == p.Start {
 			continue
 		}
 		d.pauses = slices.DeleteFunc(d.pauses, func(q pause) bool { return q.node == p.ID })
@@ -113,6 +114,12 @@ func (h *Handoff) viewHints(now core.Now, before *core.View) {
 		d.again = now.Mono
 		d.due = min(d.due, now.Mono)
 	}
+}
+
+// takes says whether a peer can be called: it is alive, and its breaker is
+// closed.
+func takes(p *core.Peer) bool {
+	return p.Status == core.Alive && p.Circuit.State == core.CircuitClosed
 }
 
 // nextHint returns when something is to be done about hints.
@@ -200,7 +207,7 @@ func (h *Handoff) expireHints(now core.Now, out *core.Out) {
 		}
 		for i := range one.peers {
 			if t := &one.peers[i]; !t.acked && t.due <= now.Mono {
-				out.Reports = append(out.Reports, core.PeerReport{Peer: t.node, Failed: 1})
+				h.guard.Failed(&t.call, guard.Silent, out)
 				h.pauseHints(now, t.node)
 			}
 		}
@@ -330,7 +337,7 @@ func (h *Handoff) canTake(now core.Now, p ring.Partition, owner id.Node) bool {
 		peers = nil // it was kept here before this node owned the key: the copy is at hand
 	}
 	for _, n := range peers {
-		if peer, ok := h.view.Peer(n); !ok || peer.Status != core.Alive {
+		if peer, ok := h.view.Peer(n); !ok || peer.Status != core.Alive || h.guard.Open(n) {
 			return false
 		}
 		i, found := slices.BinarySearchFunc(h.hints.pauses, n, func(p pause, n id.Node) int { return cmp.Compare(p.node, n) })
@@ -390,6 +397,7 @@ func (h *Handoff) settleHint(now core.Now, one *delivery, out *core.Out) {
 }
 
 func (h *Handoff) sendHint(now core.Now, slot uint32, one *delivery, t *target, out *core.Out) {
+	h.guard.Try(&t.call, t.node)
 	t.due = now.Mono + chunkTimeout
 	h.gate.Spend(now.Mono, &h.hintSlot, admission.MessageCost+one.set.Size())
 	out.Sends = append(out.Sends, h.envelope(t.node, one.partition, hintSlots+slot, h.hints.generation, t.due, &core.Apply{Key: one.key, Set: one.set}))
@@ -411,6 +419,7 @@ func (h *Handoff) hinted(now core.Now, slot uint32, e *core.Envelope, out *core.
 	}
 	switch e.Msg.(type) {
 	case *core.Applied:
+		h.guard.Answered(now.Mono, &one.peers[i].call, 0, out)
 		h.answeredHints(e.From)
 		one.peers[i].acked = true
 		if slices.ContainsFunc(one.peers, func(t target) bool { return !t.acked }) {
@@ -419,6 +428,7 @@ func (h *Handoff) hinted(now core.Now, slot uint32, e *core.Envelope, out *core.
 		h.settleHint(now, one, out)
 		d.window[slot] = nil
 	case *core.Refused:
+		h.guard.Refused(&one.peers[i].call)
 		h.refused(e, out)
 		h.pauseHints(now, e.From)
 		h.dropHint(now, slot)
@@ -433,9 +443,11 @@ func (h *Handoff) hintFailed(now core.Now, slot uint32, peer id.Node, out *core.
 	if int(slot) >= len(d.window) || d.window[slot] == nil {
 		return
 	}
-	if !slices.ContainsFunc(d.window[slot].peers, func(t target) bool { return t.node == peer && !t.acked }) {
+	i := slices.IndexFunc(d.window[slot].peers, func(t target) bool { return t.node == peer && !t.acked })
+	if i < 0 {
 		return
 	}
+	h.guard.Failed(&d.window[slot].peers[i].call, guard.Unsent, out)
 	h.pauseHints(now, peer)
 	h.dropHint(now, slot)
 	h.windowDone(now, out)

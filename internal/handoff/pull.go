@@ -7,6 +7,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/quorum"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -19,6 +20,7 @@ type pull struct {
 	need      int       // how many of them still must be
 	after     []byte    // the last key that the current source has sent
 	state     pullState
+	call      guard.Call      // of the chunk that was asked for
 	last      bool            // the chunk that waits for its flush is the source's last
 	flush     uint64          // that the latest chunk waits for
 	due       time.Duration   // of waiting and asked: when to act
@@ -97,7 +99,7 @@ func (h *Handoff) tickPulls(now core.Now, out *core.Out) {
 		case waiting:
 			h.ask(now, p, out)
 		case asked:
-			out.Reports = append(out.Reports, core.PeerReport{Peer: p.sources[0], Failed: 1})
+			h.guard.Failed(&p.call, guard.Silent, out)
 			h.rotate(now, p)
 		case flushing:
 		}
@@ -107,6 +109,10 @@ func (h *Handoff) tickPulls(now core.Now, out *core.Out) {
 // ask asks for the next chunk, when there is a slot for it. The slot is held
 // until the chunk is durable here.
 func (h *Handoff) ask(now core.Now, p *pull, out *core.Out) {
+	if h.guard.Open(p.sources[0]) {
+		h.rotate(now, p)
+		return
+	}
 	p.state, p.due = waiting, now.Mono
 	if p.slot == nil {
 		p.slot = h.freeSlot()
@@ -114,6 +120,7 @@ func (h *Handoff) ask(now core.Now, p *pull, out *core.Out) {
 	if !h.gate.Go(now.Mono, p.slot) {
 		return
 	}
+	h.guard.Try(&p.call, p.sources[0])
 	p.state, p.due = asked, now.Mono+chunkTimeout
 	m := &core.Pull{Layout: h.view.Stamp().Layout, After: p.after}
 	out.Sends = append(out.Sends, h.envelope(p.sources[0], p.partition, uint32(p.partition), h.generation, p.due, m))
@@ -172,8 +179,10 @@ func (h *Handoff) pulled(now core.Now, partition ring.Partition, e *core.Envelop
 	}
 	switch m := e.Msg.(type) {
 	case *core.PullReply:
+		h.guard.Answered(now.Mono, &p.call, 0, out)
 		h.store(now, p, m, out)
 	case *core.Refused:
+		h.guard.Refused(&p.call)
 		h.refused(e, out)
 		h.rotate(now, p)
 	}
@@ -242,8 +251,9 @@ func (h *Handoff) flushed(now core.Now, p *pull, out *core.Out) {
 	h.tickPulls(now, out) // another one may begin
 }
 
-func (h *Handoff) pullFailed(now core.Now, partition ring.Partition, peer id.Node) {
+func (h *Handoff) pullFailed(now core.Now, partition ring.Partition, peer id.Node, out *core.Out) {
 	if p := h.find(partition); p != nil && p.state == asked && p.sources[0] == peer {
+		h.guard.Failed(&p.call, guard.Unsent, out)
 		h.rotate(now, p)
 	}
 }

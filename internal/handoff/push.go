@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -34,6 +35,7 @@ type push struct {
 type target struct {
 	node  id.Node
 	acked bool
+	call  guard.Call
 	due   time.Duration // when it is asked again
 }
 
@@ -125,6 +127,9 @@ func (h *Handoff) tickPushes(now core.Now, out *core.Out) {
 		}
 		for i := range p.peers {
 			if t := &p.peers[i]; !t.acked && t.due <= now.Mono {
+				if t.call.UnderWay() {
+					h.guard.Failed(&t.call, guard.Silent, out)
+				}
 				h.send(now, uint32(slot), p, t, out)
 			}
 		}
@@ -132,6 +137,11 @@ func (h *Handoff) tickPushes(now core.Now, out *core.Out) {
 }
 
 func (h *Handoff) send(now core.Now, slot uint32, p *push, t *target, out *core.Out) {
+	if h.guard.Open(t.node) {
+		t.due = now.Mono + retryPause
+		return
+	}
+	h.guard.Try(&t.call, t.node)
 	t.due = now.Mono + chunkTimeout
 	h.gate.Spend(now.Mono, &h.pushSlot, admission.MessageCost+p.set.Size())
 	partition := h.pushes.partitions[0]
@@ -206,8 +216,10 @@ func (h *Handoff) pushed(now core.Now, slot uint32, e *core.Envelope, out *core.
 	}
 	switch e.Msg.(type) {
 	case *core.Applied:
+		h.guard.Answered(now.Mono, &t.call, 0, out)
 		t.acked = true
 	case *core.Refused:
+		h.guard.Refused(&t.call)
 		h.refused(e, out)
 		t.due = now.Mono + retryPause
 		return
@@ -228,11 +240,12 @@ func (h *Handoff) pushed(now core.Now, slot uint32, e *core.Envelope, out *core.
 	}
 }
 
-func (h *Handoff) pushFailed(now core.Now, slot uint32, peer id.Node) {
+func (h *Handoff) pushFailed(now core.Now, slot uint32, peer id.Node, out *core.Out) {
 	if int(slot) >= len(h.pushes.window) || h.pushes.window[slot] == nil {
 		return
 	}
 	if t := h.pushes.window[slot].target(peer); t != nil && !t.acked {
+		h.guard.Failed(&t.call, guard.Unsent, out)
 		t.due = now.Mono + retryPause
 	}
 }

@@ -32,7 +32,7 @@ func TestPercentiles(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var w latency.Window
+			w := latency.New(latency.Default())
 			for _, s := range tt.samples {
 				w.Add(0, s)
 			}
@@ -45,14 +45,15 @@ func TestPercentiles(t *testing.T) {
 }
 
 func TestEmptyWindowKnowsNothing(t *testing.T) {
-	var w latency.Window
+	w := latency.New(latency.Default())
 	if got, ok := w.Percentiles(0, 0.99); ok {
 		t.Errorf("Percentiles of an empty window = %v, true", got)
 	}
 }
 
 func TestOldSamplesDoNotCount(t *testing.T) {
-	var w latency.Window
+	const maxAge = time.Minute * 3
+	w := latency.New(latency.Config{Size: 5, MaxAge: maxAge})
 	w.Add(0, time.Second)
 	w.Add(time.Minute, time.Millisecond)
 	for _, tt := range []struct {
@@ -60,9 +61,9 @@ func TestOldSamplesDoNotCount(t *testing.T) {
 		want time.Duration
 		ok   bool
 	}{
-		{latency.MaxAge, time.Second, true},
-		{latency.MaxAge + 1, time.Millisecond, true},
-		{latency.MaxAge + time.Minute + 1, 0, false},
+		{maxAge, time.Second, true},
+		{maxAge + 1, time.Millisecond, true},
+		{maxAge + time.Minute + 1, 0, false},
 	} {
 		got, ok := w.Percentiles(tt.now, 1)
 		if ok != tt.ok || ok && got[0] != tt.want {
@@ -74,13 +75,31 @@ func TestOldSamplesDoNotCount(t *testing.T) {
 	}
 }
 
+func TestKnownOnesStandFirst(t *testing.T) {
+	const ms = time.Millisecond
+	got := []time.Duration{0, 30 * ms, 0, 10 * ms, 20 * ms}
+	slices.SortStableFunc(got, latency.Compare)
+	if want := []time.Duration{10 * ms, 20 * ms, 30 * ms, 0, 0}; !slices.Equal(got, want) {
+		t.Errorf("%v; want %v", got, want)
+	}
+	names := []string{"b", "fast", "a", "c"}
+	slices.SortStableFunc(names, func(x, y string) int {
+		p99 := map[string]time.Duration{"fast": ms}
+		return latency.Compare(p99[x], p99[y])
+	})
+	if want := []string{"fast", "b", "a", "c"}; !slices.Equal(names, want) {
+		t.Errorf("%v; want %v: those that are not known keep their order", names, want)
+	}
+}
+
 // TestAgainstSortedHistory compares the window with its dumb twin: the whole
 // history, cut to its last samples and sorted.
 func TestAgainstSortedHistory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		history := rapid.SliceOfN(rapid.Int64Range(0, 1_000_000), 1, 300).Draw(t, "history")
 		p := rapid.Float64Range(0.001, 1).Draw(t, "p")
-		var w latency.Window
+		size := rapid.SampledFrom([]int{1, 10, 100, latency.MaxSize}).Draw(t, "size")
+		w := latency.New(latency.Config{Size: size, MaxAge: time.Minute})
 		for i, s := range history {
 			w.Add(time.Duration(i), time.Duration(s))
 		}
@@ -88,7 +107,7 @@ func TestAgainstSortedHistory(t *testing.T) {
 		if !ok {
 			t.Fatal("a filled window knows nothing")
 		}
-		last := slices.Clone(history[max(0, len(history)-latency.Size):])
+		last := slices.Clone(history[max(0, len(history)-size):])
 		slices.Sort(last)
 		// The nearest rank: the first sample that p of all do not exceed.
 		i := slices.IndexFunc(last, func(v int64) bool {
@@ -107,9 +126,10 @@ func TestAgainstSortedHistory(t *testing.T) {
 }
 
 func BenchmarkPercentiles(b *testing.B) {
-	var w latency.Window
-	for i := range latency.Size {
-		w.Add(0, time.Duration((i*37)%latency.Size)*time.Millisecond)
+	const size = 100
+	w := latency.New(latency.Default())
+	for i := range size {
+		w.Add(0, time.Duration((i*37)%size)*time.Millisecond)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

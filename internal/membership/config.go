@@ -7,8 +7,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/dynamo-kv/dynamo/internal/breaker"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/latency"
 )
 
 const (
@@ -84,6 +86,10 @@ type Config struct {
 	// SuspectPhi and DeadPhi are the thresholds of failure detection; 0 is the
 	// default.
 	SuspectPhi, DeadPhi float64
+	// Breaker is that of each peer; with the zero value none ever opens.
+	Breaker breaker.Config
+	// Latency is that of each peer's window; 0 is the default.
+	Latency latency.Config
 	// LayoutDelay is how long the members must be unchanged before they get a
 	// new layout. LayoutAuto says whether they get it without a command.
 	LayoutDelay time.Duration
@@ -119,8 +125,18 @@ func (c *Config) check() error {
 	fault(c.suspectPhi() > 0 && c.suspectPhi() < c.deadPhi() && c.deadPhi() <= MaxPhi,
 		"the phis are %v and %v; they must be positive, ascending, and at most %d", c.SuspectPhi, c.DeadPhi, MaxPhi)
 	fault(c.LayoutDelay >= 0, "the layout delay is %v; it must not be negative", c.LayoutDelay)
+	b := c.Breaker
+	fault(b == (breaker.Config{}) || b.Failures > 0 && b.Reset > 0 && b.Successes > 0 && b.Probes >= b.Successes,
+		"the breaker is %+v; all of it must be positive, with as many probes as successes at least", b)
 	fault(len(c.Seeds) <= maxSeeds, "%d seeds; at most %d are allowed", len(c.Seeds), maxSeeds)
 	return errors.Join(faults...)
+}
+
+func (c *Config) latency() latency.Config {
+	if c.Latency == (latency.Config{}) {
+		return latency.Default()
+	}
+	return c.Latency
 }
 
 func (c *Config) suspectPhi() float64 { return cmp.Or(c.SuspectPhi, DefaultSuspectPhi) }

@@ -63,8 +63,8 @@ func (m *Machine) afterRound(now core.Now, out *core.Out) {
 	}
 	m.outliveRival(now)
 	for _, p := range m.peers {
-		if p.health.latencies.refresh(now.Mono) {
-			m.viewDirty = true
+		if p.health.latencies.refresh(now.Mono, m.latency) {
+			m.viewDirty, m.membersStale = true, true
 		}
 	}
 	m.persist(out)
@@ -149,7 +149,6 @@ func (m *Machine) reply(now core.Now, e *core.Envelope, addr string, state core.
 }
 
 func (m *Machine) post(now core.Now, e core.Envelope, cluster uint64, out *core.Out) {
-	life := min(max(2*m.cfg.GossipInterval, minMessageLife), id.MaxMessageAge)
 	switch msg := e.Msg.(type) {
 	case *core.Gossip:
 		msg.State.DiskStamp, msg.State.Remembers = m.disk.stamp, m.remembered(e.To)
@@ -158,8 +157,13 @@ func (m *Machine) post(now core.Now, e core.Envelope, cluster uint64, out *core.
 	}
 	e.From = m.self.ID
 	e.Cluster = cluster
-	e.Deadline = now.Mono + life
+	e.Deadline = now.Mono + m.messageLife()
 	out.Sends = append(out.Sends, e)
+}
+
+// messageLife is how long a message of gossip lives.
+func (m *Machine) messageLife() time.Duration {
+	return min(max(2*m.cfg.GossipInterval, minMessageLife), id.MaxMessageAge)
 }
 
 // knowledge is what this node tells a member without being asked: its own
@@ -267,6 +271,7 @@ func (m *Machine) onReply(now core.Now, e *core.Envelope, state *core.GossipStat
 	case state.Cluster == m.cluster:
 		m.take(now, e, state, out)
 		m.answered(now, e)
+		m.probed(now, e, true)
 		m.reconcile(now, e, &state.Digest, out)
 	case s != nil && (m.cluster == 0 || m.leaving):
 		m.considerJoining(now, s, e, state, out)
@@ -312,6 +317,7 @@ func (m *Machine) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 	if i, ok := m.find(e.To); ok {
 		m.observe(now, m.peers[i], core.PeerReport{Peer: e.To, Failed: 1})
 	}
+	m.probed(now, e, false)
 	m.settle(now, out)
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/breaker"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/membership"
@@ -175,6 +176,7 @@ func config(name string) membership.Config {
 		GossipInterval: time.Second,
 		LayoutDelay:    300 * time.Millisecond,
 		LayoutAuto:     true,
+		Breaker:        breaker.Default(),
 	}
 }
 

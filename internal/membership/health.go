@@ -226,7 +226,7 @@ func (m *Machine) notice(now core.Now) {
 // observe takes what a shard tells of a peer.
 func (m *Machine) observe(now core.Now, p *peer, r core.PeerReport) {
 	if r.Latency > 0 {
-		p.health.latencies.add(now.Mono, r.Latency)
+		p.health.latencies.add(now.Mono, r.Latency, m.latency)
 	}
 	if r.OK > 0 {
 		p.heard, p.spoke = now.Mono, true
@@ -235,6 +235,7 @@ func (m *Machine) observe(now core.Now, p *peer, r core.PeerReport) {
 	if r.Failed > 0 && now.Mono >= m.excusedUntil {
 		m.detector.failed(now.Mono, &p.health, r.Failed)
 	}
+	m.countCalls(now, p, r.Calls)
 	if r.OK > 0 || r.Failed > 0 {
 		m.assess(now, p)
 	}

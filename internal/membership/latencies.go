@@ -15,9 +15,9 @@ type latencies struct {
 	p95, p99 time.Duration   // as the shards know them
 }
 
-func (l *latencies) add(now, sample time.Duration) {
+func (l *latencies) add(now, sample time.Duration, c latency.Config) {
 	if l.window == nil {
-		l.window = new(latency.Window)
+		l.window = latency.New(c)
 	}
 	l.window.Add(now, sample)
 	l.fresh = true
@@ -26,8 +26,8 @@ func (l *latencies) add(now, sample time.Duration) {
 // refresh takes the percentiles over if one has moved enough to matter to
 // callers. It computes them only where there is a new sample, or old ones may
 // have aged: in a large cluster most peers are not asked for anything.
-func (l *latencies) refresh(now time.Duration) (moved bool) {
-	if l.window == nil || !l.fresh && now-l.computed <= latency.MaxAge/10 {
+func (l *latencies) refresh(now time.Duration, c latency.Config) (moved bool) {
+	if l.window == nil || !l.fresh && now-l.computed <= c.MaxAge/10 {
 		return false
 	}
 	l.fresh, l.computed = false, now

@@ -6,9 +6,11 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/breaker"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/histogram"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/latency"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
@@ -63,7 +65,9 @@ type Machine struct {
 
 	// Failure detection.
 	detector     detector
-	assessAt     time.Duration       // when the status of a peer may change
+	assessAt     time.Duration // when the status of a peer may change
+	latency      latency.Config
+	probeAt      time.Duration       // when a breaker may change by itself
 	excusedUntil time.Duration       // after a stall of this node: failures before this do not count
 	changes      []core.StatusChange // of this step
 
@@ -119,6 +123,8 @@ func New(cfg Config, store core.Store) (*Machine, error) {
 		detector:  newDetector(&cfg),
 		gossiped:  histogram.New(cfg.Buckets),
 		assessAt:  core.Never,
+		probeAt:   core.Never,
+		latency:   cfg.latency(),
 	}
 	for _, addr := range cfg.Seeds {
 		m.addSeed(addr)
@@ -158,7 +164,7 @@ func (m *Machine) load() error {
 	m.self.Incarnation = own.incarnation
 	for _, rec := range members {
 		if rec.ID != m.cfg.Self {
-			p := &peer{rec: rec, health: newHealth(0)}
+			p := &peer{rec: rec, health: newHealth(0), breaker: breaker.New(m.cfg.Breaker)}
 			if rec.State == core.Left {
 				p.health.status = core.NoStatus
 			}
@@ -276,7 +282,7 @@ func (m *Machine) Next() (mono time.Duration, ok bool) {
 		next = min(next, m.disk.due)
 	}
 	if m.speaks() {
-		next = min(next, m.nextRound, m.planAt)
+		next = min(next, m.nextRound, m.planAt, m.probeAt)
 		if m.news && len(m.peers) > 0 {
 			next = min(next, m.lastBurst+burstGap)
 		}
@@ -336,6 +342,7 @@ func (m *Machine) settle(now core.Now, out *core.Out) {
 	m.stampDisk(now)
 	m.persist(out)
 	m.speak(now, out)
+	m.tryBreakers(now, out)
 }
 
 // persist writes the records that have changed into this drain's batch.

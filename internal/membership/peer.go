@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/breaker"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -31,6 +32,9 @@ type peer struct {
 	spoke bool
 
 	health health
+
+	breaker breaker.Breaker
+	probing time.Duration // when the probes of a half-open breaker are given up; 0: there are none
 }
 
 // yields says that a record may take the peer's place although it may come
@@ -67,7 +71,10 @@ func (m *Machine) learn(now core.Now, rec core.Member) {
 			m.counters.Full++
 			return
 		}
-		p := &peer{rec: rec, stamp: rec.Stamp, poked: now.Mono - m.pokeGap(), heard: now.Mono, health: newHealth(now.Mono)}
+		p := &peer{
+			rec: rec, stamp: rec.Stamp, poked: now.Mono - m.pokeGap(), heard: now.Mono,
+			health: newHealth(now.Mono), breaker: breaker.New(m.cfg.Breaker),
+		}
 		m.peers = slices.Insert(m.peers, i, p)
 		m.settleIn(p)
 		m.rumour(p)
@@ -107,6 +114,7 @@ func (m *Machine) replace(now core.Now, p *peer, rec core.Member) {
 		status := p.health.status
 		p.health = newHealth(now.Mono)
 		p.health.status = status // until it is judged, which tells of the change
+		m.forgetCalls(p)
 	}
 	if rec.Addr != old.Addr || rec.Start != old.Start || rec.State != old.State {
 		m.viewDirty = true

@@ -30,6 +30,8 @@ func (m *Machine) View() *core.View {
 			Status: p.health.status,
 			P95:    p.health.latencies.p95,
 			P99:    p.health.latencies.p99,
+
+			Circuit: p.circuit(),
 		})
 	}
 	return v
@@ -75,7 +77,10 @@ func (m *Machine) memberStatuses() []core.MemberStatus {
 	m.membersStale = false
 	all := make([]core.MemberStatus, 0, len(m.peers)+1)
 	for _, p := range m.peers {
-		all = append(all, core.MemberStatus{Member: p.rec, Status: p.health.status})
+		all = append(all, core.MemberStatus{
+			Member: p.rec, Status: p.health.status, Circuit: p.circuit(), Changes: core.CircuitChanges(p.breaker.Changes()),
+			P95: p.health.latencies.p95, P99: p.health.latencies.p99,
+		})
 	}
 	i, _ := m.find(m.self.ID)
 	m.members = slices.Insert(all, i, core.MemberStatus{Member: m.self, Status: core.Alive})

@@ -35,6 +35,7 @@ func families() []family {
 	return slices.Concat(
 		requestFamilies(),
 		clusterFamilies(),
+		callFamilies(),
 		hintFamilies(),
 		repairFamilies(),
 		forgettingFamilies(),

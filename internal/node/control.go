@@ -33,6 +33,8 @@ func NewControl(o Options, store core.Store) (*Control, error) {
 		N:              o.N,
 		R:              o.R,
 		GossipInterval: o.GossipInterval,
+		Breaker:        o.Breaker,
+		Latency:        o.Latency,
 		SuspectPhi:     o.SuspectPhi,
 		DeadPhi:        o.DeadPhi,
 		LayoutDelay:    o.LayoutDelay,

@@ -100,3 +100,34 @@ func TestHintOfAnotherPartitionIsRefused(t *testing.T) {
 		t.Errorf("answered %+v", sent[0].Msg)
 	}
 }
+
+// What a node keeps of a key for others is shown to people, once it is durable.
+func TestHintIsInspected(t *testing.T) {
+	s := newFallbackShard(t, 1<<20)
+	inspect := func(key string) (now, held []core.Reply) {
+		s.out.Reset()
+		s.Submit(s.now, &core.Request{Req: 1, Op: core.OpInspectHint, Key: []byte(key)}, &s.out)
+		return s.out.Replies, s.out.RepliesHeld
+	}
+	if now, _ := inspect("k"); len(now) != 1 || now[0].Result.Code != core.CodeNotFound || now[0].Result.Hint != nil {
+		t.Errorf("nothing is kept: %+v", now)
+	}
+	s.ask("k", &core.Hint{Key: []byte("k"), Set: someSet("w"), Owner: "b"})
+	now, held := inspect("k")
+	if len(now) != 0 || len(held) != 1 || held[0].Req != 1 {
+		t.Fatalf("%d answers at once, %d held back", len(now), len(held))
+	}
+	if h := held[0].Result.Hint; h == nil || len(h.Owners) != 1 || h.Owners[0].Node != "b" || !h.Owners[0].Data || !h.Set.Equal(someSet("w")) {
+		t.Errorf("the hint is shown as %+v", h)
+	}
+}
+
+// Before there is a layout nobody knows where hints would be.
+func TestHintIsNotInspectedWithoutALayout(t *testing.T) {
+	s := node.NewShard(node.Options{Self: "f", Start: 1, Shards: 1, N: 3, R: 2, W: 2}, 0, coretest.NewStore())
+	var out core.Out
+	s.Submit(core.Now{}, &core.Request{Req: 1, Op: core.OpInspectHint, Key: []byte("k")}, &out)
+	if len(out.Replies) != 1 || out.Replies[0].Result.Code != core.CodeNotReady {
+		t.Errorf("answered %+v", out.Replies)
+	}
+}

@@ -4,8 +4,11 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
+	"github.com/dynamo-kv/dynamo/internal/backoff"
+	"github.com/dynamo-kv/dynamo/internal/breaker"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/latency"
 )
 
 // MaxDrain is the most inputs that a loop steps before it flushes: enough for
@@ -48,6 +51,20 @@ type Options struct {
 
 	// Buckets are the bounds by which durations are counted; none: they are not.
 	Buckets []time.Duration
+
+	// Breaker is that of each peer, Retry how calls to peers are repeated; with
+	// the zero values no breaker opens, and no call is repeated.
+	Breaker breaker.Config
+	Retry   backoff.Policy
+	// Latency is that of the window of each peer; 0 is the default.
+	Latency latency.Config
+	// Select has the fastest known owner execute forwards and answer reads, and
+	// ProbeShare is the share of requests that try another one besides.
+	Select     bool
+	ProbeShare float64
+	// ReadAll asks all owners of a key at once, ReadHedge one more when those
+	// that were asked are slow.
+	ReadAll, ReadHedge bool
 
 	TombstoneTTL      time.Duration // between the two rounds of forgetting, at least
 	TombstoneInterval time.Duration // between two looks for what may be forgotten

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/antientropy"
-	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/coordinator"
 	"github.com/dynamo-kv/dynamo/internal/core"
@@ -43,7 +42,9 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 		start: o.Start, view: &core.View{Self: o.Self}, replica: r, load: load{shard: index, at: -loadEach},
 		coordinator: coordinator.New(coordinator.Config{
 			Self: o.Self, Start: o.Start, Shard: index, R: o.R, W: o.W, Strict: o.Strict,
-			PeerTimeout: o.PeerTimeout, Retry: backoff.Default(), Seed: o.Seed,
+			PeerTimeout: o.PeerTimeout, Retry: o.Retry, Seed: o.Seed,
+			Reads:  coordinator.Reads{All: o.ReadAll, Hedge: o.ReadHedge},
+			Select: o.Select, ProbeShare: o.ProbeShare,
 			RepairBytes: o.RepairBytes / uint64(o.Shards),
 		}, r),
 	}
@@ -52,8 +53,8 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, W: o.W, Seed: o.Seed,
 	}, r, gate)
 	s.antientropy = antientropy.New(antientropy.Config{
-		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval, Seed: o.Seed,
-		Buckets: o.Buckets,
+		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, Interval: o.AntiEntropyInterval,
+		Retry: o.Retry, Seed: o.Seed, Buckets: o.Buckets,
 	}, r, gate)
 	s.forget = forget.New(forget.Config{
 		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards,
@@ -64,27 +65,15 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 
 // Submit begins a client's request.
 func (s *Shard) Submit(now core.Now, r *core.Request, out *core.Out) {
-	if r.Op == core.OpInspect {
+	switch r.Op {
+	case core.OpInspect:
 		s.inspect(r, out)
-		return
-	}
-	s.coordinator.Submit(now, r, out)
-}
-
-// inspect answers with this node's own copy, once it is durable.
-func (s *Shard) inspect(r *core.Request, out *core.Out) {
-	set, flush := s.replica.Read(r.Key, out)
-	if out.Failed != nil {
-		return
-	}
-	reply := core.Reply{Req: r.Req, Result: core.Result{Code: core.CodeOK, Set: set, Context: set.Clock}}
-	if set.IsEmpty() {
-		reply.Result.Code = core.CodeNotFound
-	}
-	if flush != 0 {
-		out.RepliesHeld = append(out.RepliesHeld, reply)
-	} else {
-		out.Replies = append(out.Replies, reply)
+	case core.OpInspectHint:
+		s.inspectHint(r, out)
+	case core.OpSum:
+		s.sum(r, out)
+	default:
+		s.coordinator.Submit(now, r, out)
 	}
 }
 
@@ -119,7 +108,7 @@ func (s *Shard) deliverReply(now core.Now, e *core.Envelope, out *core.Out) {
 		s.antientropy.Deliver(now, e, out)
 	case core.MachineForget:
 		s.forget.Deliver(now, e, out)
-	case core.MachineMembership:
+	case core.MachineMembership, core.MachineOutside:
 	}
 }
 
@@ -218,6 +207,7 @@ func (s *Shard) apply(now core.Now, e *core.Envelope, m *core.Apply, out *core.O
 // reply answers e, once what the answer shows is durable.
 func (s *Shard) reply(now core.Now, e *core.Envelope, m core.Message, flush uint64, out *core.Out) {
 	answer := s.view.Answer(e, now.Mono+id.MaxMessageAge, m)
+	traceServed(now, e, m, flush, out)
 	if flush != 0 {
 		out.SendsHeld = append(out.SendsHeld, answer)
 	} else {
@@ -236,7 +226,7 @@ func (s *Shard) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 		s.antientropy.SendFailed(now, e, out)
 	case core.MachineForget:
 		s.forget.SendFailed(now, e, out)
-	case core.MachineMembership:
+	case core.MachineMembership, core.MachineOutside:
 	}
 	s.report(now, out)
 }

@@ -40,3 +40,14 @@ func StoredTally(value []byte) (records, bytes uint64, err error) {
 	t, err := decodeTally(value)
 	return t.records, t.bytes, err
 }
+
+// InspectHint returns all that is kept of a key for others, nil where nothing
+// is, and the flush that it waits for: for people. Set is what is kept, and
+// not what a delivery would send along of this node's own copy.
+func (r *Replica) InspectHint(key []byte, out *core.Out) (hint *core.HintItem, flush uint64) {
+	rec, flush, ok := r.getHint(key, out)
+	if !ok || len(rec.owners) == 0 {
+		return nil, flush
+	}
+	return &core.HintItem{Key: key, Owners: rec.owners, Set: rec.set}, flush
+}

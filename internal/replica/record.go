@@ -21,11 +21,15 @@ type record struct {
 	set    version.Siblings
 }
 
-// The first two bytes of a stored record. The encoding byte is the seam for
-// compression and encryption of the rest.
+// The first two bytes of a stored record. The second is the encoding of all
+// that follows, and so the seam for compression and encryption at rest: each
+// record says its own, so that a store may hold several at once. Of a record
+// and not of each value in it, since what a key has in common with itself is
+// between its siblings and in their clock. Hash trees are of sets and not of
+// records, so that owners compare equal whatever they encode.
 const (
 	recordFormat = 1
-	encodingRaw  = 0
+	encodingRaw  = 0 // the only one there is
 
 	flagEpoch  = 1 << 0
 	flagOwners = 1 << 1
@@ -57,10 +61,10 @@ func decodeRecord(b []byte) (record, error) {
 		return record{}, fmt.Errorf("stored record has %d bytes; at least 3 are needed", len(b))
 	}
 	if b[0] != recordFormat {
-		return record{}, fmt.Errorf("stored record has format %d; this program reads format %d", b[0], recordFormat)
+		return record{}, fmt.Errorf("stored record has format %d; this program reads format %d: a newer one has written it, start that", b[0], recordFormat)
 	}
 	if b[1] != encodingRaw {
-		return record{}, fmt.Errorf("stored record has encoding %d; this program reads encoding %d", b[1], encodingRaw)
+		return record{}, fmt.Errorf("stored record has encoding %d; this program reads encoding %d: a newer one has written it, start that", b[1], encodingRaw)
 	}
 	var r record
 	var err error

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,7 +113,7 @@ func (r *Runtime) takeCount(ask *countAsk, i int) {
 
 // allLoops returns the loops of the shards, and the control loop.
 func (r *Runtime) allLoops() []*loop {
-	return append(r.shards[:len(r.shards):len(r.shards)], r.control)
+	return append(slices.Clip(r.shards), r.control)
 }
 
 // Queued is how much waits for the loops.

@@ -40,6 +40,7 @@ type loop struct {
 	flushed   uint64 // the flush up to which Durable has been stepped
 	committed uint64 // the latest flush that had a batch
 	held      []heldEffect
+	heldSpans []heldSpan
 }
 
 // heldEffect leaves when its flush is durable.
@@ -190,6 +191,7 @@ func (l *loop) flush(out *core.Out) error {
 	for i := range out.RepliesHeld {
 		l.held = append(l.held, heldEffect{flush: l.committed, reply: out.RepliesHeld[i]})
 	}
+	l.trace(out)
 	l.release()
 	l.runtime.report(out)
 	l.after()
@@ -209,6 +211,7 @@ func (l *loop) release() {
 		n++
 	}
 	l.held = slices.Delete(l.held, 0, n)
+	l.releaseSpans()
 }
 
 // send hands an envelope to the transport; what it does not take fails.
@@ -225,7 +228,7 @@ func (l *loop) end() {
 	l.waiters.stop()
 	for _, in := range slices.Concat(l.left.inputs, l.left.clients, l.queue.close()) {
 		if in.waiter != nil {
-			in.waiter.reply <- stopped(core.NotWritten)
+			in.waiter.give(stopped(core.NotWritten))
 		}
 	}
 }

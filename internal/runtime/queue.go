@@ -88,14 +88,6 @@ func (q *queue) put(in input) bool {
 	return true
 }
 
-// full says that a request of a client would find no room, for less than it costs
-// to try.
-func (q *queue) full() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.counts[clientRequest] >= q.room
-}
-
 // durable notes that flush n and all before it are durable, or that the
 // commit failed.
 func (q *queue) durable(n uint64, err error) {
@@ -164,10 +156,19 @@ func (q *queue) close() []input {
 	return inputs
 }
 
-// waiter is whoever waits for a reply: the loop sends at most one.
+// waiter is whoever waits for a reply: the loop gives at most one.
 type waiter struct {
-	reply chan core.Reply // of capacity 1
-	state atomic.Uint32   // of a client's: waits, begun or gone
+	reply chan core.Reply   // of capacity 1
+	done  func(core.Result) // in place of reply, where it is set: it never waits
+	state atomic.Uint32     // of a client's: waits, begun or gone
+}
+
+func (w *waiter) give(r core.Reply) {
+	if w.done != nil {
+		w.done(r.Result)
+		return
+	}
+	w.reply <- r
 }
 
 // The states of a waiter. The loop begins a request, or its client goes before
@@ -251,7 +252,7 @@ func (w *waiters) answer(now time.Duration, r core.Reply) {
 	if core.NewReqID(w.loop, core.MachineCoordinator, i, s.generation) != r.Req {
 		return
 	}
-	s.waiter.reply <- r
+	s.waiter.give(r)
 	s.waiter = nil
 	w.durations[s.op].Observe(now - s.arrived)
 	w.free = append(w.free, i)
@@ -262,7 +263,7 @@ func (w *waiters) answer(now time.Duration, r core.Reply) {
 func (w *waiters) stop() {
 	for i := range w.slots {
 		if one := w.slots[i].waiter; one != nil {
-			one.reply <- stopped(core.Unknown)
+			one.give(stopped(core.Unknown))
 			w.slots[i].waiter = nil
 		}
 	}

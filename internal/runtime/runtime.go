@@ -38,7 +38,7 @@ type Handler interface {
 	SendFailed(e *core.Envelope)
 }
 
-// Options of a Runtime. Every field is needed.
+// Options of a Runtime. Every field but Tracer is needed.
 type Options struct {
 	Node       node.Options
 	Engine     Engine
@@ -47,6 +47,8 @@ type Options struct {
 	// it is made. mono is the clock of envelopes' deadlines.
 	Connect func(h Handler, mono func() time.Duration) (Transport, error)
 	Logger  *slog.Logger
+	// Tracer takes the spans of traced requests; nil: nobody does.
+	Tracer Tracer
 }
 
 // Runtime drives one node's machines. Its methods may be called from any
@@ -56,6 +58,7 @@ type Runtime struct {
 	engine    Engine
 	transport Transport
 	logger    *slog.Logger
+	tracer    Tracer // nil: nobody traces
 	began     time.Time
 	shards    []*loop
 	control   *loop
@@ -73,14 +76,16 @@ type Runtime struct {
 	err     error      // what stopped the node
 	changed chan struct{}
 	watches []*Watch // in the order of their beginning
+
+	asks *asks // those who wait for an answer of this node alone
 }
 
 // New returns a node that runs: its loops have started, and it forms, goes on
 // with or looks for its cluster. An error leaves nothing running.
 func New(o Options) (*Runtime, error) {
 	r := &Runtime{
-		self: o.Node.Self, engine: o.Engine, logger: o.Logger,
-		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}),
+		self: o.Node.Self, engine: o.Engine, logger: o.Logger, tracer: o.Tracer,
+		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}), asks: newAsks(),
 	}
 	control, err := node.NewControl(o.Node, o.Engine)
 	if err != nil {
@@ -196,29 +201,13 @@ func (r *Runtime) now() core.Now {
 // or when ctx ends. It fills in q's Req and Deadline; q and what it points to
 // must not be changed any more.
 func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result {
-	q.Arrived = r.mono()
-	q.Deadline = q.Arrived + timeout
 	if at, ok := ctx.Deadline(); ok { // what comes later comes for nobody, here and at peers
-		q.Deadline = min(q.Deadline, q.Arrived+time.Until(at))
-	}
-	if q.Deadline <= q.Arrived {
-		r.turned.left.Add(1)
-		return core.Result{Code: core.CodeTimeout, Outcome: core.NotWritten}
-	}
-	v := r.view.Load()
-	l := v.ReadLayout()
-	if l == nil {
-		r.turned.count(q.Op, core.CodeNotReady)
-		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}
-	}
-	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
-	if shard.queue.full() {
-		return r.turnAway(q.Op)
+		timeout = min(timeout, time.Until(at))
 	}
 	w := r.waiters.get()
-	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
+	if refused, ok := r.submit(q, timeout, w); !ok {
 		r.waiters.put(w)
-		return r.turnAway(q.Op)
+		return refused
 	}
 	return r.await(ctx, w, q.Op)
 }
@@ -240,6 +229,35 @@ func (r *Runtime) await(ctx context.Context, w *waiter, op core.Op) core.Result 
 		}
 		return core.Result{Code: core.CodeTimeout, Outcome: outcome}
 	}
+}
+
+// Begin carries out a client's request like Do, and calls done once with its
+// result, before it returns or from any goroutine; done must not wait.
+func (r *Runtime) Begin(q *core.Request, timeout time.Duration, done func(core.Result)) {
+	if refused, ok := r.submit(q, timeout, &waiter{done: done}); !ok {
+		done(refused)
+	}
+}
+
+// submit queues a client's request for the shard of its key; where that cannot
+// be, it returns the result.
+func (r *Runtime) submit(q *core.Request, timeout time.Duration, w *waiter) (refused core.Result, ok bool) {
+	q.Arrived = r.mono()
+	q.Deadline = q.Arrived + timeout
+	if timeout <= 0 {
+		r.turned.left.Add(1)
+		return core.Result{Code: core.CodeTimeout, Outcome: core.NotWritten}, false
+	}
+	l := r.view.Load().ReadLayout()
+	if l == nil {
+		r.turned.count(q.Op, core.CodeNotReady)
+		return core.Result{Code: core.CodeNotReady, Outcome: core.NotWritten}, false
+	}
+	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
+	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
+		return r.turnAway(q.Op), false
+	}
+	return core.Result{}, true
 }
 
 // turnAway answers a request that a queue has no room for, and counts it.
@@ -289,8 +307,12 @@ func (r *Runtime) Changed() <-chan struct{} {
 	return r.changed
 }
 
-// Deliver takes an envelope from the transport.
+// Deliver takes an envelope from the transport. None answers a question from
+// outside, which never leave this node.
 func (r *Runtime) Deliver(e *core.Envelope) {
+	if isOutside(e) {
+		return
+	}
 	l := r.loop(e)
 	k := peerRequest
 	if e.Reply {
@@ -338,6 +360,10 @@ func (r *Runtime) loop(e *core.Envelope) *loop {
 // send hands e to the transport, or to this node's own loops, and says
 // whether it was taken.
 func (r *Runtime) send(e *core.Envelope) bool {
+	if e.Reply && isOutside(e) {
+		r.asks.answer(e)
+		return true
+	}
 	if e.To == r.self {
 		own := *e
 		r.Deliver(&own)

@@ -11,6 +11,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
+	"github.com/dynamo-kv/dynamo/internal/backoff"
+	"github.com/dynamo-kv/dynamo/internal/breaker"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
@@ -29,12 +31,28 @@ type cluster struct {
 	t       *testing.T
 	network *memnet.Network
 	nodes   []*runtime.Runtime
-	buckets []time.Duration // of those that are added
+	buckets []time.Duration               // of those that are added
+	tune    func(*node.Options)           // nil: the options stay as they are
+	delay   func(to string) time.Duration // that a message takes; nil: none
 }
 
 func newCluster(t *testing.T, nodes int, engine func(runtime.Engine) runtime.Engine) *cluster {
 	t.Helper()
-	c := &cluster{t: t, network: memnet.New(1)}
+	return tunedCluster(t, nodes, engine, nil)
+}
+
+// tunedCluster returns a cluster whose nodes have options of a test's own.
+func tunedCluster(t *testing.T, nodes int, engine func(runtime.Engine) runtime.Engine, tune func(*node.Options)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, network: memnet.New(1), tune: tune}
+	c.form(nodes, engine)
+	return c
+}
+
+// form starts the nodes and waits until they are one cluster.
+func (c *cluster) form(nodes int, engine func(runtime.Engine) runtime.Engine) {
+	t := c.t
+	t.Helper()
 	for i := range nodes {
 		c.add(i, engine)
 	}
@@ -43,7 +61,6 @@ func newCluster(t *testing.T, nodes int, engine func(runtime.Engine) runtime.Eng
 			return len(s.Members) == nodes && !s.UnderReplicated && s.Layouts.Phase == core.PhaseDone && allActive(s)
 		})
 	}
-	return c
 }
 
 func allActive(s core.ClusterStatus) bool {
@@ -84,7 +101,11 @@ func (c *cluster) add(i int, wrap func(runtime.Engine) runtime.Engine) {
 		Engine: engine,
 		Logger: slog.New(slog.DiscardHandler),
 		Connect: func(h runtime.Handler, mono func() time.Duration) (runtime.Transport, error) {
-			return c.network.Transport(string(name(i)), h, mono)
+			inner, err := c.network.Transport(string(name(i)), h, mono)
+			if c.delay == nil || err != nil {
+				return inner, err
+			}
+			return delayed{inner, h, c.delay}, nil
 		},
 		Node: node.Options{
 			Self: name(i), Start: uint64(i + 1), Instance: uint64(i + 1), Addr: string(name(i)), Weight: 1, Seed: uint64(i),
@@ -93,7 +114,11 @@ func (c *cluster) add(i int, wrap func(runtime.Engine) runtime.Engine) {
 			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Minute,
 			Buckets: c.buckets,
 			Admit:   true, Admission: admission.DefaultLimits(),
+			Breaker: breaker.Default(), Retry: backoff.Default(), Select: true, ReadHedge: true,
 		},
+	}
+	if c.tune != nil {
+		c.tune(&o.Node)
 	}
 	if i > 0 {
 		o.Node.Seeds = []string{string(name(0))}

@@ -17,3 +17,10 @@ type Backend interface {
 	// Status returns a snapshot that the caller owns.
 	Status() core.ClusterStatus
 }
+
+// Tracer begins the trace of a request: below the W3C traceparent that came
+// with it, if it is not empty. place is nil where the request is not traced;
+// end is called with the result.
+type Tracer interface {
+	Begin(ctx context.Context, op core.Op, traceparent, requestID string) (place *core.Trace, end func(core.Result))
+}

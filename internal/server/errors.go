@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
@@ -35,6 +36,7 @@ type failure struct {
 	Acknowledged *int   `json:"acknowledged,omitempty"`
 	Required     *int   `json:"required,omitempty"`
 	Outcome      string `json:"outcome,omitempty"` // writes only
+	RequestID    string `json:"request_id"`
 }
 
 // refusal returns the answer to a request of which nothing was done.
@@ -136,6 +138,8 @@ func after(op core.Op, o core.Outcome) string {
 
 // fail answers with f.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, f failure) {
+	f.RequestID = w.Header().Get(HeaderRequestID)
+	s.logFailure(w, r, &f)
 	if !drain(r) || f.closes {
 		w.Header().Set("Connection", "close")
 	}
@@ -156,6 +160,6 @@ func (s *Server) writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	if _, err := w.Write(append(body, '\n')); err != nil {
-		s.logger.Debug("client left before its answer", "err", err)
+		s.logger.Debug("client left before its answer", nameOf(w), slog.Any("err", err))
 	}
 }

@@ -46,6 +46,9 @@ func call(t *testing.T, f *fake, method, target, body string, headers ...string)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
 	}
+	if r.Header.Get(HeaderRequestID) == "" {
+		r.Header.Set(HeaderRequestID, "r1")
+	}
 	w := httptest.NewRecorder()
 	newServer(f).ServeHTTP(w, r)
 	return w

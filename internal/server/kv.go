@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -25,7 +26,7 @@ func (s *Server) kv(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer release()
-	result := s.backend.Do(r.Context(), q, timeout)
+	result := s.do(w, r, q, timeout)
 	s.answer(w, r, q, result)
 }
 
@@ -115,7 +116,7 @@ func (s *Server) values(w http.ResponseWriter, r *http.Request, q *core.Request,
 		h.Set(HeaderTimestamp, timestamp(shown[0].Timestamp))
 		w.WriteHeader(http.StatusOK)
 		if _, err := w.Write(shown[0].Data); err != nil {
-			s.logger.Debug("client left before its answer", "err", err)
+			s.logger.Debug("client left before its answer", nameOf(w), slog.Any("err", err))
 		}
 	default:
 		s.writeJSON(w, http.StatusMultipleChoices, choicesOf(w.Header().Get(HeaderContext), shown))

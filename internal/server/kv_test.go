@@ -38,18 +38,18 @@ func TestGetAnswers(t *testing.T) {
 			"never written",
 			core.Result{Code: core.CodeNotFound, Acknowledged: 2, Required: 2},
 			404,
-			`{"error":{"code":"not_found","message":"the key is not found"}}` + "\n",
+			`{"error":{"code":"not_found","message":"the key is not found","request_id":"r1"}}` + "\n",
 			version.Clock{},
 		},
 		{
 			"deleted",
 			core.Result{Code: core.CodeNotFound, Set: deleted, Context: deleted.Clock, Acknowledged: 2, Required: 2},
 			404,
-			`{"error":{"code":"not_found","message":"the key is not found"}}` + "\n", deleted.Clock,
+			`{"error":{"code":"not_found","message":"the key is not found","request_id":"r1"}}` + "\n", deleted.Clock,
 		},
 		{
 			"deleted, though the backend calls it ok", found(deleted), 404,
-			`{"error":{"code":"not_found","message":"the key is not found"}}` + "\n", deleted.Clock,
+			`{"error":{"code":"not_found","message":"the key is not found","request_id":"r1"}}` + "\n", deleted.Clock,
 		},
 	}
 	for _, test := range tests {
@@ -306,59 +306,59 @@ func TestFailures(t *testing.T) {
 		"quorum of a put, not written": {
 			"PUT", result(core.CodeQuorum, core.NotWritten, 0, 2), 503,
 			`{"error":{"code":"quorum","message":"0 of 2 replicas acknowledged, and no more can be reached; nothing was written",` +
-				`"acknowledged":0,"required":2,"outcome":"not_written"}}`, false,
+				`"acknowledged":0,"required":2,"outcome":"not_written","request_id":"r1"}}`, false,
 		},
 		"quorum of a put, unknown": {
 			"PUT", result(core.CodeQuorum, core.Unknown, 1, 2), 503,
 			`{"error":{"code":"quorum","message":"1 of 2 replicas acknowledged, and no more can be reached; ` +
 				`whether it was written is not known: read the key, or repeat the write with the same idempotency key",` +
-				`"acknowledged":1,"required":2,"outcome":"unknown"}}`, false,
+				`"acknowledged":1,"required":2,"outcome":"unknown","request_id":"r1"}}`, false,
 		},
 		"quorum of a get": {
 			"GET", result(core.CodeQuorum, 0, 1, 2), 503,
-			`{"error":{"code":"quorum","message":"1 of 2 replicas answered, and no more can be reached","acknowledged":1,"required":2}}`, false,
+			`{"error":{"code":"quorum","message":"1 of 2 replicas answered, and no more can be reached","acknowledged":1,"required":2,"request_id":"r1"}}`, false,
 		},
 		"timeout of a put": {
 			"PUT", result(core.CodeTimeout, core.Unknown, 1, 2), 504,
 			`{"error":{"code":"timeout","message":"1 of 2 replicas acknowledged in time; ` +
 				`whether it was written is not known: read the key, or repeat the write with the same idempotency key",` +
-				`"acknowledged":1,"required":2,"outcome":"unknown"}}`, false,
+				`"acknowledged":1,"required":2,"outcome":"unknown","request_id":"r1"}}`, false,
 		},
 		"timeout of a get": {
 			"GET", result(core.CodeTimeout, 0, 0, 2), 504,
-			`{"error":{"code":"timeout","message":"0 of 2 replicas answered in time","acknowledged":0,"required":2}}`, false,
+			`{"error":{"code":"timeout","message":"0 of 2 replicas answered in time","acknowledged":0,"required":2,"request_id":"r1"}}`, false,
 		},
 		"overloaded": {
 			"PUT", result(core.CodeOverloaded, core.NotWritten, 0, 0), 503,
 			`{"error":{"code":"overloaded","message":"the node has more requests than it can hold; try again later, with growing pauses",` +
-				`"outcome":"not_written"}}`, true,
+				`"outcome":"not_written","request_id":"r1"}}`, true,
 		},
 		"too many siblings": {
 			"PUT", result(core.CodeTooManySiblings, core.NotWritten, 0, 0), 409,
 			`{"error":{"code":"too_many_siblings","message":"the key has too many siblings; read it, and write the merged value ` +
-				`with the context that the read returned","outcome":"not_written"}}`, false,
+				`with the context that the read returned","outcome":"not_written","request_id":"r1"}}`, false,
 		},
 		"set too large": {
 			"PUT", result(core.CodeSetTooLarge, core.NotWritten, 0, 0), 409,
 			`{"error":{"code":"set_too_large","message":"the key's siblings are too large together; read it, and write the merged value ` +
-				`with the context that the read returned","outcome":"not_written"}}`, false,
+				`with the context that the read returned","outcome":"not_written","request_id":"r1"}}`, false,
 		},
 		"clock too long": {
 			"PUT", result(core.CodeClockTooLong, core.NotWritten, 0, 0), 409,
 			`{"error":{"code":"clock_too_long","message":"the key's clock has too many entries; it takes writes again when they have been pruned",` +
-				`"outcome":"not_written"}}`, false,
+				`"outcome":"not_written","request_id":"r1"}}`, false,
 		},
 		"not ready": {
 			"GET", result(core.CodeNotReady, 0, 0, 0), 503,
-			`{"error":{"code":"not_ready","message":"the node does not serve yet: it has no layout; its /health says what it waits for"}}`, true,
+			`{"error":{"code":"not_ready","message":"the node does not serve yet: it has no layout; its /health says what it waits for","request_id":"r1"}}`, true,
 		},
 		"stopped": {
 			"GET", result(core.CodeStopped, 0, 0, 0), 503,
-			`{"error":{"code":"stopped","message":"the node stops"}}`, true,
+			`{"error":{"code":"stopped","message":"the node stops","request_id":"r1"}}`, true,
 		},
 		"a code that no request has": {
 			"GET", result(core.CodeRefused, 0, 0, 0), 500,
-			`{"error":{"code":"refused","message":"unexpected result refused"}}`, false,
+			`{"error":{"code":"refused","message":"unexpected result refused","request_id":"r1"}}`, false,
 		},
 	}
 	for name, test := range tests {

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/sha256"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -22,17 +21,17 @@ const (
 	HeaderQuorum         = "Dynamo-Quorum"
 )
 
-// maxIdempotencyKey bounds the header: it is hashed, so longer would only
-// cost.
-const maxIdempotencyKey = 255
-
 // keyPrefix is what stands before a key in a path.
 const keyPrefix = "/v1/kv/"
 
 // parseKey returns the key of an escaped path below keyPrefix, byte for byte:
 // a '+' is a '+', and no dots or slashes are cleaned away.
 func parseKey(escapedPath string) ([]byte, error) {
-	key, err := url.PathUnescape(strings.TrimPrefix(escapedPath, keyPrefix))
+	return unescapeKey(strings.TrimPrefix(escapedPath, keyPrefix))
+}
+
+func unescapeKey(escaped string) ([]byte, error) {
+	key, err := url.PathUnescape(escaped)
 	if err != nil {
 		return nil, invalidf("the key in the path is not percent-encoded: %v; write a byte that is no letter, "+
 			"digit or one of - . _ ~ as %%XX", err)
@@ -140,21 +139,14 @@ func parseOverwrite(value string) (bool, error) {
 	return b, nil
 }
 
-// WriteIDFrom returns the write ID of an idempotency key: 32 hexadecimal
-// digits are the ID itself, any other text of 1 to 255 bytes is hashed to
-// 128 bits.
+// WriteIDFrom returns the write ID of an idempotency key, as version.WriteIDFrom
+// does.
 func WriteIDFrom(key string) (version.WriteID, error) {
-	if key == "" || len(key) > maxIdempotencyKey {
-		return version.WriteID{}, invalidf("the idempotency key has %d bytes; 1 to %d are allowed", len(key), maxIdempotencyKey)
+	w, err := version.WriteIDFrom(key)
+	if err != nil {
+		return w, invalidf("%v", err)
 	}
-	if w, err := version.ParseWriteID(key); err == nil {
-		if w.IsZero() {
-			return version.WriteID{}, invalidf("the idempotency key is all zeros, which stands for none; draw it at random")
-		}
-		return w, nil
-	}
-	sum := sha256.Sum256([]byte(key))
-	return version.WriteID(sum[:len(version.WriteID{})]), nil
+	return w, nil
 }
 
 // parseHeaders takes what the headers of a request say into q.

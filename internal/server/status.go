@@ -86,9 +86,13 @@ type memberJSON struct {
 	ID         string `json:"id"`
 	Address    string `json:"address"`
 	Zone       string `json:"zone"`
+	Datacentre string `json:"datacentre"`
 	Status     string `json:"status"` // this node's opinion: alive, suspected, dead; none of one that has left
 	State      string `json:"state"`  // joining, active, leaving, left
 	Partitions int    `json:"partitions"`
+	// Breaker is the state of this node's circuit breaker for it: closed, open,
+	// half-open; absent for this node itself.
+	Breaker string `json:"breaker,omitempty"`
 }
 
 type layoutJSON struct {
@@ -189,8 +193,11 @@ func statusOf(st core.ClusterStatus) statusJSON {
 	}
 	for i, m := range st.Members {
 		out.Members[i] = memberJSON{
-			ID: string(m.ID), Address: m.Addr, Zone: m.Zone,
+			ID: string(m.ID), Address: m.Addr, Zone: m.Zone, Datacentre: m.Datacentre,
 			Status: m.Status.String(), State: m.State.String(), Partitions: loads[m.ID],
+		}
+		if m.ID != st.Self {
+			out.Members[i].Breaker = m.Circuit.State.String()
 		}
 	}
 	return out

@@ -43,8 +43,8 @@ func TestStatusOfACluster(t *testing.T) {
 		Trees:      core.TreeReport{Building: 2, Pairs: 10, Compared: 10, Since: 1_700_000_000 * time.Second, Repaired: 7},
 		Forgetting: core.Forgetting{Reaped: 3, Pruned: 4, Waiting: 5, Cancelled: 6, Blocker: "n2", BlockedSince: 90 * time.Second},
 		Members: []core.MemberStatus{
-			{Member: core.Member{ID: "n1", Addr: "127.0.0.1:1", Zone: "a", State: core.Active}, Status: core.Alive},
-			{Member: core.Member{ID: "n2", Addr: "127.0.0.1:2", Zone: "b", State: core.Joining}, Status: core.Suspected},
+			{Member: core.Member{ID: "n1", Addr: "127.0.0.1:1", Zone: "a", Datacentre: "zrh", State: core.Active}, Status: core.Alive},
+			{Member: core.Member{ID: "n2", Addr: "127.0.0.1:2", Zone: "b", State: core.Joining}, Status: core.Suspected, Circuit: core.Circuit{State: core.CircuitHalfOpen}},
 		},
 		Background: core.Background{
 			Limited: true, Slots: 5, MaxSlots: 10, Held: 4, Wanted: 6, BytesPerSecond: 100,
@@ -90,8 +90,11 @@ func TestStatusOfACluster(t *testing.T) {
 	if f := got.Forgetting; f.Reaped != 3 || f.Pruned != 4 || f.Waiting != 5 || f.Cancelled != 6 || *f.BlockedBy != (blockerJSON{ID: "n2", Since: since}) {
 		t.Errorf("forgetting %+v, blocked by %+v", f, f.BlockedBy)
 	}
-	want := memberJSON{ID: "n2", Address: "127.0.0.1:2", Zone: "b", Status: "suspected", State: "joining", Partitions: 4}
-	if got.Members[1] != want {
+	want := memberJSON{ID: "n2", Address: "127.0.0.1:2", Zone: "b", Status: "suspected", State: "joining", Partitions: 4, Breaker: "half-open"}
+	if got.Members[0].Breaker != "" {
+		t.Errorf("a node has the breaker %s for itself", got.Members[0].Breaker)
+	}
+	if got.Members[0].Datacentre != "zrh" || got.Members[1] != want {
 		t.Errorf("member %+v, want %+v", got.Members[1], want)
 	}
 	wantStatus(t, call(t, f, "GET", "/health", ""), http.StatusOK)

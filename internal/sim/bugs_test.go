@@ -49,6 +49,8 @@ func TestSeededBugs(t *testing.T) {
 		{bug.ForwardTwice, 20, []string{"minted twice"}},
 		{bug.ServeOldDisk, 40, []string{"old disk"}},
 		{bug.ServeBeforeWord, 40, []string{"old disk"}},
+		{bug.IgnoreBreaker, 5, []string{"breaker"}},
+		{bug.NeverClose, 10, []string{"breaker"}},
 	}
 	// A bug that needs a rarer chain of events than a budget can wait for has a
 	// named scenario instead: docs/testing.md says where.

@@ -92,12 +92,14 @@ type flight struct {
 // lengths are those of an Out's slices before a step.
 type lengths struct {
 	writes, sends, sendsHeld, replies, repliesHeld, statuses int
+	spans, spansHeld                                         int
 }
 
 func (b *lengths) of(out *core.Out) {
 	b.writes, b.sends, b.sendsHeld = len(out.Writes), len(out.Sends), len(out.SendsHeld)
 	b.replies, b.repliesHeld = len(out.Replies), len(out.RepliesHeld)
 	b.statuses = len(out.Statuses)
+	b.spans, b.spansHeld = len(out.Spans), len(out.SpansHeld)
 }
 
 // input queues in for a loop of p and makes sure that the loop drains.
@@ -226,11 +228,14 @@ func (w *world) inspect(p *process, l *loop, now core.Now, before *lengths) {
 	out := &l.out
 	for i := before.sends; i < len(out.Sends); i++ {
 		w.inspectEnvelope(p, now, &out.Sends[i])
+		w.checkCalled(p, l, &out.Sends[i])
 	}
 	for i := before.sendsHeld; i < len(out.SendsHeld); i++ {
 		w.inspectEnvelope(p, now, &out.SendsHeld[i])
 	}
 	w.checkSlots(p)
+	w.inspectSpans(p, now, out.Spans[before.spans:])
+	w.inspectSpans(p, now, out.SpansHeld[before.spansHeld:])
 	if l.shard == nil {
 		return
 	}
@@ -247,6 +252,7 @@ func (w *world) inspect(p *process, l *loop, now core.Now, before *lengths) {
 
 func (w *world) inspectEnvelope(p *process, now core.Now, e *core.Envelope) {
 	kind, _ := describe(e.Msg)
+	w.inspectTrace(p, e)
 	if r, ok := e.Msg.(*core.Refused); ok && r.Why == core.RefusedHintsFull {
 		w.report.Stats.Hints.Refused++
 	}

@@ -54,6 +54,7 @@ type Plan struct {
 	Peer       time.Duration
 	// AntiEntropy is the interval in which owners are compared, 0: never.
 	AntiEntropy time.Duration
+	Calling     Calling
 	RepairBytes uint64        // that reads may keep for repairs at a node, 0: they repair nothing
 	Blocking    float64       // share of gets that wait for their repairs
 	Seeds       []joinStyle   // how each node comes to the cluster, by index
@@ -117,6 +118,7 @@ func NewPlan(seed uint64, length time.Duration) *Plan {
 	p.drawHints(core.Stream(seed, "sim/hints"))
 	p.drawRepair(core.Stream(seed, "sim/repair"))
 	p.drawAdmission(core.Stream(seed, "sim/admission"))
+	p.drawCalling(core.Stream(seed, "sim/calling"))
 	p.drawFaults(core.Stream(seed, "sim/faults"))
 	p.drawBursts(core.Stream(seed, "sim/bursts"))
 	p.drawLostDisks(core.Stream(seed, "sim/lost-disks"))

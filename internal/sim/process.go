@@ -33,6 +33,7 @@ type process struct {
 	view *core.View    // the newest of this process
 	// beliefs are what it is made to think of others, by index; 0: nothing.
 	beliefs [maxNodes]core.Status
+	open    [maxNodes]time.Duration // since when its breakers have not been closed, by index; 0: they are
 	ctl     *loop
 	shards  []*loop
 
@@ -65,6 +66,7 @@ func (p *process) loop(index int) *loop {
 // the one, and every other node has joined when it shows that one.
 func (w *world) viewed(p *process, v *core.View) {
 	w.checkHealth(p, v)
+	w.checkCircuits(p, v)
 	w.checkOld(p)
 	p.view = v
 	if p.index == 0 && w.cluster == 0 {
@@ -123,7 +125,7 @@ func (w *world) start(p *process) {
 	p.gen++
 	p.starts++
 	p.born, p.stalledUntil = w.now, 0
-	p.beliefs = [maxNodes]core.Status{}
+	p.beliefs, p.open = [maxNodes]core.Status{}, [maxNodes]time.Duration{}
 	p.view = nil
 	w.net.addrs[p.addr] = p.index
 	o := w.options(p)
@@ -157,6 +159,7 @@ func (w *world) options(p *process) node.Options {
 		TombstoneTTL:        w.plan.TTL, TombstoneInterval: w.plan.Reap,
 		Admit: w.plan.Admit, Admission: w.plan.Admission,
 	}
+	w.plan.Calling.apply(&o)
 	if p.index > 0 && w.plan.Seeds[p.index] == joinSeeds {
 		o.Seeds = w.seedsOf(p)
 	}

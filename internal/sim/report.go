@@ -75,6 +75,7 @@ type Stats struct {
 	Returned    uint64 // reaped tombstones that an owner took in again
 	Recreated   uint64 // keys that were written again after they were reaped
 	Cancelled   uint64 // rounds of forgetting given up
+	Spans       uint64 // of traced requests
 	SlotWaits   uint64 // times that background work waited for a slot
 	Throttled   uint64 // views with fewer slots than there may be
 
@@ -94,12 +95,13 @@ type Stats struct {
 	Revived     uint64
 	Noticed     uint64 // times that a node was seen to have noticed that another was down
 
-	Losses  LossStats
-	Hints   HintStats
-	Network NetworkStats
-	Disk    DiskStats
-	Trees   TreeStats
-	Repairs RepairStats
+	Losses   LossStats
+	Circuits CircuitStats
+	Hints    HintStats
+	Network  NetworkStats
+	Disk     DiskStats
+	Trees    TreeStats
+	Repairs  RepairStats
 }
 
 func (s *Stats) operation(o *operation) {
@@ -180,6 +182,7 @@ func (s *Stats) Add(o *Stats) {
 	s.RepliesLost += o.RepliesLost
 	s.Minted += o.Minted
 	s.MintedTwice += o.MintedTwice
+	s.Spans += o.Spans
 	s.Reaped += o.Reaped
 	s.ReapedAmid += o.ReapedAmid
 	s.Pruned += o.Pruned
@@ -204,6 +207,7 @@ func (s *Stats) Add(o *Stats) {
 	s.Revived += o.Revived
 	s.Noticed += o.Noticed
 	s.Losses.add(&o.Losses)
+	s.Circuits.add(&o.Circuits)
 	s.Hints.add(&o.Hints)
 	s.Network.add(&o.Network)
 	s.Disk.add(&o.Disk)
@@ -255,6 +259,8 @@ func (s *Stats) String() string {
 		s.Joined, s.Transitions, s.GrowthUnderFault, s.FaultsInTransition, s.Restarts, s.Moves, s.Rest.Round(time.Second))
 	line("health", "%d times suspected, %d dead that were down, %d that were not, %d alive again; %d times noticed for certain",
 		s.Suspected, s.RightlyDead, s.FalselyDead, s.Revived, s.Noticed)
+	line("breakers", "%d times opened, %d half-open, %d closed again, %d opened by a probe",
+		s.Circuits.Opened, s.Circuits.HalfOpened, s.Circuits.Closed, s.Circuits.Reopened)
 	line("hints", "%d taken, %d markers, %d settled, %d markers expired, %d refused for want of room, %d versions minted into hints; %d writes and %d reads counted fallbacks; %d keys made equal by hints alone",
 		s.Hints.Taken, s.Hints.Marked, s.Hints.Settled, s.Hints.Expired, s.Hints.Refused, s.Hints.Minted, s.Hints.Writes, s.Hints.Reads, s.Hints.Equal)
 	line("disks", "%d batches, %d fsyncs, %d crashes, %d unsynced batches dropped, %d kept, %d torn tails",

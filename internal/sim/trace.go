@@ -88,7 +88,8 @@ func (t *tracer) input(in *input) {
 		stamp := in.view.Stamp()
 		t.num(stamp.Layout.Number, stamp.Layout.Digest, uint64(stamp.Phase), uint64(len(in.view.Peers)))
 		for i := range in.view.Peers {
-			t.num(uint64(in.view.Peers[i].Status))
+			peer := &in.view.Peers[i]
+			t.num(uint64(peer.Status), uint64(peer.Circuit.State), uint64(peer.Circuit.Generation))
 		}
 		for _, b := range in.view.Budgets {
 			t.num(b.Epoch, uint64(b.Slots), uint64(b.BytesPerSlot))
@@ -96,6 +97,7 @@ func (t *tracer) input(in *input) {
 	case inReport:
 		t.str(string(in.report.Peer))
 		t.num(uint64(in.report.OK), uint64(in.report.Failed), uint64(in.report.Latency))
+		t.num(uint64(in.report.Calls.Generation), uint64(in.report.Calls.OK), uint64(in.report.Calls.Failed))
 	case inShard:
 		t.num(uint64(in.shard.Shard), in.shard.Stamp.Layout.Number, uint64(in.shard.Stamp.Phase), in.shard.Synced.Number, uint64(in.shard.PullsLeft))
 		t.num(in.shard.Hints.Bytes, in.shard.Hints.Stored, in.shard.Hints.Delivered, in.shard.Hints.Refused)
@@ -138,6 +140,12 @@ func (t *tracer) effects(out *core.Out, before *lengths) {
 	}
 	for i := before.repliesHeld; i < len(out.RepliesHeld); i++ {
 		t.reply(&out.RepliesHeld[i])
+	}
+	for _, span := range out.Spans[before.spans:] {
+		t.span(&span)
+	}
+	for _, span := range out.SpansHeld[before.spansHeld:] {
+		t.span(&span)
 	}
 	for _, c := range out.Statuses[before.statuses:] {
 		t.str(string(c.Peer))

@@ -2,6 +2,7 @@ package version
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -128,6 +129,27 @@ func (w WriteID) IsZero() bool { return w == WriteID{} }
 
 // String returns 32 lower-case hexadecimal digits.
 func (w WriteID) String() string { return hex.EncodeToString(w[:]) }
+
+// maxIdempotencyKey bounds an idempotency key: it is hashed, so longer would
+// only cost.
+const maxIdempotencyKey = 255
+
+// WriteIDFrom returns the write ID of an idempotency key: 32 hexadecimal
+// digits are the ID itself, any other text of 1 to 255 bytes is hashed to 128
+// bits.
+func WriteIDFrom(key string) (WriteID, error) {
+	if key == "" || len(key) > maxIdempotencyKey {
+		return WriteID{}, fmt.Errorf("the idempotency key has %d bytes; 1 to %d are allowed", len(key), maxIdempotencyKey)
+	}
+	if w, err := ParseWriteID(key); err == nil {
+		if w.IsZero() {
+			return WriteID{}, errors.New("the idempotency key is all zeros, which stands for none; draw it at random")
+		}
+		return w, nil
+	}
+	sum := sha256.Sum256([]byte(key))
+	return WriteID(sum[:len(WriteID{})]), nil
+}
 
 // ParseWriteID parses 32 hexadecimal digits of either case.
 func ParseWriteID(s string) (WriteID, error) {

@@ -51,25 +51,35 @@ func (c Context) For(key []byte) error {
 // contextVersion is the first byte of a token.
 const contextVersion = 1
 
-// The fixed parts of a token, in bytes: version and key hash before the
+// The fixed parts of the binary form, in bytes: version and key hash before the
 // clock, the checksum after it.
 const (
 	tokenHead = 1 + 8
 	tokenTail = 4
 )
 
+// maxBinary bounds the binary form: what the longest token holds.
+const maxBinary = id.MaxContextBytes / 4 * 3
+
 // Token returns the context as text that is safe in a header or a URL:
-// base64url without padding of a version byte, the key's hash, the clock, and
-// 32 bits of the xxhash of all before. The checksum finds accidents; it is no
-// protection against forgery, and needs to be none: a client that may write a
-// key may also delete it.
+// AppendBinary's bytes as base64url without padding.
 func (c Context) Token() string {
-	b := make([]byte, 0, tokenHead+1+c.Clock.tableSize()+tokenTail)
+	return base64.RawURLEncoding.EncodeToString(c.AppendBinary(make([]byte, 0, c.size())))
+}
+
+// size returns the length of the binary form, or more.
+func (c Context) size() int { return tokenHead + 1 + c.Clock.tableSize() + tokenTail }
+
+// AppendBinary appends the context's binary form to b: a version byte, the
+// key's hash, the clock, and 32 bits of the xxhash of all before. The checksum
+// finds accidents; it is no protection against forgery, and needs to be none: a
+// client that may write a key may also delete it.
+func (c Context) AppendBinary(b []byte) []byte {
+	begin := len(b)
 	b = append(b, contextVersion)
 	b = binary.LittleEndian.AppendUint64(b, c.key)
 	b = c.Clock.AppendBinary(b)
-	b = binary.LittleEndian.AppendUint32(b, uint32(xxhash.Sum64(b)))
-	return base64.RawURLEncoding.EncodeToString(b)
+	return binary.LittleEndian.AppendUint32(b, uint32(xxhash.Sum64(b[begin:])))
 }
 
 // ParseContext parses what Token returned, and nothing else. The error wraps
@@ -85,6 +95,16 @@ func ParseContext(token string) (Context, error) {
 	if err != nil {
 		return Context{}, malformedf("not base64url without padding: %w", err)
 	}
+	return DecodeContext(b)
+}
+
+// DecodeContext decodes what AppendBinary appended, and nothing else. The
+// context shares no memory with b. The error wraps ErrContextMalformed. The key
+// is checked by For.
+func DecodeContext(b []byte) (Context, error) {
+	if len(b) > maxBinary {
+		return Context{}, malformedf("%d bytes; at most %d are allowed", len(b), maxBinary)
+	}
 	if len(b) < tokenHead+tokenTail {
 		return Context{}, malformedf("%d bytes; too short", len(b))
 	}
@@ -97,6 +117,7 @@ func ParseContext(token string) (Context, error) {
 	}
 	c := Context{key: binary.LittleEndian.Uint64(body[1:tokenHead])}
 	var rest []byte
+	var err error
 	if c.Clock, rest, err = DecodeClock(body[tokenHead:]); err != nil {
 		return Context{}, malformedf("%w", err)
 	}

@@ -25,6 +25,7 @@ func BenchmarkSpeed(b *testing.B) {
 				b.Run(op+"/embedded", func(b *testing.B) { embeddedCallers(b, workers, op, c.bytes) })
 				b.Run(op+"/coordinator", func(b *testing.B) { oneCoordinator(b, workers, op, c.bytes) })
 				b.Run(op+"/one-caller", func(b *testing.B) { oneCaller(b, workers, op, c.bytes) })
+				b.Run(op+"/client", func(b *testing.B) { overClient(b, workers, op, c.bytes) })
 				b.Run(op+"/http", func(b *testing.B) { overHTTP(b, workers, op, c.bytes) })
 			}
 		})

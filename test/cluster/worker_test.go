@@ -61,7 +61,7 @@ func workerMain(spec string, in io.Reader, out io.Writer) error {
 	if err := json.Unmarshal([]byte(spec), &s); err != nil {
 		return err
 	}
-	cfg := dynamo.DefaultConfig()
+	cfg := config()
 	cfg.StorageEngine = s.Engine
 	cfg.GossipInterval, cfg.LayoutDelay = 200*time.Millisecond, 200*time.Millisecond
 	if s.Seed != "" {

@@ -533,6 +533,10 @@ type Envelope struct {
 	// Start is the start nonce of the process that asks, echoed in the reply,
 	// since request numbers begin anew with each process.
 	Start uint64 `protobuf:"fixed64,18,opt,name=start,proto3" json:"start,omitempty"`
+	// Trace is where a request stands in a trace: the trace's ID of 16 bytes and
+	// its span's of 8, neither of them zero. Absent where nobody looks; what has
+	// another length is of a newer node, and ignored.
+	Trace []byte `protobuf:"bytes,40,opt,name=trace,proto3" json:"trace,omitempty"`
 	// Types that are valid to be assigned to Message:
 	//
 	//	*Envelope_Apply
@@ -638,6 +642,13 @@ func (x *Envelope) GetStart() uint64 {
 		return x.Start
 	}
 	return 0
+}
+
+func (x *Envelope) GetTrace() []byte {
+	if x != nil {
+		return x.Trace
+	}
+	return nil
 }
 
 func (x *Envelope) GetMessage() isEnvelope_Message {
@@ -2926,7 +2937,7 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x18\n" +
 	"\acluster\x18\x03 \x01(\x06R\acluster\x121\n" +
-	"\tenvelopes\x18\x04 \x03(\v2\x13.dynamo.v1.EnvelopeR\tenvelopes\"\x89\n" +
+	"\tenvelopes\x18\x04 \x03(\v2\x13.dynamo.v1.EnvelopeR\tenvelopes\"\x9f\n" +
 	"\n" +
 	"\bEnvelope\x12\x10\n" +
 	"\x03req\x18\x01 \x01(\x06R\x03req\x12\x1c\n" +
@@ -2935,7 +2946,8 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\rlayout_digest\x18\x04 \x01(\x06R\flayoutDigest\x12&\n" +
 	"\x05phase\x18\x05 \x01(\x0e2\x10.dynamo.v1.PhaseR\x05phase\x12\x1c\n" +
 	"\tremaining\x18\x06 \x01(\x04R\tremaining\x12\x14\n" +
-	"\x05start\x18\x12 \x01(\x06R\x05start\x12(\n" +
+	"\x05start\x18\x12 \x01(\x06R\x05start\x12\x14\n" +
+	"\x05trace\x18( \x01(\fR\x05trace\x12(\n" +
 	"\x05apply\x18\a \x01(\v2\x10.dynamo.v1.ApplyH\x00R\x05apply\x12.\n" +
 	"\aapplied\x18\b \x01(\v2\x12.dynamo.v1.AppliedH\x00R\aapplied\x12%\n" +
 	"\x04read\x18\t \x01(\v2\x0f.dynamo.v1.ReadH\x00R\x04read\x125\n" +

@@ -11,9 +11,9 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/mem"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/frame"
 	"github.com/dynamo-kv/dynamo/internal/transport"
 	"github.com/dynamo-kv/dynamo/internal/transport/transporttest"
 )
@@ -74,7 +74,7 @@ func serve(tb testing.TB, t *Transport, addr string) string {
 func (loopback) Inject(tb testing.TB, addr string, b []byte) error {
 	tb.Helper()
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{})))
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(frame.Codec{})))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -85,12 +85,12 @@ func (loopback) Inject(tb testing.TB, addr string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	var hello, more message
+	var hello, more frame.Message
 	if err := stream.RecvMsg(&hello); err != nil {
 		return err
 	}
-	hello.free()
-	if err := stream.SendMsg(&message{buffer: mem.SliceBuffer(b)}); err != nil {
+	hello.Free()
+	if err := stream.SendMsg(frame.Of(b)); err != nil {
 		return err
 	}
 	if err := stream.CloseSend(); err != nil {

@@ -18,11 +18,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/frame"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/transport/outbox"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
@@ -216,29 +216,6 @@ func TestCloseWhileConnecting(t *testing.T) {
 	}
 }
 
-func TestPauses(t *testing.T) {
-	var c clock
-	p := newPauses(c.mono)
-	for _, step := range []struct {
-		pass time.Duration
-		want uint64
-	}{
-		{0, 0},
-		{beatEvery, 0},
-		{silence, 0},
-		{silence + 1, 1},
-		{0, 1},
-		{-time.Hour, 1}, // a clock that goes back is no pause, nor is its return
-		{time.Hour, 1},
-		{core.Never / 4, 2},
-	} {
-		c.pass(step.pass)
-		if got := p.now(); got != step.want {
-			t.Errorf("%d pauses after another %s, want %d", got, step.pass, step.want)
-		}
-	}
-}
-
 // A node that stood still for longer than silence takes nothing from streams
 // of before: nobody knows how old it is. Its peers connect again.
 func TestStoppedReceiver(t *testing.T) {
@@ -356,7 +333,7 @@ type oddPeer struct {
 
 func (o *oddPeer) Stream(stream grpc.BidiStreamingServer[dynamov1.Batch, dynamov1.Batch]) error {
 	for _, b := range o.says {
-		if err := stream.SendMsg(&message{buffer: mem.SliceBuffer(b)}); err != nil {
+		if err := stream.SendMsg(frame.Of(b)); err != nil {
 			return err
 		}
 	}
@@ -378,7 +355,7 @@ func TestOddPeers(t *testing.T) {
 		"no such service": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := grpc.NewServer(grpc.ForceServerCodecV2(codec{}))
+			server := grpc.NewServer(grpc.ForceServerCodecV2(frame.Codec{}))
 			defer server.Stop()
 			if c.says != nil {
 				dynamov1.RegisterPeerServer(server, &oddPeer{says: c.says})

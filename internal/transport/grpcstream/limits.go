@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/transport/pause"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 	// no message in it can grow older than M: after pingAfter of silence a
 	// ping is sent, and pingTimeout later the connection is closed. gRPC uses
 	// pingTimeout as TCP's user timeout too.
-	silence     = id.MaxMessageAge / 2
+	silence     = pause.Silence
 	pingAfter   = 10 * time.Second // gRPC allows no less
 	pingTimeout = silence - pingAfter
 
@@ -38,10 +39,6 @@ const (
 	// enough for the largest at 25 Mbit/s.
 	sendTimeout = silence
 
-	// beatEvery is how often a transport looks whether its process was
-	// stopped; it must be much less than silence.
-	beatEvery = time.Second
-
 	// window is how much a peer may have sent that has not been read: the
 	// product of bandwidth and delay at 1 Gbit/s over 32 ms, or 10 Gbit/s over
 	// 3 ms. It is also the most that a peer which is not read from costs.
@@ -52,8 +49,9 @@ const (
 	// writing.
 	ioBuffer = 64 << 10
 
-	// maxStreams bounds the streams of one connection. A peer has one.
-	maxStreams = 16
+	// maxStreams bounds the streams of one connection. A peer has one, a client
+	// that does not use streams one for each call under way.
+	maxStreams = 100
 
 	// maxHeaderBytes bounds the HTTP/2 headers of a stream; ours are below 1 KiB.
 	maxHeaderBytes = 16 << 10
@@ -74,5 +72,5 @@ const (
 // retry returns when to try again to connect: soon, so that a node that has
 // restarted is reached quickly, and never less often than each second.
 func retry() backoff.Policy {
-	return backoff.Policy{Retries: math.MaxInt, Base: 50 * time.Millisecond, Max: time.Second, Jitter: 0.2}
+	return backoff.Policy{Retries: math.MaxInt, Base: 50 * time.Millisecond, Factor: 2, Max: time.Second, Jitter: 0.2}
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/frame"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
 )
@@ -37,11 +38,11 @@ type link struct {
 }
 
 // dialOptions are those of all connections of a transport.
-func dialOptions(creds credentials.TransportCredentials) []grpc.DialOption {
+func dialOptions(creds credentials.TransportCredentials, dial func(context.Context, string) (net.Conn, error)) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(
-			grpc.ForceCodecV2(codec{}),
+			grpc.ForceCodecV2(frame.Codec{}),
 			grpc.MaxCallSendMsgSize(id.MaxMessageBytes+messageSlack),
 			grpc.MaxCallRecvMsgSize(maxHelloBytes),
 		),
@@ -56,7 +57,7 @@ func dialOptions(creds credentials.TransportCredentials) []grpc.DialOption {
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
-		grpc.WithContextDialer(dialTCP),
+		grpc.WithContextDialer(dial),
 	}
 }
 
@@ -101,12 +102,12 @@ func (l *link) greet(ctx context.Context) error {
 		return because(ctx, err)
 	}
 	l.stream = stream
-	var m message
+	var m frame.Message
 	if err := stream.RecvMsg(&m); err != nil {
 		return because(ctx, err)
 	}
-	defer m.free()
-	_, err = wire.DecodeHello(m.bytes())
+	defer m.Free()
+	_, err = wire.DecodeHello(m.Bytes())
 	return err
 }
 
@@ -122,12 +123,12 @@ func because(ctx context.Context, err error) error {
 // watch waits for the end of the stream. A peer sends nothing after its hello.
 func (l *link) watch(ctx context.Context) {
 	defer close(l.broken)
-	var m message
+	var m frame.Message
 	if err := l.stream.RecvMsg(&m); err != nil {
 		l.err = because(ctx, err)
 		return
 	}
-	m.free()
+	m.Free()
 	l.err = errors.New("the peer sent a message after its hello; only the hello is expected")
 	l.cancel(l.err)
 }
@@ -144,7 +145,7 @@ func (l *link) whole() bool {
 
 // send hands m to the stream. An error ends the link; whether the peer has got
 // the message is then unknown.
-func (l *link) send(m *message) error {
+func (l *link) send(m *frame.Message) error {
 	l.overdue.Reset(sendTimeout)
 	defer l.overdue.Stop()
 	return l.stream.SendMsg(m)

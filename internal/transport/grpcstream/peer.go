@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/frame"
 	"github.com/dynamo-kv/dynamo/internal/transport"
 	"github.com/dynamo-kv/dynamo/internal/transport/outbox"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
@@ -93,8 +94,8 @@ func (p *peer) flush() {
 }
 
 func (p *peer) send(enc *wire.Encoder, now time.Duration) {
-	var m message
-	b := enc.Encode(now, p.batch.Envelopes, m.alloc)
+	var m frame.Message
+	b := enc.Encode(now, p.batch.Envelopes, m.Alloc)
 	p.t.count.Sent(len(p.batch.Envelopes), len(b))
 	if err := p.link.send(&m); err != nil {
 		p.drop()
@@ -110,7 +111,7 @@ func (p *peer) fail(envelopes []core.Envelope) {
 // connected says whether there is a link to send over. It makes one if it is
 // time to.
 func (p *peer) connected() bool {
-	pauses := p.t.pauses.now()
+	pauses := p.t.pauses.Now()
 	if p.link != nil && p.link.pauses != pauses {
 		p.drop()
 		p.lasted() // it is not the peer's fault

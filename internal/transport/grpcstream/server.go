@@ -9,11 +9,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/mem"
 	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/frame"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
 )
@@ -27,7 +27,7 @@ type server struct {
 func newServer(t *Transport, creds credentials.TransportCredentials) *grpc.Server {
 	s := grpc.NewServer(
 		grpc.Creds(creds),
-		grpc.ForceServerCodecV2(codec{}),
+		grpc.ForceServerCodecV2(frame.Codec{}),
 		grpc.ConnectionTimeout(connectTimeout),
 		grpc.MaxRecvMsgSize(id.MaxMessageBytes+messageSlack),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -47,21 +47,21 @@ func newServer(t *Transport, creds credentials.TransportCredentials) *grpc.Serve
 // Stream greets the peer and delivers what it sends, until one of the two
 // ends the stream.
 func (s *server) Stream(stream grpc.BidiStreamingServer[dynamov1.Batch, dynamov1.Batch]) error {
-	pauses := s.t.pauses.now()
-	hello := message{buffer: mem.SliceBuffer(wire.EncodeHello(s.t.self))}
-	if err := stream.SendMsg(&hello); err != nil {
+	pauses := s.t.pauses.Now()
+	hello := frame.Of(wire.EncodeHello(s.t.self))
+	if err := stream.SendMsg(hello); err != nil {
 		return err
 	}
 	var d wire.Decoder
 	for {
-		var m message
+		var m frame.Message
 		if err := stream.RecvMsg(&m); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		if s.t.pauses.now() != pauses {
-			m.free()
+		if s.t.pauses.Now() != pauses {
+			m.Free()
 			return status.Errorf(codes.Unavailable, "node %s stood still for more than %s: connect again", s.t.self, silence)
 		}
 		if err := s.t.receive(&d, &m); err != nil {
@@ -72,9 +72,9 @@ func (s *server) Stream(stream grpc.BidiStreamingServer[dynamov1.Batch, dynamov1
 }
 
 // receive delivers the envelopes of a message and frees it.
-func (t *Transport) receive(d *wire.Decoder, m *message) error {
-	defer m.free()
-	b := m.bytes()
+func (t *Transport) receive(d *wire.Decoder, m *frame.Message) error {
+	defer m.Free()
+	b := m.Bytes()
 	r, err := d.Decode(t.mono(), b, t.handler.Deliver)
 	t.count.Received(r.Delivered, r.Unknown, len(b), err)
 	return err

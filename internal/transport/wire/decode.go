@@ -49,6 +49,7 @@ func envelope(now time.Duration, in *dynamov1.Envelope) (*core.Envelope, error) 
 		Partition: ring.Partition(in.Partition),
 		Stamp:     stamp,
 		Deadline:  now + time.Duration(in.Remaining),
+		Trace:     decodeTrace(in.Trace),
 		Msg:       m,
 	}, nil
 }

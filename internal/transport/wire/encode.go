@@ -27,6 +27,7 @@ type Encoder struct {
 // those that are encoded and of the one that is being decoded.
 type slot struct {
 	envelope  dynamov1.Envelope
+	trace     [traceBytes]byte
 	apply     dynamov1.Apply
 	applyOf   dynamov1.Envelope_Apply
 	applied   dynamov1.Applied
@@ -59,6 +60,17 @@ func (s *slot) reset() {
 // From, To and Cluster; now is Mono, and no deadline has passed. Deadlines
 // further away than id.MaxMessageAge are cut to it. Encode keeps nothing.
 func (c *Encoder) Encode(now time.Duration, envelopes []core.Envelope, alloc func(size int) []byte) []byte {
+	c.fill(now, envelopes)
+	b := alloc(c.batch.SizeVT())
+	if _, err := c.batch.MarshalToSizedBufferVT(b); err != nil {
+		panic(fmt.Sprintf("wire: %d bytes do not hold the batch that they were counted for: %v", len(b), err))
+	}
+	c.release(len(envelopes))
+	return b
+}
+
+// fill makes the batch of the envelopes. Release is to follow.
+func (c *Encoder) fill(now time.Duration, envelopes []core.Envelope) {
 	first := &envelopes[0]
 	c.batch.From, c.batch.To, c.batch.Cluster = string(first.From), string(first.To), first.Cluster
 	for i := range envelopes {
@@ -68,12 +80,6 @@ func (c *Encoder) Encode(now time.Duration, envelopes []core.Envelope, alloc fun
 		c.batch.Envelopes = append(c.batch.Envelopes, &c.slots[i].envelope)
 		c.envelope(c.slots[i], now, &envelopes[i])
 	}
-	b := alloc(c.batch.SizeVT())
-	if _, err := c.batch.MarshalToSizedBufferVT(b); err != nil {
-		panic(fmt.Sprintf("wire: %d bytes do not hold the batch that they were counted for: %v", len(b), err))
-	}
-	c.release(len(envelopes))
-	return b
 }
 
 // EncodeHello returns the message that greets a peer.
@@ -107,6 +113,7 @@ func (c *Encoder) envelope(s *slot, now time.Duration, e *core.Envelope) {
 	out.LayoutNumber, out.LayoutDigest = e.Stamp.Layout.Number, e.Stamp.Layout.Digest
 	out.Phase = dynamov1.Phase(e.Stamp.Phase)
 	out.Remaining = uint64(min(e.Deadline-now, id.MaxMessageAge))
+	out.Trace = appendTrace(s.trace[:0], e.Trace)
 	switch m := e.Msg.(type) {
 	case *core.Apply:
 		s.apply.Key, s.apply.Set = m.Key, c.set(m.Set)

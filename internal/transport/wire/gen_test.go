@@ -336,10 +336,19 @@ func genBatch(t *rapid.T, now time.Duration) []core.Envelope {
 		e.Start = rapid.Uint64().Draw(t, "start")
 		e.Partition = ring.Partition(rapid.Uint32Max(id.MaxPartitions-1).Draw(t, "partition"))
 		e.Stamp = genStamp(t)
+		e.Trace = genTrace(t)
 		e.Deadline = now + time.Duration(rapid.Int64Range(1, int64(id.MaxMessageAge)).Draw(t, "remaining"))
 		batch[i] = e
 	}
 	return batch
+}
+
+func genTrace(t *rapid.T) *core.Trace {
+	if !rapid.Bool().Draw(t, "traced") {
+		return nil
+	}
+	b := rapid.SliceOfN(rapid.ByteRange(1, 255), traceBytes, traceBytes).Draw(t, "trace")
+	return &core.Trace{ID: [16]byte(b), Span: core.SpanID(b[16:])}
 }
 
 func isReply(t rapid.TB, m core.Message) bool {
@@ -417,6 +426,6 @@ func sampleEnvelope(tb testing.TB, m core.Message) core.Envelope {
 		From: "n1", To: "n2", Cluster: 5, Req: core.NewReqID(1, core.MachineHandoff, 2, 3),
 		Start: 8, Reply: isReply(tb, m), Partition: 4,
 		Stamp:    core.Stamp{Layout: ring.Name{Number: 6, Digest: 7}, Phase: core.PhaseMoved},
-		Deadline: time.Second, Msg: m,
+		Deadline: time.Second, Trace: &core.Trace{ID: [16]byte{9}, Span: core.SpanID{7: 10}}, Msg: m,
 	}
 }

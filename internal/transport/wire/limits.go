@@ -42,7 +42,7 @@ const (
 	varintBytes   = 2 + 10
 	fixedBytes    = 2 + 8
 	headerBytes   = 2*(fieldBytes+id.MaxNodeBytes) + fixedBytes
-	envelopeBytes = fieldBytes + fixedBytes + 4*varintBytes + fixedBytes + fieldBytes
+	envelopeBytes = fieldBytes + fixedBytes + 4*varintBytes + fixedBytes + fieldBytes + fieldBytes + traceBytes
 	memberBytes   = fieldBytes + 4*fieldBytes + 5*fixedBytes + 7*varintBytes + varintBytes
 	resultBytes   = fieldBytes + 5*varintBytes + 2*fieldBytes
 	forwardBytes  = 2*fixedBytes + 4*varintBytes + 3*fieldBytes + fieldBytes + 4*varintBytes + fieldBytes + len(version.WriteID{})

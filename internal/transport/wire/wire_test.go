@@ -52,7 +52,8 @@ func TestEveryFieldTravels(t *testing.T) {
 	for _, m := range samples(t) {
 		e := sampleEnvelope(t, m)
 		requireNoZero(t, reflect.ValueOf(e), "Envelope", "Envelope.Addr", "Envelope.Reply",
-			"Envelope.Msg.Options.Repair") // of reads, which nobody forwards
+			"Envelope.Msg.Options.Repair", // of reads, which nobody forwards
+			"Envelope.Msg.Result.Hint")    // which a node shows of itself alone
 		got, _, err := decode(0, encode(0, e))
 		if err != nil {
 			t.Errorf("%T: %v", m, err)

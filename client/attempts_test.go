@@ -1,0 +1,267 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/client"
+)
+
+const (
+	noOutcome  = dynamov1.WriteOutcome_WRITE_OUTCOME_UNSPECIFIED
+	notWritten = dynamov1.WriteOutcome_WRITE_OUTCOME_NOT_WRITTEN
+	unknown    = dynamov1.WriteOutcome_WRITE_OUTCOME_UNKNOWN
+)
+
+// patient is a configuration in which nothing comes of a slow machine.
+func patient() *client.Config {
+	cfg := client.DefaultConfig()
+	cfg.Timeout, cfg.AttemptTimeout = 30*time.Second, 30*time.Second
+	return cfg
+}
+
+// TestAttempts: what the first two owners answer, and how often each is asked
+// for one put; the third one succeeds.
+func TestAttempts(t *testing.T) {
+	type node = func(*dynamov1.Request) *dynamov1.Reply
+	quick := patient()
+	quick.AttemptTimeout = time.Millisecond
+	for name, c := range map[string]struct {
+		cfg           *client.Config
+		first, second node
+		asked         [3]int // at least
+	}{
+		"the first succeeds":              {patient(), succeeds, succeeds, [3]int{1, 0, 0}},
+		"a connection breaks":             {patient(), breaks, succeeds, [3]int{1, 1, 0}},
+		"two connections break":           {patient(), breaks, breaks, [3]int{1, 1, 1}},
+		"one stops, one is not ready":     {patient(), fails(dynamov1.Reason_REASON_STOPPED, unknown), fails(dynamov1.Reason_REASON_NOT_READY, notWritten), [3]int{1, 1, 1}},
+		"one does not answer":             {quick, silent, succeeds, [3]int{1, 1, 0}},
+		"one cannot reach the others":     {patient(), fails(dynamov1.Reason_REASON_QUORUM, unknown), succeeds, [3]int{1, 1, 0}},
+		"one is overloaded for two tries": {patient(), first(2, fails(dynamov1.Reason_REASON_OVERLOADED, notWritten), succeeds), silent, [3]int{3, 0, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fakes, cl := startFakes(t, c.cfg, c.first, c.second, succeeds)
+			if _, err := cl.Put(t.Context(), key, []byte("v"), nil, client.Overwrite()); err != nil {
+				t.Fatal(err)
+			}
+			var id []byte
+			for i, f := range fakes {
+				asked := f.requests()
+				if len(asked) < c.asked[i] || c.asked[i] == 0 && len(asked) > 0 && c.cfg != quick {
+					t.Errorf("node %d was asked %d times, want %d", i+1, len(asked), c.asked[i])
+				}
+				for _, r := range asked {
+					put := r.GetPut()
+					if string(put.GetKey()) != key || string(put.GetValue()) != "v" || !put.GetOverwrite() || r.Timeout == 0 {
+						t.Errorf("node %d was asked %v", i+1, r)
+					}
+					if id == nil {
+						id = put.WriteId
+					}
+					if len(id) != 16 || !bytes.Equal(id, put.WriteId) {
+						t.Errorf("the write IDs are %x and %x", id, put.WriteId)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestFailures: what ends a request at once, and what its error says.
+func TestFailures(t *testing.T) {
+	for _, c := range []struct {
+		reason  dynamov1.Reason
+		outcome dynamov1.WriteOutcome
+		kind    error
+		want    client.Outcome
+	}{
+		{dynamov1.Reason_REASON_INVALID_REQUEST, notWritten, client.ErrInvalidRequest, client.NotWritten},
+		{dynamov1.Reason_REASON_INVALID_CONTEXT, notWritten, client.ErrInvalidContext, client.NotWritten},
+		{dynamov1.Reason_REASON_TOO_LARGE, notWritten, client.ErrTooLarge, client.NotWritten},
+		{dynamov1.Reason_REASON_TOO_MANY_SIBLINGS, notWritten, client.ErrTooManySiblings, client.NotWritten},
+		{dynamov1.Reason_REASON_SET_TOO_LARGE, notWritten, client.ErrTooManySiblings, client.NotWritten},
+		{dynamov1.Reason_REASON_CLOCK_TOO_LONG, notWritten, client.ErrClockTooLong, client.NotWritten},
+		{dynamov1.Reason_REASON_QUORUM, notWritten, client.ErrQuorum, client.NotWritten},
+		{dynamov1.Reason_REASON_QUORUM, unknown, client.ErrQuorum, client.Unknown},
+		{dynamov1.Reason_REASON_TIMEOUT, unknown, client.ErrTimeout, client.Unknown},
+	} {
+		t.Run(c.reason.String()+" "+c.outcome.String(), func(t *testing.T) {
+			answer := fails(c.reason, c.outcome)
+			_, cl := startFakes(t, patient(), answer, answer)
+			var met client.QuorumMet
+			_, err := cl.Put(t.Context(), key, nil, nil, client.ReportQuorum(&met))
+			e, ok := errors.AsType[*client.Error](err)
+			if !ok || !errors.Is(err, c.kind) || e.Outcome != c.want || e.Op != "put" {
+				t.Fatalf("%v, outcome %q", err, e.Outcome)
+			}
+			if want := (client.QuorumMet{Replicas: 1, Hinted: 1, Required: 2}); met != want {
+				t.Errorf("the quorum is %v, want %v", met, want)
+			}
+			q, ok := errors.AsType[*client.QuorumError](err)
+			if counts := errors.Is(err, client.ErrQuorum) || errors.Is(err, client.ErrTimeout); ok != counts {
+				t.Errorf("a quorum error: %v", q)
+			} else if counts && (q.Acknowledged != 1 || q.Required != 2 || q.Outcome != c.want) {
+				t.Errorf("a quorum error: %v", q)
+			}
+		})
+	}
+}
+
+// TestRepliesThatAreNone: a node that answers nonsense costs its request an
+// error, and nothing else.
+func TestRepliesThatAreNone(t *testing.T) {
+	got := &dynamov1.Reply_Got{Got: &dynamov1.GetReply{Context: []byte("nonsense")}}
+	written := &dynamov1.Reply_Written{Written: &dynamov1.WriteReply{Context: []byte("nonsense")}}
+	for name, answer := range map[string]func(*dynamov1.Request) *dynamov1.Reply{
+		"contexts": func(r *dynamov1.Request) *dynamov1.Reply {
+			if r.GetGet() != nil {
+				return &dynamov1.Reply{Result: got}
+			}
+			return &dynamov1.Reply{Result: written}
+		},
+		"answers of another kind": func(r *dynamov1.Request) *dynamov1.Reply {
+			if r.GetGet() == nil {
+				return &dynamov1.Reply{Result: got}
+			}
+			return &dynamov1.Reply{Result: written}
+		},
+		"an unknown reason": fails(1000, noOutcome),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, c := startFakes(t, patient(), answer)
+			if _, err := c.Get(t.Context(), key); err == nil {
+				t.Error("a get succeeded")
+			}
+			_, err := c.Put(t.Context(), key, nil, nil)
+			if e, ok := errors.AsType[*client.Error](err); !ok || e.Outcome != client.Unknown {
+				t.Errorf("a put: %v", err)
+			}
+		})
+	}
+}
+
+// TestNobodyAnswers: a request ends with its timeout or its context, and says
+// what became of it.
+func TestNobodyAnswers(t *testing.T) {
+	_, c := startFakes(t, nil, silent)
+	_, err := c.Put(t.Context(), key, nil, nil, client.WithTimeout(20*time.Millisecond))
+	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrTimeout) || e.Outcome != client.Unknown {
+		t.Errorf("a timeout: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err = c.Get(ctx, key); !errors.Is(err, client.ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a context's deadline: %v", err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if _, err = c.Get(ctx, key); !errors.Is(err, context.Canceled) || errors.Is(err, client.ErrTimeout) {
+		t.Errorf("a context that is cancelled: %v", err)
+	}
+	if _, err = c.Put(ctx, key, nil, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("a context that was cancelled before: %v", err)
+	} else if e, ok := errors.AsType[*client.Error](err); !ok || e.Outcome != client.NotWritten {
+		t.Errorf("a context that was cancelled before: outcome %q", e.Outcome)
+	}
+}
+
+// TestOverloadEnds: who is overloaded is not asked for ever.
+func TestOverloadEnds(t *testing.T) {
+	fakes, c := startFakes(t, patient(), fails(dynamov1.Reason_REASON_OVERLOADED, notWritten))
+	many := make(chan error)
+	const callers = 200 // more than the budget
+	for range callers {
+		go func() {
+			_, err := c.Put(t.Context(), key, nil, nil)
+			many <- err
+		}()
+	}
+	for range callers {
+		err := <-many
+		if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrOverloaded) || e.Outcome != client.NotWritten {
+			t.Errorf("%v", err)
+		}
+	}
+	if asked := len(fakes[0].requests()); asked < callers || asked > 2*callers {
+		t.Errorf("%d requests asked the node %d times", callers, asked)
+	}
+}
+
+func TestClose(t *testing.T) {
+	fakes, c := startFakes(t, patient(), silent)
+	answered := make(chan error)
+	go func() {
+		_, err := c.Put(t.Context(), key, nil, nil)
+		answered <- err
+	}()
+	await(t, "the node to be asked", func() bool { return len(fakes[0].requests()) > 0 })
+	c.Close()
+	if err := <-answered; !errors.Is(err, client.ErrClosed) {
+		t.Errorf("a request under way: %v", err)
+	}
+	if _, err := c.Get(t.Context(), key); !errors.Is(err, client.ErrClosed) {
+		t.Errorf("a request after Close: %v", err)
+	}
+	c.Close()
+}
+
+// TestSlowNodesArePassedOver: reads go to the first owner until it has shown
+// that it is clearly slower, and then only to find out whether it still is.
+func TestSlowNodesArePassedOver(t *testing.T) {
+	slow := func(r *dynamov1.Request) *dynamov1.Reply {
+		<-time.After(30 * time.Millisecond) // what makes it slow
+		return succeeds(r)
+	}
+	fakes, c := startFakes(t, patient(), slow, succeeds)
+	await(t, "reads to go to the other node", func() bool {
+		before := len(fakes[1].requests())
+		const reads = 20
+		for range reads {
+			if _, err := c.Get(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return len(fakes[1].requests()) >= before+reads
+	})
+	before := len(fakes[0].requests())
+	if _, err := c.Put(t.Context(), key, nil, nil, client.Overwrite()); err != nil {
+		t.Fatal(err)
+	}
+	asked := fakes[0].requests()
+	if len(asked) == before || asked[len(asked)-1].GetPut() == nil {
+		t.Error("an overwrite did not go to the first owner")
+	}
+}
+
+// TestStalledNodesComeBack: a node that has let a request wait, and was asked
+// nothing since, is asked again by itself.
+func TestStalledNodesComeBack(t *testing.T) {
+	cfg := patient()
+	cfg.AttemptTimeout = 50 * time.Millisecond
+	fakes, c := startFakes(t, cfg, first(1, silent, succeeds), succeeds)
+	await(t, "the node to be asked again", func() bool {
+		if _, err := c.Get(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		return len(fakes[0].requests()) > 5
+	})
+	if len(fakes[1].requests()) == 0 {
+		t.Error("nobody stood in for it")
+	}
+}
+
+// TestRepliesThatNobodyAskedFor are ignored: twice the same, and to requests
+// that were never made.
+func TestRepliesThatNobodyAskedFor(t *testing.T) {
+	fakes, c := startFakes(t, patient(), succeeds)
+	fakes[0].noise = []uint64{0, 1, 2, 3, 1 << 63}
+	for range 20 {
+		if r, err := c.Get(t.Context(), key); err != nil || string(r.Values[0].Data) != "v" {
+			t.Fatalf("%v, %v", r, err)
+		}
+	}
+}

@@ -1,0 +1,44 @@
+package client_test
+
+import (
+	"context"
+	"net"
+	"sync"
+)
+
+// cutter dials, and can cut all that it has dialled.
+type cutter struct {
+	mu    sync.Mutex
+	conns []net.Conn
+	n     int // that were cut
+}
+
+func newCutter() *cutter { return new(cutter) }
+
+func (c *cutter) dial(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err == nil {
+		c.mu.Lock()
+		c.conns = append(c.conns, conn)
+		c.mu.Unlock()
+	}
+	return conn, err
+}
+
+// all cuts every connection.
+func (c *cutter) all() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.conns {
+		_ = conn.Close()
+	}
+	c.n += len(c.conns)
+	c.conns = nil
+}
+
+func (c *cutter) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}

@@ -1,0 +1,197 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/ring"
+)
+
+// topology is who owns which keys: immutable.
+type topology struct {
+	cluster uint64
+	layout  uint64
+	bits    int // the cluster has 1<<bits partitions
+	width   int // owners of a partition
+	owners  []uint16
+	nodes   []member
+}
+
+// member is a node in a topology.
+type member struct {
+	*node  // nil where its address is not known
+	addr   string
+	health health
+}
+
+// parseTopology checks a reply. The nodes of the result are not set.
+func parseTopology(m *dynamov1.TopologyReply) (*topology, error) {
+	q := m.Partitions
+	switch {
+	case q == 0 || q > maxPartitions || q&(q-1) != 0:
+		return nil, fmt.Errorf("a topology has %d partitions; powers of two up to %d are allowed", q, maxPartitions)
+	case len(m.Nodes) == 0 || len(m.Nodes) > maxNodes:
+		return nil, fmt.Errorf("a topology has %d nodes; 1 to %d are allowed", len(m.Nodes), maxNodes)
+	case m.Width == 0 || uint64(m.Width)*uint64(q) != uint64(len(m.Owners)):
+		return nil, fmt.Errorf("a topology has %d owners of %d partitions; each has %d", len(m.Owners), q, m.Width)
+	}
+	t := &topology{
+		cluster: m.Cluster, layout: m.Layout, bits: bits.TrailingZeros32(q), width: int(m.Width),
+		owners: make([]uint16, len(m.Owners)), nodes: make([]member, len(m.Nodes)),
+	}
+	for i, o := range m.Owners {
+		if int(o) >= len(m.Nodes) {
+			return nil, fmt.Errorf("a topology has the owner %d of %d nodes", o, len(m.Nodes))
+		}
+		t.owners[i] = uint16(o)
+	}
+	for i, n := range m.Nodes {
+		if _, _, err := net.SplitHostPort(n.GetAddress()); err == nil {
+			t.nodes[i].addr = n.GetAddress()
+		}
+		t.nodes[i].health = healthOf(n.GetHealth())
+	}
+	return t, nil
+}
+
+// ownersOf returns the owners of a key, as indexes into nodes, in order.
+func (t *topology) ownersOf(key []byte) []uint16 {
+	p := int(uint64(ring.Hash(key)) >> (64 - uint(t.bits))) // a shift by 64 gives 0
+	return t.owners[p*t.width : (p+1)*t.width]
+}
+
+// follow learns the topology, and goes on learning it until the client is
+// closed. It watches one node after another.
+func (c *Client) follow() {
+	rng := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	failed := 0
+	for i := rng.IntN(len(c.seeds)); c.ctx.Err() == nil; i++ {
+		addrs := c.known()
+		addr := addrs[i%len(addrs)]
+		learned, err := c.watch(addr)
+		if c.ctx.Err() != nil {
+			return
+		}
+		c.mu.Lock()
+		c.failure = fmt.Errorf("%s: %w", addr, err)
+		c.mu.Unlock()
+		c.logger.Debug("the topology must be asked of another node", "addr", addr, "error", err)
+		if learned {
+			failed = 0
+		}
+		failed++
+		if failed < len(addrs) && failed > 1 {
+			continue // there are others to be asked at once
+		}
+		pause, _ := reconnect().Delay(failed, rng)
+		if !sleep(c.ctx, pause) {
+			return
+		}
+	}
+}
+
+// known returns the addresses that may be asked: those that were given, and
+// those of the nodes.
+func (c *Client) known() []string {
+	addrs := append([]string(nil), c.seeds...)
+	if t := c.topology.Load(); t != nil {
+		for _, m := range t.nodes {
+			if m.addr != "" {
+				addrs = append(addrs, m.addr)
+			}
+		}
+	}
+	return addrs
+}
+
+// watch learns the topology from one node until that ends, and says whether
+// there was any.
+func (c *Client) watch(addr string) (learned bool, err error) {
+	conn, err := c.connect(addr)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = conn.Close() }()
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	late := time.AfterFunc(connectTimeout, cancel) // a node without a layout tells nothing
+	defer late.Stop()
+	stream, err := dynamov1.NewKVClient(conn).Watch(ctx, &dynamov1.TopologyRequest{})
+	if err != nil {
+		return false, err
+	}
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return learned, err
+		}
+		t, err := parseTopology(m)
+		if err != nil {
+			return learned, err
+		}
+		late.Stop()
+		learned = true
+		if err := c.install(t); err != nil {
+			return learned, err
+		}
+	}
+}
+
+// install makes t the topology, unless it is older than the one there is. The
+// error is that it is one of another cluster: its node has taken the address of
+// one of ours.
+func (c *Client) install(t *topology) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.topology.Load()
+	switch {
+	case before != nil && before.cluster != t.cluster:
+		return fmt.Errorf("the node belongs to the cluster %016x; this is a client of %016x", t.cluster, before.cluster)
+	case c.closed || before != nil && before.layout > t.layout:
+		return nil
+	}
+	used := map[string]*node{}
+	for i := range t.nodes {
+		m := &t.nodes[i]
+		if m.addr == "" {
+			continue
+		}
+		n := c.nodes[m.addr]
+		if n == nil {
+			n = c.newNode(m.addr)
+		}
+		m.node = n
+		used[m.addr] = n
+	}
+	for addr, n := range c.nodes {
+		if used[addr] == nil {
+			n.retire() // what waits there is asked elsewhere
+		}
+	}
+	c.nodes = used
+	c.topology.Store(t)
+	c.once.Do(func() { close(c.learned) })
+	return nil
+}
+
+// retire ends the links of a node that is not in the topology any more.
+func (n *node) retire() {
+	n.retired = true
+	if n.cancel != nil {
+		n.cancel()
+	}
+}
+
+// newNode returns a node that is not connected.
+func (c *Client) newNode(addr string) *node {
+	n := &node{addr: addr, began: c.began}
+	for range c.cfg.Connections {
+		n.links = append(n.links, newLink(c, n))
+	}
+	return n
+}

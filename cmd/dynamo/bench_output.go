@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dynamo-kv/dynamo/internal/bench"
+	"github.com/dynamo-kv/dynamo/internal/bench/plot"
+	"github.com/dynamo-kv/dynamo/internal/bench/procs"
+)
+
+// progress tells on standard error how far a load has come.
+type progress struct {
+	w       io.Writer
+	lines   bool // one each; else they replace each other
+	off     bool
+	pending bool // the line is not ended
+}
+
+func newProgress(w io.Writer, how string) *progress {
+	return &progress{w: w, lines: how == "lines", off: how == "off" || how == "auto" && !isTerminal(w)}
+}
+
+// of returns what tells of one phase, or nil where nobody is told.
+func (p *progress) of(phase string) func(bench.Progress) {
+	if p.off {
+		return nil
+	}
+	return func(q bench.Progress) {
+		far := fmt.Sprintf("%v of %v", q.Elapsed.Round(time.Second), q.Duration)
+		if q.Total > 0 {
+			far = fmt.Sprintf("%d of %d", q.Done, q.Total)
+		}
+		line := fmt.Sprintf("%s %s: %.0f operations/s, p50 %.2f ms, p99 %.2f ms, %d errors",
+			phase, far, q.Last.Rate, q.Last.P50, q.Last.P99, q.Last.Errors)
+		if p.lines {
+			p.say(line + "\n")
+			return
+		}
+		p.say("\r" + line + "\x1b[K") // over the last one, and nothing after it
+		p.pending = true
+	}
+}
+
+// end takes the line away.
+func (p *progress) end() {
+	if p.pending {
+		p.say("\r\x1b[K")
+	}
+}
+
+func (p *progress) say(text string) { _, _ = io.WriteString(p.w, text) } // where nobody reads it, the run goes on
+
+// usage is what this program and its nodes use in a time.
+type usage struct {
+	report        *bench.Report
+	nodes         []*procs.Node
+	before, after []procs.Usage // empty where it is not known
+	own, ownAfter time.Duration
+}
+
+func (b *benchmark) watchUsage(report *bench.Report) *usage {
+	u := &usage{report: report}
+	if b.self.cluster != nil {
+		u.nodes = b.self.cluster.Nodes()
+	}
+	return u
+}
+
+func (u *usage) begin() { u.before, u.own = u.now() }
+
+func (u *usage) stop() { u.after, u.ownAfter = u.now() }
+
+// now returns what each node has used since it was started, and this program.
+func (u *usage) now() (nodes []procs.Usage, own time.Duration) {
+	for _, n := range u.nodes {
+		used, err := n.Usage()
+		if err != nil {
+			nodes = nil // not on this system
+			break
+		}
+		nodes = append(nodes, used)
+	}
+	return nodes, procs.OwnCPU()
+}
+
+// sum puts it into the report, of so many operations.
+func (u *usage) sum(operations int64) {
+	u.report.GeneratorCPU = (u.ownAfter - u.own).Seconds()
+	if len(u.before) == 0 || len(u.after) != len(u.before) {
+		return
+	}
+	total := time.Duration(0)
+	for i, n := range u.nodes {
+		used := u.after[i].CPU - u.before[i].CPU
+		total += used
+		u.report.Nodes = append(u.report.Nodes, bench.NodeUsage{
+			ID: n.ID(), CPUSeconds: used.Seconds(), RSS: u.after[i].RSS, PeakRSS: u.after[i].PeakRSS,
+		})
+	}
+	if operations > 0 {
+		u.report.CPUPerOperation = float64(total.Nanoseconds()) / 1e3 / float64(operations)
+	}
+}
+
+// print prints the report, and draws it where that was asked for.
+func (b *benchmark) print(cmd *cobra.Command, r *bench.Report) error {
+	if b.plot != "" {
+		image := plot.SVG(plot.Chart{Title: r.Title(), Points: r.Timeline, Marks: r.Marks})
+		if err := os.WriteFile(b.plot, image, 0o644); err != nil { //nolint:gosec // an image is to be looked at
+			return exitf(exitUsage, "the plot: %w", err)
+		}
+	}
+	if !b.json {
+		return write(cmd, []byte(r.Table()))
+	}
+	if b.timeline {
+		return printJSON(cmd, struct {
+			*bench.Report
+			Timeline []bench.Point `json:"timeline"`
+		}{r, r.Timeline})
+	}
+	return printJSON(cmd, r)
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// explained is the part of /v1/explain/{key} that the table shows.
+type explained struct {
+	Node      string
+	Position  string
+	Partition int
+	Phase     string
+	Equal     bool
+	Layouts   []struct {
+		Name   string
+		Owners []string
+	}
+	Nodes []explainedNode
+}
+
+type explainedNode struct {
+	ID, Role, Status, Error string
+	Held                    struct {
+		Layout, Phase string
+		Copy          explainedSet
+		Hint          *struct {
+			Owners []struct {
+				ID    string
+				Data  bool
+				Since time.Time
+			}
+			Kept explainedSet
+		}
+	}
+}
+
+type explainedSet struct {
+	Siblings []struct {
+		Dot struct {
+			Actor   string
+			Counter uint64
+		}
+		Clock     map[string]uint64
+		Timestamp time.Time
+		Tombstone bool
+		Bytes     int
+	}
+}
+
+func newExplain() *cobra.Command {
+	var q request
+	cmd := &cobra.Command{
+		Use:   "explain KEY",
+		Short: "Show where a key belongs, and what each of its nodes holds of it",
+		Long: `Show where a key belongs, and what each of its nodes holds of it: its position on
+the ring and its partition, the layout, the owners in order and the fallbacks
+that stand in for them, and for each of these nodes every sibling with its dot,
+its clock, its time and its size, tombstones included, or why the node has not
+answered. Hints that are kept of the key are shown beside that. Values are not.`,
+		Example: `  dynamo explain greeting
+  dynamo explain greeting --json | jq '.nodes[] | {id, copy}'`,
+		Args: arguments(1, 1),
+	}
+	q.registerAddr(cmd, "print what the node sends, as JSON")
+	cmd.Flags().DurationVar(&q.timeout, "timeout", 0, "time that the nodes have to answer, 1ms to 1m (as the node is configured)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return q.explain(cmd, args[0]) }
+	return cmd
+}
+
+func (q *request) explain(cmd *cobra.Command, key string) error {
+	if key == "" {
+		return usagef(cmd, "the key is empty; a key has 1 to 2048 bytes")
+	}
+	query := url.Values{}
+	if cmd.Flags().Changed("timeout") {
+		query.Set("timeout", q.timeout.String())
+	}
+	a, err := q.do(cmd.Context(), http.MethodGet, pathURL(q.addr, "/v1/explain/", key, query), nil)
+	if err != nil {
+		return err
+	}
+	if q.json {
+		return write(cmd, a.body)
+	}
+	var e explained
+	if err := json.Unmarshal(a.body, &e); err != nil {
+		return exitf(exitUnreachable, "what answers at %s is not a node of this database: %w", q.addr, err)
+	}
+	return write(cmd, []byte(e.text(key, colours(cmd.OutOrStdout()))))
+}
+
+// text returns the explanation for people.
+func (e *explained) text(key string, coloured bool) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "key %q: position %s, partition %d\n", key, e.Position, e.Partition)
+	for i, l := range e.Layouts {
+		what := e.Phase
+		if i < len(e.Layouts)-1 {
+			what = "on its way out"
+		}
+		fmt.Fprintf(&b, "layout %s, %s: owners %s\n", l.Name, what, strings.Join(l.Owners, ", "))
+	}
+	for _, note := range e.notes() {
+		fmt.Fprintf(&b, "%s\n", paint(note, yellow, coloured))
+	}
+	b.WriteString("\n")
+	rows := [][]string{{"NODE", "ROLE", "STATUS", "HOLDS", "DOT", "BYTES", "TIME", "CLOCK"}}
+	for i := range e.Nodes {
+		rows = append(rows, e.Nodes[i].rows()...)
+	}
+	table(&b, rows, coloured)
+	return b.String()
+}
+
+// notes says what is not as it should be.
+func (e *explained) notes() []string {
+	var notes []string
+	if !e.Equal {
+		notes = append(notes, "the owners do not hold the same, or have not all answered")
+	}
+	for i := range e.Nodes {
+		n := &e.Nodes[i]
+		if n.Error != "" {
+			notes = append(notes, fmt.Sprintf("%s has not answered: %s", n.ID, n.Error))
+			continue
+		}
+		if newest := e.Layouts[len(e.Layouts)-1].Name; n.Held.Layout != newest || n.Held.Phase != e.Phase {
+			notes = append(notes, fmt.Sprintf("%s goes by layout %s, %s", n.ID, n.Held.Layout, n.Held.Phase))
+		}
+		if n.Held.Hint == nil {
+			continue
+		}
+		for _, o := range n.Held.Hint.Owners {
+			what := "keeps the key for " + o.ID
+			if !o.Data {
+				what = fmt.Sprintf("notes since %s that %s missed a write", o.Since.Format(time.RFC3339), o.ID)
+			}
+			notes = append(notes, n.ID+" "+what)
+		}
+	}
+	return notes
+}
+
+// rows has a line for each sibling of a node's own copy and of what it keeps
+// for others, or one that says that there is none.
+func (n *explainedNode) rows() [][]string {
+	if n.Error != "" {
+		return [][]string{{n.ID, n.Role, n.Status, "?", "-", "-", "-", "-"}}
+	}
+	rows := n.Held.Copy.rows(n, "")
+	if n.Held.Hint != nil {
+		rows = append(rows, n.Held.Hint.Kept.rows(n, " (hint)")...)
+	}
+	if len(rows) == 0 {
+		rows = [][]string{{n.ID, n.Role, n.Status, "nothing", "-", "-", "-", "-"}}
+	}
+	return rows
+}
+
+func (s *explainedSet) rows(n *explainedNode, where string) [][]string {
+	var rows [][]string
+	for _, v := range s.Siblings {
+		what := "value"
+		if v.Tombstone {
+			what = "tombstone"
+		}
+		rows = append(rows, []string{
+			n.ID, n.Role, n.Status, what + where, fmt.Sprintf("%s:%d", v.Dot.Actor, v.Dot.Counter),
+			strconv.Itoa(v.Bytes), v.Timestamp.Format(time.RFC3339Nano), clockText(v.Clock),
+		})
+	}
+	return rows
+}
+
+// clockText prints a clock, its actors in order.
+func clockText(clock map[string]uint64) string {
+	parts := make([]string, 0, len(clock))
+	for actor, counter := range clock {
+		parts = append(parts, fmt.Sprintf("%s:%d", actor, counter))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, " ")
+}

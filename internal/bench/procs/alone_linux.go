@@ -1,0 +1,10 @@
+package procs
+
+import "syscall"
+
+// alone puts a node's process in a group of its own, so that Ctrl-C ends this
+// program, which then ends the nodes, and has it killed should this program
+// die without having done so.
+func alone() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}

@@ -1,0 +1,23 @@
+//go:build !unix
+
+package procs
+
+import (
+	"errors"
+	"syscall"
+	"time"
+)
+
+func alone() *syscall.SysProcAttr { return nil }
+
+// errNoSignals is why a node cannot be stopped here.
+var errNoSignals = errors.New("this system cannot stop a process and let it go on")
+
+// Stop says that it cannot be done.
+func (n *Node) Stop() error { return errNoSignals }
+
+// Continue says that it cannot be done.
+func (n *Node) Continue() error { return errNoSignals }
+
+// OwnCPU returns 0: it is not known here.
+func OwnCPU() time.Duration { return 0 }

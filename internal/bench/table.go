@@ -1,0 +1,137 @@
+package bench
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+)
+
+// NodeUsage is what a node has used while it was measured.
+type NodeUsage struct {
+	ID         string  `json:"id"`
+	CPUSeconds float64 `json:"cpu_seconds"`
+	RSS        int64   `json:"rss_bytes"`      // at the end
+	PeakRSS    int64   `json:"peak_rss_bytes"` // since its process was started
+}
+
+// Report is a run with what it was a run of.
+type Report struct {
+	Workload     string  `json:"workload"`
+	Distribution string  `json:"distribution"`
+	Phase        string  `json:"phase"`
+	Protocol     string  `json:"protocol"`
+	Keys         uint64  `json:"keys"`
+	ValueBytes   int     `json:"value_bytes"`
+	Concurrency  int     `json:"concurrency"`
+	Seed         uint64  `json:"seed"`
+	TargetRate   float64 `json:"target_rate,omitempty"` // of an open loop
+	// PeakRate is what a closed loop before the run has found, where the rate
+	// was a share of it.
+	PeakRate float64 `json:"peak_ops_per_second,omitempty"`
+	*Result
+	Load *Result `json:"load,omitempty"` // the writing of the keys, where it came first
+	// Nodes, and what they used together for an operation, where they are this
+	// program's own.
+	Nodes           []NodeUsage `json:"nodes,omitempty"`
+	CPUPerOperation float64     `json:"cpu_us_per_operation,omitempty"`
+	// GeneratorCPU is what this program itself has used: on a machine that it
+	// shares with the nodes they do without it.
+	GeneratorCPU float64 `json:"generator_cpu_seconds"`
+}
+
+// Title says what was run, on one line.
+func (r *Report) Title() string {
+	what := r.Workload
+	if _, err := ParseWorkload(what); err == nil {
+		what = "workload " + what
+	}
+	what += fmt.Sprintf(": %s keys, %d of them with %d bytes, %d callers through %s, ",
+		r.Distribution, r.Keys, r.ValueBytes, r.Concurrency, r.Protocol)
+	switch {
+	case r.TargetRate > 0 && r.PeakRate > 0:
+		return what + fmt.Sprintf("%.0f operations a second, %.0f %% of the peak", r.TargetRate, 100*r.TargetRate/r.PeakRate)
+	case r.TargetRate > 0:
+		return what + fmt.Sprintf("%.0f operations a second", r.TargetRate)
+	}
+	return what + "closed loop"
+}
+
+// Table returns the report for people.
+func (r *Report) Table() string {
+	var b strings.Builder
+	b.WriteString(r.Title() + "\n")
+	if r.Load != nil {
+		fmt.Fprintf(&b, "the keys were written in %.1f s, %.0f a second\n", r.Load.Seconds, r.Load.Rate)
+	}
+	fmt.Fprintf(&b, "\n%d operations in %.1f s: %.0f a second\n", r.Operations, r.Seconds, r.Rate)
+	r.notes(&b)
+	b.WriteString("\n")
+	r.latencies(&b)
+	r.usage(&b)
+	return b.String()
+}
+
+// longPause is from how many milliseconds on a pause of this program is worth
+// a word: the ordinary ones of a busy machine are shorter.
+const longPause = 100
+
+// notes says what else a reader must know of the figures.
+func (r *Report) notes(b *strings.Builder) {
+	if r.Interrupted {
+		b.WriteString("It was interrupted: these are the figures until then.\n")
+	}
+	if r.NotFound > 0 {
+		fmt.Fprintf(b, "%d reads found no such key\n", r.NotFound)
+	}
+	if r.NotStarted > 0 {
+		fmt.Fprintf(b, "%d operations were due and never sent, since all callers waited: the latencies would be higher with them\n", r.NotStarted)
+	}
+	if r.Pause >= longPause {
+		fmt.Fprintf(b, "this program itself stood still for up to %.0f ms: the machine has too much to do for these figures\n", r.Pause)
+	}
+	if r.Errors > 0 {
+		fmt.Fprintf(b, "%d failed:\n", r.Errors)
+	}
+	for _, kind := range r.Kinds() {
+		fmt.Fprintf(b, "  %d %s, such as: %s\n", r.ErrorsByKind[kind], kind, r.Examples[kind])
+	}
+	for _, m := range r.Marks {
+		fmt.Fprintf(b, "at %.1f s: %s\n", m.Seconds, m.Name)
+	}
+}
+
+// latencies is the table of latencies, in milliseconds.
+func (r *Report) latencies(b *strings.Builder) {
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(format string, args ...any) {
+		_, _ = w.Write(fmt.Appendf(nil, format, args...)) // a strings.Builder takes everything
+	}
+	row("latency, ms\tops\tops/s\terrors\tmean\tp50\tp99\tp99.9\tp99.99\tmax\t\n")
+	line := func(name string, rate float64, f *Figures) {
+		l := f.Latency
+		row("%s\t%d\t%.0f\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n",
+			name, f.Operations, rate, f.Errors, l.Mean, l.P50, l.P99, l.P999, l.P9999, l.Max)
+	}
+	line("all", r.Rate, &r.Figures)
+	if r.Service != nil {
+		line("since it was sent", r.Rate, &Figures{Operations: r.Operations, Latency: *r.Service})
+	}
+	for o := range ops {
+		if f, ok := r.ByOp[o.String()]; ok && len(r.ByOp) > 1 {
+			line(o.String(), float64(f.Operations)/r.Seconds, &f)
+		}
+	}
+	for i := range r.Segments {
+		line(r.Segments[i].Name, r.Segments[i].Rate, &r.Segments[i].Figures)
+	}
+	_ = w.Flush() // likewise
+}
+
+func (r *Report) usage(b *strings.Builder) {
+	for i, n := range r.Nodes {
+		if i == 0 {
+			fmt.Fprintf(b, "\n%.1f µs of CPU an operation on the nodes together\n", r.CPUPerOperation)
+		}
+		fmt.Fprintf(b, "  %s: %.1f s of CPU, %d MiB in memory, %d at most\n", n.ID, n.CPUSeconds, n.RSS>>20, n.PeakRSS>>20)
+	}
+}

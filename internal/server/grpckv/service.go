@@ -1,0 +1,121 @@
+package grpckv
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc"
+
+	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/server"
+)
+
+// Backend carries out what the service has parsed and checked.
+type Backend interface {
+	server.Backend
+	// Begin carries out q like Do, and calls done once with its result, before
+	// it returns or from any goroutine; done never waits.
+	Begin(q *core.Request, timeout time.Duration, done func(core.Result))
+	// Changed returns a channel that is closed when the status may have changed.
+	Changed() <-chan struct{}
+}
+
+// Options of the service.
+type Options struct {
+	Backend Backend
+	Limits  server.Limits
+	Logger  *slog.Logger
+}
+
+// service is dynamo.v1.KV. It is safe for concurrent use.
+type service struct {
+	dynamov1.UnimplementedKVServer
+	backend Backend
+	limits  server.Limits
+	logger  *slog.Logger
+	memory  *semaphore.Weighted // of maxBytes
+}
+
+// Register adds the service to a server, whose codec is frame.Codec.
+func Register(to grpc.ServiceRegistrar, o Options) {
+	dynamov1.RegisterKVServer(to, newService(o))
+}
+
+func newService(o Options) *service {
+	return &service{backend: o.Backend, limits: o.Limits, logger: o.Logger, memory: semaphore.NewWeighted(maxBytes)}
+}
+
+// Get answers a single call.
+func (s *service) Get(ctx context.Context, m *dynamov1.GetRequest) (*dynamov1.GetReply, error) {
+	var q core.Request
+	if err := s.parseGet(&q, m); err != nil {
+		return nil, refusal(q.Op, err).status()
+	}
+	r, err := s.do(ctx, &q)
+	if err != nil {
+		return nil, err
+	}
+	var e encoder
+	return e.got(&q, r), nil
+}
+
+// Put answers a single call.
+func (s *service) Put(ctx context.Context, m *dynamov1.PutRequest) (*dynamov1.WriteReply, error) {
+	var q core.Request
+	return s.write(ctx, &q, s.parsePut(&q, m))
+}
+
+// Delete answers a single call.
+func (s *service) Delete(ctx context.Context, m *dynamov1.DeleteRequest) (*dynamov1.WriteReply, error) {
+	var q core.Request
+	return s.write(ctx, &q, s.parseDelete(&q, m))
+}
+
+func (s *service) write(ctx context.Context, q *core.Request, refused error) (*dynamov1.WriteReply, error) {
+	if refused != nil {
+		return nil, refusal(q.Op, refused).status()
+	}
+	r, err := s.do(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var e encoder
+	return e.written(q, r), nil
+}
+
+// do carries out a single call's request.
+func (s *service) do(ctx context.Context, q *core.Request) (core.Result, error) {
+	need := sizeOf(q)
+	if !s.memory.TryAcquire(need) {
+		return core.Result{}, failed(q.Op, overloaded()).status()
+	}
+	defer s.memory.Release(need)
+	r := s.backend.Do(ctx, q, s.within(ctx))
+	if r.Code != core.CodeOK && r.Code != core.CodeNotFound {
+		return r, failed(q.Op, r).status()
+	}
+	return r, nil
+}
+
+// within returns the time that a single call has.
+func (s *service) within(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return s.limits.Timeout
+	}
+	left := time.Until(deadline)
+	return min(left-min(maxMargin, left/10), server.MaxTimeout)
+}
+
+// overloaded is the result of a request for which there is no memory.
+func overloaded() core.Result {
+	return core.Result{Code: core.CodeOverloaded, Outcome: core.NotWritten}
+}
+
+// sizeOf returns the memory that a request takes.
+func sizeOf(q *core.Request) int64 {
+	return int64(len(q.Key) + len(q.Value))
+}

@@ -1,0 +1,232 @@
+package dynamo
+
+import (
+	"context"
+	"encoding/hex"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/grpc"
+)
+
+// otlpCollector keeps the spans that it is sent, by node.
+type otlpCollector struct {
+	collector.UnimplementedTraceServiceServer
+
+	mu    sync.Mutex
+	spans map[string][]*otlp.Span
+}
+
+func (c *otlpCollector) Export(_ context.Context, r *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, of := range r.GetResourceSpans() {
+		node := ""
+		for _, a := range of.GetResource().GetAttributes() {
+			if a.GetKey() == "service.instance.id" {
+				node = a.GetValue().GetStringValue()
+			}
+		}
+		for _, scope := range of.GetScopeSpans() {
+			c.spans[node] = append(c.spans[node], scope.GetSpans()...)
+		}
+	}
+	return &collector.ExportTraceServiceResponse{}, nil
+}
+
+// startCollector returns a collector and its URL.
+func startCollector(t testing.TB) (*otlpCollector, string) {
+	t.Helper()
+	c := &otlpCollector{spans: map[string][]*otlp.Span{}}
+	var config net.ListenConfig
+	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer()
+	collector.RegisterTraceServiceServer(s, c)
+	ended := make(chan error)
+	go func() { ended <- s.Serve(l) }()
+	t.Cleanup(func() {
+		s.Stop()
+		if err := <-ended; err != nil {
+			t.Errorf("the collector: %v", err)
+		}
+	})
+	return c, "http://" + l.Addr().String()
+}
+
+const (
+	callersTrace = "0af7651916cd43dd8448eb211c80319c"
+	callersSpan  = "b7ad6b7169203331"
+)
+
+// One put over three nodes is one connected trace below its caller's span: the
+// edge, the coordinator, the wait for each peer, what each peer serves, and
+// the engine of all three.
+func TestOnePutIsOneTrace(t *testing.T) {
+	collected, url := startCollector(t)
+	cfg := memoryConfig(3)
+	cfg.W = 3
+	cfg.Tracing = TracingConfig{Endpoint: url} // nothing but what others have sampled
+	nodes := startCluster(t, 3, cfg)
+	put(t, nodes[0], "unsampled", "v", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+nodes[0].Addr()+"/v1/kv/k", strings.NewReader("v"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Traceparent", "00-"+callersTrace+"-"+callersSpan+"-01")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusNoContent {
+		t.Fatalf("status %d, %v", resp.StatusCode, err)
+	}
+	for _, n := range nodes { // which exports what waits
+		if err := n.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := map[string]*otlp.Span{}
+	names := map[string]int{}
+	for node, spans := range collected.spans {
+		for _, s := range spans {
+			if hex.EncodeToString(s.GetTraceId()) != callersTrace {
+				t.Errorf("%s on %s is in another trace, which nobody has asked for", s.GetName(), node)
+			}
+			all[hex.EncodeToString(s.GetSpanId())] = s
+			names[node+" "+s.GetName()]++
+		}
+	}
+	for _, s := range all {
+		parent := hex.EncodeToString(s.GetParentSpanId())
+		if (all[parent] == nil) != (s.GetName() == "dynamo put") || all[parent] == nil && parent != callersSpan {
+			t.Errorf("%s stands below %s, which is not there", s.GetName(), parent)
+		}
+		if s.GetEndTimeUnixNano() < s.GetStartTimeUnixNano() {
+			t.Errorf("%s ends before it begins", s.GetName())
+		}
+	}
+	want := map[string]int{"n1 dynamo put": 1, "n1 coordinate put": 1, "n1 ask apply": 2, "n1 engine write": 1}
+	for _, peer := range []string{"n2", "n3"} {
+		want[peer+" serve apply"], want[peer+" engine write"] = 1, 1
+	}
+	for name, n := range want {
+		if names[name] != n {
+			t.Errorf("%d spans %s; want %d", names[name], name, n)
+		}
+		delete(names, name)
+	}
+	if len(names) > 0 {
+		t.Errorf("spans beside them: %v", names)
+	}
+}
+
+// A request of the embedding program is traced as configured, and one through
+// a node that is no owner goes on at an owner.
+func TestForwardIsOneTrace(t *testing.T) {
+	collected, url := startCollector(t)
+	cfg := memoryConfig(1)
+	cfg.Tracing = TracingConfig{Endpoint: url, SampleRatio: 1}
+	nodes := startCluster(t, 2, cfg)
+	waitLayout(t, nodes[0], 2)
+	waitLayout(t, nodes[1], 2)
+	for c := 'a'; c <= 'z'; c++ { // some of them belong to the other node
+		put(t, nodes[0], string(c), "v", nil)
+		if r := get(t, nodes[0], string(c)); len(r.Values) != 1 {
+			t.Fatalf("%d values", len(r.Values))
+		}
+	}
+	for _, n := range nodes {
+		if err := n.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	here := map[string]*otlp.Span{}
+	for _, s := range collected.spans["n1"] {
+		here[hex.EncodeToString(s.GetSpanId())] = s
+	}
+	forwarded, served := 0, 0
+	for _, s := range collected.spans["n2"] {
+		above := here[hex.EncodeToString(s.GetParentSpanId())]
+		switch s.GetName() {
+		case "coordinate put":
+			if above.GetName() != "ask forward" {
+				t.Errorf("a forwarded put stands below %q", above.GetName())
+			}
+			forwarded++
+		case "serve read":
+			if above.GetName() != "ask read" {
+				t.Errorf("a read that is served stands below %q", above.GetName())
+			}
+			served++
+		}
+	}
+	if forwarded == 0 || served == 0 {
+		t.Errorf("%d forwarded puts and %d reads at the other node", forwarded, served)
+	}
+}
+
+// waitLayout waits until a node's layout is of that version and filled.
+func waitLayout(t *testing.T, n *Node, version uint64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	rt, err := n.running("status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		changed := rt.Changed()
+		if l := n.Status().Layout; l.Version >= version && l.Stable {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("layout %+v; want version %d", n.Status().Layout, version)
+		}
+	}
+}
+
+// BenchmarkTracing: a put of 100 bytes on one node in memory, without tracing
+// and with so many of the requests sampled.
+func BenchmarkTracing(b *testing.B) {
+	_, url := startCollector(b)
+	for name, c := range map[string]TracingConfig{
+		"off":        {},
+		"ratio=0":    {Endpoint: url},
+		"ratio=0.01": {Endpoint: url, SampleRatio: 0.01},
+		"ratio=1":    {Endpoint: url, SampleRatio: 1},
+	} {
+		cfg := memoryConfig(1)
+		cfg.Tracing = c
+		n, err := NewNode("n1", "127.0.0.1:0", cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := n.Start(); err != nil {
+			b.Fatal(err)
+		}
+		value := make([]byte, 100)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := n.Put(b.Context(), "key", value, nil, Overwrite()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		if err := n.Stop(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
