@@ -33,9 +33,9 @@ type watched struct {
 	t       *testing.T
 	network *memnet.Network
 	nodes   []*observed
-	before  map[string]map[string]float64 // by node, then series: when it was first seen
-	moved   map[string]bool               // series that have had another value since, at any node
-	loses   func(m core.Message) bool     // what is lost on its way to n4; guarded by mu
+	before  map[string]map[string]float64        // by node, then series: when it was first seen
+	moved   map[string]bool                      // series that have had another value since, at any node
+	loses   func(to string, m core.Message) bool // what is lost on its way; guarded by mu
 	mu      sync.Mutex
 }
 
@@ -49,14 +49,14 @@ type observed struct {
 	disks     uint64 // that it has had
 }
 
-// filter is a transport that loses what takes says: some messages to n4.
+// filter is a transport that loses what takes says.
 type filter struct {
 	runtime.Transport
-	takes func(m core.Message) bool
+	takes func(to string, m core.Message) bool
 }
 
 func (f filter) Send(addr string, e *core.Envelope) bool {
-	return addr == "n4" && f.takes(e.Msg) || f.Transport.Send(addr, e)
+	return f.takes(addr, e.Msg) || f.Transport.Send(addr, e)
 }
 
 // slowEngine is an engine whose commits can be held up.
@@ -159,15 +159,15 @@ func (w *watched) start(i int, seed string) {
 	})
 }
 
-// lost says whether a message to n4 is to be lost.
-func (w *watched) lost(m core.Message) bool {
+// lost says whether a message is to be lost.
+func (w *watched) lost(to string, m core.Message) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.loses != nil && w.loses(m)
+	return w.loses != nil && w.loses(to, m)
 }
 
-// lose has some messages to n4 lost from now on; nil: none.
-func (w *watched) lose(which func(core.Message) bool) {
+// lose has some messages lost from now on; nil: none.
+func (w *watched) lose(which func(to string, m core.Message) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.loses = which
@@ -337,6 +337,17 @@ func (w *watched) healthy() {
 		}
 		w.want(core.CodeOK, w.do(1, core.OpGet, "siblings", core.Options{}, usual))
 	})
+	w.grows(1, "dynamo_hedged_reads_total{}", func() {
+		first := true // to be read from, and does not answer
+		w.lose(func(_ string, m core.Message) bool {
+			_, read := m.(*core.Read)
+			lost := read && first
+			first = first && !read
+			return lost
+		})
+		w.want(core.CodeOK, w.do(0, core.OpGet, key(0), core.Options{}, usual))
+		w.lose(nil)
+	})
 	w.grows(1, "dynamo_antientropy_syncs_total{}", func() { w.pass(2*compareEach, time.Second) })
 }
 
@@ -346,12 +357,9 @@ func (w *watched) silence() {
 	const short = 200 * time.Millisecond
 	w.network.Isolate("n4")
 	w.grows(1, "dynamo_quorum_total{result=expired,type=read}", func() {
-		w.grows(1, "dynamo_hedged_reads_total{}", func() {
-			for i := range keys {
-				w.do(0, core.OpGet, key(i), core.Options{}, short)
-				w.do(0, core.OpGet, key(i), strict, short)
-			}
-		})
+		for i := range keys {
+			w.do(0, core.OpGet, key(i), strict, short)
+		}
 	})
 	w.grows(1, "dynamo_quorum_total{result=expired,type=write}", func() {
 		w.grows(1, "dynamo_requests_total{op=put,status=timeout}", func() {
@@ -433,9 +441,9 @@ func (w *watched) behind() {
 	})
 	w.healed()
 	w.grows(2, "dynamo_read_repairs_failed_total{}", func() {
-		w.lose(func(m core.Message) bool {
+		w.lose(func(to string, m core.Message) bool {
 			_, apply := m.(*core.Apply)
-			return apply
+			return apply && to == "n4"
 		})
 		miss()
 		key := w.ownedBy("n4")
@@ -479,9 +487,9 @@ func (w *watched) disks() {
 		w.t.Error("after a stop in order no hash tree was loaded")
 	}
 	w.grows(1, "dynamo_antientropy_syncs_failed_total{}", func() {
-		w.lose(func(m core.Message) bool {
+		w.lose(func(to string, m core.Message) bool {
 			_, compare := m.(*core.TreeCompare)
-			return compare
+			return compare && to == "n4"
 		})
 		w.pass(time.Minute, time.Second)
 		w.lose(nil)
@@ -492,9 +500,9 @@ func (w *watched) disks() {
 // growth: a node joins, and cannot have everything at once.
 func (w *watched) growth() {
 	w.grows(1, "dynamo_layout_plans_total{result=made}", func() {
-		w.lose(func(m core.Message) bool {
+		w.lose(func(to string, m core.Message) bool {
 			_, pull := m.(*core.Pull)
-			return pull
+			return pull && to == "n4"
 		})
 		w.add("n1")
 		w.look()
