@@ -110,10 +110,10 @@ type try struct {
 	// resort says that it is asked though its breaker is open, since nobody else
 	// is left, and spent that it had its tries before that: this is the last.
 	resort, spent bool
-	sent   time.Duration
-	trace  *core.Trace      // of the wait for its answer; nil: nobody looks, or it is over
-	seen   version.Siblings // its answer to a read, as an owner
-	due    time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
+	sent          time.Duration
+	trace         *core.Trace      // of the wait for its answer; nil: nobody looks, or it is over
+	seen          version.Siblings // its answer to a read, as an owner
+	due           time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
 }
 
 // find returns how node n stands as an owner.

@@ -214,8 +214,8 @@ func (p *process) doWithin(ctx context.Context, method, path string, body []byte
 	return a, errors.Join(err, res.Body.Close())
 }
 
-func (p *process) put(key, value, query string, header map[string]string) (int, string, error) {
-	a, err := p.do(http.MethodPut, "/v1/kv/"+url.PathEscape(key)+query, []byte(value), header)
+func (p *process) put(key, value, query string) (int, string, error) {
+	a, err := p.do(http.MethodPut, "/v1/kv/"+url.PathEscape(key)+query, []byte(value), nil)
 	if err != nil || a.code != http.StatusNoContent {
 		return a.code, string(a.body), err
 	}
@@ -290,7 +290,7 @@ func TestThreeProcessesSurviveAKill(t *testing.T) {
 	write := func(p *process, from, to int, value string) {
 		t.Helper()
 		each(t, to-from, func(i int) error {
-			code, body, err := p.put(key(from+i), value+strconv.Itoa(from+i), "?overwrite=true", nil)
+			code, body, err := p.put(key(from+i), value+strconv.Itoa(from+i), "?overwrite=true")
 			if err == nil && code != http.StatusNoContent {
 				err = fmt.Errorf("%s answers %d %q", p.id, code, body)
 			}
@@ -322,7 +322,7 @@ func TestTwoOfThreeDead(t *testing.T) {
 	a, b, c := trio(t)
 	b.kill()
 	c.kill()
-	code, body, err := a.put("k", "v", "?w=2&overwrite=true", nil)
+	code, body, err := a.put("k", "v", "?w=2&overwrite=true")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func TestStoppedPeerSlowsNobody(t *testing.T) {
 	}
 	each(t, requests, func(i int) error {
 		key, p := fmt.Sprint("key-", i), nodes[i%2]
-		code, body, err := p.put(key, value, "?overwrite=true&timeout=10s", nil)
+		code, body, err := p.put(key, value, "?overwrite=true&timeout=10s")
 		if err == nil && code != http.StatusNoContent {
 			err = fmt.Errorf("put through %s: %d %s", p.id, code, body)
 		}
