@@ -77,9 +77,11 @@ func (m *machines) serveAll(args ...string) {
 	}
 }
 
-// prepareMachines makes machines on which nothing runs yet.
+// prepareMachines makes machines on which nothing runs yet. Scenarios mostly
+// wait, each with machines of its own, so some of them run at the same time.
 func prepareMachines(t *testing.T, nodes int) *machines {
 	t.Helper()
+	t.Parallel()
 	m := &machines{t: t, seed: *tier3Seed, nodes: make([]*process, nodes)}
 	if m.seed == 0 {
 		m.seed = rand.Uint64()
