@@ -11,7 +11,7 @@ import (
 
 // hintsOf returns how many keys a process keeps for others.
 func hintsOf(p *process) (keys int, err error) {
-	a, err := p.do(http.MethodGet, "/v1/status", nil, nil)
+	a, err := p.do(http.MethodGet, "/v1/status", nil)
 	if err != nil {
 		return 0, err
 	}

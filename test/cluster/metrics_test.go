@@ -14,7 +14,7 @@ import (
 // metric returns a series of a node's /metrics, −1 where it is not there.
 func (p *process) metric(series string) float64 {
 	p.t.Helper()
-	a, err := p.do(http.MethodGet, "/metrics", nil, nil)
+	a, err := p.do(http.MethodGet, "/metrics", nil)
 	if err != nil || a.code != http.StatusOK {
 		p.t.Fatalf("/metrics of %s: status %d, %v", p.id, a.code, err)
 	}
@@ -44,7 +44,7 @@ func TestMetricsOfAKilledNode(t *testing.T) {
 	c.kill()
 	const keys = 10
 	for i := range keys {
-		put, err := a.do(http.MethodPut, fmt.Sprintf("/v1/kv/key-%d?overwrite=true", i), []byte("v"), nil)
+		put, err := a.do(http.MethodPut, fmt.Sprintf("/v1/kv/key-%d?overwrite=true", i), []byte("v"))
 		if err != nil || put.code != http.StatusNoContent {
 			t.Fatalf("put: status %d, %v: %s", put.code, err, put.body)
 		}
@@ -76,7 +76,7 @@ func TestMetricsOfAKilledNode(t *testing.T) {
 // A node that was told so shows nothing.
 func TestMetricsOffByFlag(t *testing.T) {
 	p := serve(t, "n1", "127.0.0.1:0", filepath.Join(t.TempDir(), "n1"), "--metrics-enabled=false")
-	if a, err := p.do(http.MethodGet, "/metrics", nil, nil); err != nil || a.code != http.StatusNotFound {
+	if a, err := p.do(http.MethodGet, "/metrics"); err != nil || a.code != http.StatusNotFound {
 		t.Errorf("/metrics: status %d, %v", a.code, err)
 	}
 }

@@ -166,7 +166,7 @@ func await(t testing.TB, what string, ok func() bool) {
 }
 
 func (p *process) status() (s status, err error) {
-	a, err := p.do(http.MethodGet, "/v1/status", nil, nil)
+	a, err := p.do(http.MethodGet, "/v1/status", nil)
 	if err != nil {
 		return s, err
 	}
@@ -192,8 +192,8 @@ type answer struct {
 	body   []byte
 }
 
-func (p *process) do(method, path string, body []byte, header map[string]string) (answer, error) {
-	return p.doWithin(p.t.Context(), method, path, body, header)
+func (p *process) do(method, path string, body []byte) (answer, error) {
+	return p.doWithin(p.t.Context(), method, path, body, nil)
 }
 
 // doWithin is do with a context that may end earlier than the test's.
@@ -215,7 +215,7 @@ func (p *process) doWithin(ctx context.Context, method, path string, body []byte
 }
 
 func (p *process) put(key, value, query string) (int, string, error) {
-	a, err := p.do(http.MethodPut, "/v1/kv/"+url.PathEscape(key)+query, []byte(value), nil)
+	a, err := p.do(http.MethodPut, "/v1/kv/"+url.PathEscape(key)+query, []byte(value))
 	if err != nil || a.code != http.StatusNoContent {
 		return a.code, string(a.body), err
 	}
@@ -223,7 +223,7 @@ func (p *process) put(key, value, query string) (int, string, error) {
 }
 
 func (p *process) get(key, query string) (int, string, string, error) {
-	a, err := p.do(http.MethodGet, "/v1/kv/"+url.PathEscape(key)+query, nil, nil)
+	a, err := p.do(http.MethodGet, "/v1/kv/"+url.PathEscape(key)+query, nil)
 	if err != nil {
 		return 0, "", "", err
 	}
