@@ -76,7 +76,7 @@ func TestMetricsOfAKilledNode(t *testing.T) {
 // A node that was told so shows nothing.
 func TestMetricsOffByFlag(t *testing.T) {
 	p := serve(t, "n1", "127.0.0.1:0", filepath.Join(t.TempDir(), "n1"), "--metrics-enabled=false")
-	if a, err := p.do(http.MethodGet, "/metrics"); err != nil || a.code != http.StatusNotFound {
+	if a, err := p.do(http.MethodGet, "/metrics", nil); err != nil || a.code != http.StatusNotFound {
 		t.Errorf("/metrics: status %d, %v", a.code, err)
 	}
 }
