@@ -139,7 +139,7 @@ type Config struct {
 	TombstoneInterval time.Duration
 
 	// Admission slows background work down while requests are slow.
-	Admission Admission
+	Admission AdmissionConfig
 	// CircuitBreaker is when a node that does not answer is not called any more.
 	CircuitBreaker CircuitBreakerConfig
 	// Retry is how calls to other nodes are repeated.
