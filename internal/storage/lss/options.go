@@ -59,8 +59,8 @@ type Options struct {
 	// SegmentBytes is where a segment is full; 0 is DefaultSegmentBytes.
 	SegmentBytes int
 	// MergeRate returns how many bytes a second merging may copy; it is asked
-	// before every step. 0 lets it pause for a moment and ask again. nil is
-	// DefaultMergeBytes.
+	// before every step. 0 lets it pause for a moment and ask again; what needs
+	// no copying is given back all the same. nil is DefaultMergeBytes.
 	MergeRate func() int64
 }
 
