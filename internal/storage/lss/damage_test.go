@@ -153,6 +153,10 @@ func flipped(t *testing.T, from vfs.FS, file string, b []byte, mayTear bool) (lo
 		}
 		write(t, fs, "data/"+name, read(t, from, "data/"+name))
 	}
+	report, err := lss.Check(fs, "data")
+	if err != nil {
+		return 0, err
+	}
 	o := options(fs, false)
 	o.SegmentBytes = 4 << 10
 	e, err := lss.Open(o)
@@ -175,8 +179,11 @@ func flipped(t *testing.T, from vfs.FS, file string, b []byte, mayTear bool) (lo
 			return lost, fmt.Errorf("%q reads %q, want %q", key, got, value)
 		}
 	}
-	if lost > 1 {
+	switch {
+	case lost > 1:
 		return lost, fmt.Errorf("%d records are lost", lost)
+	case lost > 0 && !mayTear && len(report.Faults) == 0:
+		return lost, errors.New("a record is lost, and Check has found nothing")
 	}
 	return lost, nil
 }
@@ -282,4 +289,30 @@ func TestBubble(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestCheck has every byte that counts looked at, and nothing said of a store
+// that is whole.
+func TestCheck(t *testing.T) {
+	_, closed := stores(t)
+	report, err := lss.Check(closed, "data")
+	if err != nil || len(report.Faults) != 0 || report.Segments < 2 || report.Records < 2*damageBatches {
+		t.Fatalf("of a store that is whole: %+v, %v", report, err)
+	}
+	for _, file := range names(t, closed) {
+		whole := read(t, closed, "data/"+file)
+		end := len(whole)
+		if strings.HasSuffix(file, ".seg") {
+			end = lss.End(t, closed, "data", file)
+		}
+		for at := 0; at < end; at += stride(whole, at) {
+			b := append([]byte(nil), whole...)
+			b[at] ^= 0x55
+			write(t, closed, "data/"+file, b)
+			if report, err := lss.Check(closed, "data"); err == nil && len(report.Faults) == 0 {
+				t.Errorf("byte %d of %s flipped, and nothing is said", at, file)
+			}
+		}
+		write(t, closed, "data/"+file, whole)
+	}
 }

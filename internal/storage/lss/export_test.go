@@ -33,3 +33,22 @@ func Unseal(t testing.TB, fs vfs.FS, dir string) (segments int) {
 	}
 	return segments
 }
+
+// End returns where what counts of a segment file ends.
+func End(t testing.TB, fs vfs.FS, dir, file string) int {
+	t.Helper()
+	b, err := folder{fs: fs, path: dir}.read(manifestName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _, err := decodeManifest(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range m {
+		if segmentName(u.id) == file {
+			return int(max(u.end, segmentHeadBytes))
+		}
+	}
+	return 0 // not one of the store
+}

@@ -1,6 +1,7 @@
 package lss
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -307,7 +308,8 @@ func readFrame(b []byte, s salt, off uint32, h head) frame {
 	second := b[values+h.valueBytes : values+h.valueBytes+h.tableBytes]
 	a, b1 := s.sum(off, first) == h.tableSum, s.sum(off, second) == h.tableSum
 	ft, ok := readFoot(b, s, f.end)
-	f.whole = a && b1 && ok && ft.start == off
+	padding := b[values+h.valueBytes+h.tableBytes : f.end-footBytes]
+	f.whole = a && b1 && ok && ft.start == off && bytes.Count(padding, []byte{0}) == len(padding)
 	table := first
 	if !a {
 		table = second
