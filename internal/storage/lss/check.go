@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 )
@@ -39,8 +40,8 @@ func Check(files vfs.FS, dir string) (Report, error) {
 		c.fault(manifestName, 0, "", "one of its two copies is damaged")
 	}
 	durable := make(map[uint32]uint32)
-	for i := len(m) - 1; i >= 0; i-- { // a segment tells of those before it
-		if err := c.segment(m[i], durable); err != nil {
+	for _, u := range slices.Backward(m) { // a segment tells of those before it
+		if err := c.segment(u, durable); err != nil {
 			return c.report, fmt.Errorf("lss: %w", err)
 		}
 	}
