@@ -198,18 +198,15 @@ func (s snapshot) Ascend(from []byte, f func(key, value []byte) bool) error {
 // Close implements grouped.Snapshot.
 func (s snapshot) Close() { _ = s.tx.Rollback() } // it fails only if it has ended already
 
-// DiskBytes implements grouped.Library.
-func (l library) DiskBytes() int64 {
-	info, err := os.Stat(l.db.Path())
-	if err != nil {
-		return 0
+// Stats implements grouped.Library. The memory is that of a page for the tree's
+// root, at least; the rest is the system's, which takes it back when it needs to.
+func (l library) Stats() storage.Stats {
+	s := storage.Stats{Keys: -1, MemoryBytes: int64(l.db.Info().PageSize)}
+	if info, err := os.Stat(l.db.Path()); err == nil {
+		s.DiskBytes = info.Size()
 	}
-	return info.Size()
+	return s
 }
-
-// MemoryBytes implements grouped.Library: a page for the tree's root, at
-// least. The rest is the system's, which takes it back when it needs to.
-func (l library) MemoryBytes() int64 { return int64(l.db.Info().PageSize) }
 
 // Close implements grouped.Library.
 func (l library) Close() error { return guard(l.db.Close) }

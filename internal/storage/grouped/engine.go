@@ -269,19 +269,14 @@ func (e *Engine) Stats() storage.Stats {
 		return storage.Stats{}
 	}
 	defer e.gate.leave()
-	disk, memory := e.library.DiskBytes(), e.library.MemoryBytes()
+	stats := e.library.Stats()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return storage.Stats{
-		Keys:        -1,
-		DiskBytes:   disk,
-		MemoryBytes: memory + int64(e.pending),
-		Commits:     e.commits.Load(),
-		Fsyncs:      e.count,
-		FsyncTimes:  e.syncs,
-		Stalls:      e.stalls,
-		Stalled:     e.stalled,
-	}
+	stats.MemoryBytes += int64(e.pending)
+	stats.Commits = e.commits.Load()
+	stats.Fsyncs, stats.FsyncTimes = e.count, e.syncs
+	stats.Stalls, stats.Stalled = e.stalls, e.stalled
+	return stats
 }
 
 // Close implements storage.Engine.

@@ -86,8 +86,7 @@ func (l *library) Snapshot() (grouped.Snapshot, error) {
 	return snapshot(l.pairs), nil
 }
 
-func (l *library) DiskBytes() int64   { return 1 }
-func (l *library) MemoryBytes() int64 { return 1 }
+func (l *library) Stats() storage.Stats { return storage.Stats{Keys: -1, MemoryBytes: 1} }
 
 func (l *library) Close() error {
 	l.mu.Lock()

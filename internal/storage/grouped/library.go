@@ -1,6 +1,9 @@
 package grouped
 
-import "github.com/dynamo-kv/dynamo/internal/core"
+import (
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/storage"
+)
 
 // Library is what the engine needs of a library. Its methods may be called by
 // many goroutines at once, but Apply by one at a time. Every error that they
@@ -14,10 +17,9 @@ type Library interface {
 	// Apply carries out the batches in order, each of them atomically, as one
 	// transaction if it can, and returns when all of them are durable.
 	Apply(batches [][]core.Write) error
-	// DiskBytes returns the size of the files, and MemoryBytes that of caches
-	// and buffers.
-	DiskBytes() int64
-	MemoryBytes() int64
+	// Stats returns what the library knows of; commits, fsyncs and stalls are
+	// the engine's own.
+	Stats() storage.Stats
 	// Close lets go of everything. Nothing else is called after it.
 	Close() error
 }
