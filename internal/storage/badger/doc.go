@@ -42,6 +42,6 @@
 // vfs (Open refuses any file system but vfs.OS; the tests kill processes
 // instead), and a disk that is full ends the process, with a fault that nobody
 // can catch, when the system finds no block for a page: keep room on it, or use
-// another engine. Its logs are made longer than what is in them; Stats counts
+// another engine. It does not open where less than minFree is left. Its logs are made longer than what is in them; Stats counts
 // what they take of the disk where the system tells.
 package badger

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -35,6 +37,9 @@ const (
 	// gcRatio is how much of a file must be garbage for it to be rewritten:
 	// what is copied is then never more than what is given back.
 	gcRatio = 0.5
+	// minFree is how much must be free on the disk for badger to open: what it
+	// may write, through its maps of memory, before it next tells of an error.
+	minFree = 2 * memTableBytes
 	// indexShare of the cache is for the tables' indexes when these are
 	// encrypted, and must be decrypted to be used.
 	indexShare = 4
@@ -71,6 +76,9 @@ func Driver() storage.Driver {
 			if o.FS != vfs.OS() {
 				return nil, errors.New("badger: it runs on the machine's own file system only; use another engine on this one")
 			}
+			if err := checkRoom(o.FS, filepath.Dir(dir)); err != nil {
+				return nil, err
+			}
 			return Open(Options{
 				Dir:        dir,
 				Create:     create,
@@ -81,6 +89,16 @@ func Driver() storage.Driver {
 			})
 		},
 	}
+}
+
+// checkRoom returns an error if too little of the disk is free. Where the system
+// does not tell, it is not known to be too little.
+func checkRoom(fs vfs.FS, dir string) error {
+	usage, err := fs.GetDiskUsage(dir)
+	if err != nil || usage.AvailBytes >= minFree {
+		return nil //nolint:nilerr // as said above
+	}
+	return fmt.Errorf("badger: %d bytes of the disk are free, and %d are needed: %w", usage.AvailBytes, minFree, syscall.ENOSPC)
 }
 
 func (o Options) validate() error {
