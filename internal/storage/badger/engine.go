@@ -18,7 +18,10 @@ import (
 )
 
 // Engine implements storage.Engine.
-type Engine struct{ *grouped.Engine }
+type Engine struct {
+	*grouped.Engine
+	library *library
+}
 
 var _ storage.Engine = (*Engine)(nil)
 
@@ -38,7 +41,7 @@ func Open(o Options) (*Engine, error) {
 		Buckets:   o.Buckets,
 	})
 	l.log.tell(func(err error) { _ = e.Fail(err) })
-	return &Engine{e}, nil
+	return &Engine{Engine: e, library: l}, nil
 }
 
 // prepare checks that the folder is there with a store in it, or is not there,

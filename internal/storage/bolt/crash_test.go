@@ -32,16 +32,56 @@ func filled(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "bolt")
 	e := mustOpen(t, options(dir, true))
-	done := make(chan error, 1)
 	var batch []core.Write
 	for i := range byte(100) {
 		batch = append(batch, core.Write{Key: []byte{i}, Value: make([]byte, 10_000)})
 	}
-	e.Commit(batch, core.Sync, func(err error) { done <- err })
-	if err := errors.Join(<-done, e.Close()); err != nil {
+	if err := errors.Join(commit(e, batch...), e.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+func commit(e storage.Engine, batch ...core.Write) error {
+	done := make(chan error, 1)
+	e.Commit(batch, core.Sync, func(err error) { done <- err })
+	return <-done
+}
+
+// TestFull has a file that may not grow any further: the batch that needs more
+// fails with the engine, and what was durable before is there at the next start.
+func TestFull(t *testing.T) {
+	dir := filled(t)
+	o := options(dir, false)
+	o.MaxBytes = 64 << 20
+	e := mustOpen(t, o)
+	durable := 0
+	var err error
+	for ; err == nil && durable < 20; durable++ {
+		err = commit(e, core.Write{Key: []byte{200, byte(durable)}, Value: make([]byte, 10<<20)})
+	}
+	durable--
+	if durable < 1 || !errors.Is(err, storage.ErrFailed) {
+		t.Errorf("after %d batches: %v, want ErrFailed after some", durable, err)
+	}
+	if err := commit(e); !errors.Is(err, storage.ErrFailed) {
+		t.Errorf("the batch after that: %v, want ErrFailed", err)
+	}
+	if err := e.Close(); !errors.Is(err, storage.ErrFailed) {
+		t.Errorf("close: %v, want ErrFailed", err)
+	}
+	e = mustOpen(t, options(dir, false))
+	for i := range durable {
+		if v, err := e.Get([]byte{200, byte(i)}); err != nil || len(v) != 10<<20 {
+			t.Errorf("batch %d, which was durable, reads %d bytes, %v", i, len(v), err)
+		}
+	}
+	if _, err := e.Get([]byte{200, byte(durable)}); !errors.Is(err, core.ErrNotFound) {
+		t.Errorf("the batch that failed: %v", err)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestMissing opens folders without a complete store, in which bbolt would

@@ -26,7 +26,7 @@ func Open(o Options) (*Engine, error) {
 	if err := o.prepare(); err != nil {
 		return nil, fmt.Errorf("bolt: %w", err)
 	}
-	l, err := open(filepath.Join(o.Dir, fileName), o.Create)
+	l, err := open(filepath.Join(o.Dir, fileName), o)
 	if err != nil {
 		return nil, fmt.Errorf("bolt: %w", err)
 	}
@@ -81,12 +81,13 @@ func inner(key []byte) []byte {
 }
 
 // open opens the file, or makes it with the bucket in it.
-func open(path string, create bool) (l library, err error) {
+func open(path string, o Options) (l library, err error) {
 	err = guard(func() (err error) {
 		l.db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			// Who opens has the data directory's lock, so nobody has the file's.
 			Timeout:         time.Nanosecond,
 			InitialMmapSize: mapBytes,
+			MaxSize:         o.MaxBytes,
 			FreelistType:    bbolt.FreelistMapType,
 			NoStatistics:    true,
 		})
@@ -99,7 +100,7 @@ func open(path string, create bool) (l library, err error) {
 		return library{}, fmt.Errorf("%s: %w", path, err)
 	}
 	l.db.AllocSize = growBytes
-	if err := l.begin(create); err != nil {
+	if err := l.begin(o.Create); err != nil {
 		return library{}, errors.Join(fmt.Errorf("%s: %w", path, err), l.Close())
 	}
 	return l, nil

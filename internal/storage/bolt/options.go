@@ -32,6 +32,9 @@ type Options struct {
 	// Buckets are the bounds by which the durations of transactions are
 	// counted.
 	Buckets []time.Duration
+	// MaxBytes is how large the file may grow: a commit that needs more stops
+	// the engine. 0: as large as the disk.
+	MaxBytes int
 }
 
 // Driver returns what storage.Open must know of this engine.
