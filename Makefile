@@ -10,16 +10,17 @@ SEED     ?= 1
 HOURS    ?= 1000
 FUZZTIME ?= 20s
 BENCH    ?= .
+MINUTES  ?= 0.2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # the stages of check share two cores, and their output is read
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: check
-check: fmt-check archtest lint test sim-bugs build ## everything that CI runs: formatting, floors, lint, tests, seeded bugs, build
+check: fmt-check archtest lint test tier3 sim-bugs build ## everything that CI runs: formatting, floors, lint, tests, seeded bugs, build
 	@echo "== check passed"
 
 .PHONY: build
@@ -33,9 +34,16 @@ archtest: ## the floors: which package may import what, and which must be pure
 	@$(GO) test ./internal/archtest
 
 .PHONY: test
-test: ## all tests, with the race detector and in random order
+test: ## all tests but tier 3, with the race detector and in random order
 	@echo "== test"
-	@$(GO) test -race -shuffle=on -timeout 20m ./...
+	@$(GO) test -race -shuffle=on -timeout 20m -skip '^TestTier3' ./...
+	@echo "== test of clusters that speak HTTP"
+	@DYNAMO_TRANSPORT=http $(GO) test -race -shuffle=on -timeout 20m -skip '^TestTier3' . ./test/cluster
+
+.PHONY: tier3
+tier3: ## real processes in network namespaces, as root: make tier3 MINUTES=10
+	@echo "== tier 3"
+	@$(GO) test ./test/cluster -run '^TestTier3' -tier3.minutes=$(MINUTES) -count=1 -timeout 24h
 
 .PHONY: fmt
 fmt: $(LINT) ## format the code
@@ -63,7 +71,7 @@ sim-long: ## simulate many cluster-hours, as over a night: make sim-long HOURS=1
 sim-bugs: ## prove that the simulator catches each seeded bug
 	@echo "== seeded bugs"
 	@$(GO) test -tags simbugs ./internal/sim -run '^TestSeededBugs$$' -timeout 20m -v
-	@$(GO) test -tags simbugs ./internal/replica ./internal/coordinator ./internal/handoff ./internal/forget ./internal/membership ./internal/node ./internal/sim -run 'Need(s|Their)' -v
+	@$(GO) test -tags simbugs . ./internal/replica ./internal/coordinator ./internal/handoff ./internal/forget ./internal/membership ./internal/node ./internal/sim -run 'Need(s|Their)' -v
 
 .PHONY: fuzz
 fuzz: ## run every fuzzer for FUZZTIME: make fuzz FUZZTIME=1m

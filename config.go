@@ -80,6 +80,11 @@ type Config struct {
 	// processor cores, at least 4.
 	Shards int
 
+	// Transport is how this node sends to other nodes: "grpc", one stream to
+	// each of them, or "http", batches of JSON for whoever wants to read along,
+	// at several times the cost. Every node understands both, so that the nodes
+	// of a cluster may differ.
+	Transport string
 	// Seeds are addresses of nodes of the cluster that a new node joins when
 	// it starts. A node without seeds forms a cluster of its own.
 	Seeds []string
@@ -134,7 +139,7 @@ type Config struct {
 	TombstoneInterval time.Duration
 
 	// Admission slows background work down while requests are slow.
-	Admission Admission
+	Admission AdmissionConfig
 	// CircuitBreaker is when a node that does not answer is not called any more.
 	CircuitBreaker CircuitBreakerConfig
 	// Retry is how calls to other nodes are repeated.
@@ -194,6 +199,12 @@ const (
 	QuorumStrict = "strict"
 )
 
+// The values of Config.Transport.
+const (
+	TransportGRPC = "grpc"
+	TransportHTTP = "http"
+)
+
 // The bounds of a Config that have no better home.
 const (
 	minCacheBytes     = 1 << 20 // an engine needs a few blocks to work with
@@ -225,6 +236,7 @@ func DefaultConfig() *Config {
 		RequestTimeout:      2 * time.Second,
 		PeerTimeout:         300 * time.Millisecond,
 		MaxValueBytes:       id.DefaultMaxValueBytes,
+		Transport:           TransportGRPC,
 		Weight:              1,
 		GossipInterval:      time.Second,
 		SuspectPhi:          membership.DefaultSuspectPhi,
@@ -335,6 +347,8 @@ func (c *Config) checkRequests(f *faults) {
 }
 
 func (c *Config) checkCluster(f *faults) {
+	f.check(c.Transport == TransportGRPC || c.Transport == TransportHTTP,
+		"Transport is %q; %s and %s are allowed: %s is several times faster", c.Transport, TransportGRPC, TransportHTTP, TransportGRPC)
 	f.check(len(c.Zone) <= ring.MaxZoneBytes && utf8.ValidString(c.Zone),
 		"Zone is %q; UTF-8 of up to %d bytes is allowed: name the rack or room, or leave it empty", c.Zone, ring.MaxZoneBytes)
 	f.check(c.Weight >= 1 && c.Weight <= maxWeight,

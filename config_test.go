@@ -45,6 +45,7 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"PeerTimeout", func(c *Config) { c.PeerTimeout = 3 * time.Second }, []string{"3s", "which is 2s"}},
 		{"PeerTimeout", func(c *Config) { c.PeerTimeout = 0 }, []string{"PeerTimeout is 0s", "1ms"}},
 		{"MaxValueBytes", func(c *Config) { c.MaxValueBytes = 1 << 30 }, []string{"1073741824", "1 to 16777216"}},
+		{"Transport", func(c *Config) { c.Transport = "udp" }, []string{`"udp"`, "grpc and http"}},
 		{"Seeds", func(c *Config) { c.Seeds = []string{"host"} }, []string{`"host"`, "host:port"}},
 		{"Seeds", func(c *Config) { c.Seeds = []string{"host:0"} }, []string{`"host:0"`, "1 to 65535"}},
 		{"Seeds", func(c *Config) { c.Seeds = []string{"host:http"} }, []string{`"host:http"`, "1 to 65535"}},

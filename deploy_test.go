@@ -234,7 +234,7 @@ func TestDashboard(t *testing.T) {
 			}
 		}
 	}
-	if want := []string{"Overview", "Requests", "Quorum", "Repair", "Storage", "Membership"}; !slices.Equal(rows, want) {
+	if want := []string{"Overview", "Requests", "Quorum", "Repair", "Storage", "Membership", "Calls and background work"}; !slices.Equal(rows, want) {
 		t.Errorf("the rows are %q; want %q", rows, want)
 	}
 	for name := range shown {

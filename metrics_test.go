@@ -31,7 +31,7 @@ func documented(t *testing.T) map[string]kindAndLabels {
 	if !ok || !end {
 		t.Fatal("docs/metrics.md does not mark where its tables begin and end")
 	}
-	row := regexp.MustCompile("(?m)^\\| `(dynamo_[a-z_]+)` \\| ([a-z]+) \\| ([^|]*)\\| [^|]+ \\|$")
+	row := regexp.MustCompile("(?m)^\\| `(dynamo_[a-z0-9_]+)` \\| ([a-z]+) \\| ([^|]*)\\| [^|]+ \\|$")
 	out := map[string]kindAndLabels{}
 	for _, m := range row.FindAllStringSubmatch(tables, -1) {
 		labels := strings.NewReplacer("`", "", " ", "").Replace(m[3])

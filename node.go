@@ -27,11 +27,12 @@ const joinTimeout = 30 * time.Second
 // Node is a member of a cluster, inside this process. Its methods may be
 // called by several goroutines at once.
 type Node struct {
-	id     id.Node
-	listen string // as given to NewNode
-	cfg    *Config
-	logger *slog.Logger
-	shown  *metrics.Collector // of whatever the parts are
+	id      id.Node
+	listen  string // as given to NewNode
+	cfg     *Config
+	logger  *slog.Logger
+	machine machine
+	shown   *metrics.Collector // of whatever the parts are
 
 	parts atomic.Pointer[parts] // what a started node is made of; see renew
 	done  chan struct{}         // closed when the node has stopped
@@ -50,6 +51,11 @@ type Node struct {
 //
 // The error wraps ErrInvalidConfig and names every fault at once.
 func NewNode(id, listenAddr string, cfg *Config) (*Node, error) {
+	return newNode(id, listenAddr, cfg, machine{listen: listen})
+}
+
+// newNode returns a node that runs on m.
+func newNode(id, listenAddr string, cfg *Config, m machine) (*Node, error) {
 	if cfg == nil {
 		cfg = DefaultConfig()
 	}
@@ -57,7 +63,7 @@ func NewNode(id, listenAddr string, cfg *Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{id: self, listen: listenAddr, cfg: cfg.clone(), logger: cfg.Logger, done: make(chan struct{})}
+	n := &Node{id: self, listen: listenAddr, cfg: cfg.clone(), logger: cfg.Logger, machine: m, done: make(chan struct{})}
 	if n.logger == nil {
 		n.logger = slog.New(slog.DiscardHandler)
 	}

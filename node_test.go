@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -22,8 +23,20 @@ func memoryConfig(n int) *Config {
 	c.Partitions = 16
 	c.StorageEngine = "memory"
 	c.GossipInterval = 20 * time.Millisecond
+	if transport := os.Getenv("DYNAMO_TRANSPORT"); transport != "" {
+		setTransport(c, transport) // all tests here hold for each
+	}
 	c.LayoutDelay = 0
 	return c
+}
+
+// setTransport has c send by a transport. JSON costs so much more that gossip
+// at the pace of these tests would take most of a slow machine.
+func setTransport(c *Config, transport string) {
+	c.Transport = transport
+	if transport == TransportHTTP {
+		c.GossipInterval = 100 * time.Millisecond
+	}
 }
 
 // startNode starts a node on a free port, and stops it with the test.

@@ -23,6 +23,19 @@ type Status struct {
 	Hints           Hints
 	ReadRepair      ReadRepair
 	Forgetting      Forgetting
+	Background      Background
+}
+
+// Background is how much background work a node lets itself do.
+type Background struct {
+	// Throttled says that requests are too slow for all of Admission.MaxSlots.
+	Throttled bool
+	Slots     int // that there are now
+	Held      int // of them, by work that runs
+	Wanted    int // that there is work for, that which runs included
+	// BytesPerSecond is what all slots may move now; 0: there is no limit.
+	BytesPerSecond int64
+	P99            time.Duration // of the latest requests; 0: too few are known
 }
 
 // ReadRepair counts what reads that this node coordinated have repaired, since
@@ -111,6 +124,10 @@ func statusOf(st core.ClusterStatus) Status {
 	}
 	if st.Trees.Since > 0 {
 		out.AntiEntropy.Since = time.Unix(0, int64(st.Trees.Since))
+	}
+	b := &st.Background
+	out.Background = Background{
+		Throttled: b.Throttled(), Slots: b.Slots, Held: b.Held, Wanted: b.Wanted, BytesPerSecond: b.BytesPerSecond, P99: b.P99,
 	}
 	out.ReadRepair = ReadRepair(st.Repairs)
 	out.Hints = Hints{

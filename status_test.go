@@ -16,6 +16,16 @@ func TestStatusShowsBreakers(t *testing.T) {
 	}
 }
 
+func TestStatusShowsBackgroundWork(t *testing.T) {
+	st := core.ClusterStatus{Background: core.Background{
+		Limited: true, Slots: 2, MaxSlots: 10, Held: 1, Wanted: 3, BytesPerSecond: 4, P99: time.Second,
+	}}
+	want := Background{Throttled: true, Slots: 2, Held: 1, Wanted: 3, BytesPerSecond: 4, P99: time.Second}
+	if got := statusOf(st).Background; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestStatusShowsForgetting(t *testing.T) {
 	st := core.ClusterStatus{Forgetting: core.Forgetting{Reaped: 1, Pruned: 2, Waiting: 3}}
 	if got, want := statusOf(st).Forgetting, (Forgetting{Reaped: 1, Pruned: 2, Waiting: 3}); got != want {

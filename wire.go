@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -23,8 +24,8 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/server/grpckv"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 	"github.com/dynamo-kv/dynamo/internal/tracing"
-	"github.com/dynamo-kv/dynamo/internal/transport/grpcstream"
 	"github.com/dynamo-kv/dynamo/internal/transport/httpjson"
 	"github.com/dynamo-kv/dynamo/internal/transport/mux"
 )
@@ -43,6 +44,15 @@ const (
 	stopLimit = 3 * time.Second
 )
 
+// machine is what a node takes from the machine that it runs on. Tests give it
+// a network and a disk in memory, so that whole nodes run in virtual time and
+// lose their power; all else of a node is the same there.
+type machine struct {
+	listen func(addr string) (net.Listener, error)
+	dial   func(ctx context.Context, addr string) (net.Conn, error) // nil: TCP
+	disk   vfs.FS                                                   // nil: the machine's own file system
+}
+
 // parts is what a started node is made of. It is complete when it is made,
 // and ends with stop.
 type parts struct {
@@ -51,10 +61,11 @@ type parts struct {
 	replaced chan struct{} // closed when other parts have taken the place of these
 	engine   storage.Engine
 	runtime  *runtime.Runtime
-	peers    *grpcstream.Transport // closed by the runtime
+	peers    *peers // closed by the runtime
 	clients  *server.Server
 	split    *mux.Mux
 	tracer   *tracing.Tracer // nil: nothing is traced
+	asks     *http.Client    // other nodes
 	failed   chan error      // what went wrong beside the runtime; the first is kept
 	syncing  context.CancelFunc
 	routines sync.WaitGroup // the servers' and the syncer
@@ -63,7 +74,7 @@ type parts struct {
 // assemble opens and starts everything, listening on addr and with those
 // seeds. With an error nothing is left open.
 func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
-	listener, err := listen(addr)
+	listener, err := n.machine.listen(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -74,17 +85,15 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 	if err := n.open(p, seeds); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
+	p.asks = n.peersClient()
 	p.split = mux.New(n.secured(listener), n.logger)
-	others := map[string]http.Handler{httpjson.GetPath: httpjson.NewHandler(p.runtime, n.logger)}
-	if n.cfg.Metrics.Enabled {
-		others["/metrics"] = metrics.Handler(n.shown, n.logger)
-	}
 	p.clients = server.New(server.Options{
-		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Peers: n.peersClient(), Tracer: p.edge(), Others: others,
+		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Peers: p.asks, Tracer: p.edge(),
+		Others: n.others(p), ConnContext: p.peers.http.ConnContext,
 	})
 	kv := grpckv.Options{Backend: p.runtime, Limits: n.limits(), Logger: n.logger}
 	p.serve("peers", func() error {
-		return p.peers.Serve(p.split.HTTP2(), func(to grpc.ServiceRegistrar) { grpckv.Register(to, kv) })
+		return p.peers.grpc.Serve(p.split.HTTP2(), func(to grpc.ServiceRegistrar) { grpckv.Register(to, kv) })
 	})
 	p.serve("clients", func() error { return p.clients.Serve(p.split.HTTP1()) })
 	if n.cfg.Sync == SyncInterval {
@@ -93,6 +102,17 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 		p.routines.Go(func() { p.sync(ctx) })
 	}
 	return p, nil
+}
+
+// others returns what the node answers by HTTP beside its clients' requests.
+func (n *Node) others(p *parts) map[string]http.Handler {
+	out := make(map[string]http.Handler)
+	if n.cfg.Metrics.Enabled {
+		out["/metrics"] = metrics.Handler(n.shown, n.logger)
+	}
+	maps.Copy(out, httpjson.NewHandler(p.runtime, n.logger).Routes())
+	maps.Copy(out, p.peers.http.Routes())
+	return out
 }
 
 // listen listens on addr, and says clearly when that is in use.
@@ -130,7 +150,7 @@ func (n *Node) storage() storage.Options {
 	}
 	return storage.Options{
 		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
-		Buckets: n.cfg.buckets(),
+		Buckets: n.cfg.buckets(), FS: n.machine.disk,
 	}
 }
 
@@ -166,9 +186,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 		o.Durability = core.NoSync
 	}
 	o.Connect = func(h runtime.Handler, mono func() time.Duration) (runtime.Transport, error) {
-		t, err := grpcstream.New(grpcstream.Options{
-			Self: n.id, Handler: h, Mono: mono, Logger: n.logger, DialCredentials: n.dialCredentials(),
-		})
+		t, err := n.newPeers(h, mono)
 		p.peers = t
 		return t, err
 	}
@@ -293,6 +311,7 @@ func (p *parts) stop() error {
 	}
 	err = errors.Join(err, clientsErr, p.split.Close())
 	p.routines.Wait()
+	p.asks.CloseIdleConnections()
 	p.closeTracer()
 	return errors.Join(err, p.engine.Close())
 }

@@ -102,7 +102,7 @@ func TestFailures(t *testing.T) {
 				t.Errorf("the quorum is %v, want %v", met, want)
 			}
 			q, ok := errors.AsType[*client.QuorumError](err)
-			if counts := c.kind == client.ErrQuorum || c.kind == client.ErrTimeout; ok != counts {
+			if counts := errors.Is(err, client.ErrQuorum) || errors.Is(err, client.ErrTimeout); ok != counts {
 				t.Errorf("a quorum error: %v", q)
 			} else if counts && (q.Acknowledged != 1 || q.Required != 2 || q.Outcome != c.want) {
 				t.Errorf("a quorum error: %v", q)
@@ -172,28 +172,22 @@ func TestNobodyAnswers(t *testing.T) {
 // TestOverloadEnds: who is overloaded is not asked for ever.
 func TestOverloadEnds(t *testing.T) {
 	fakes, c := startFakes(t, patient(), fails(dynamov1.Reason_REASON_OVERLOADED, notWritten))
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
 	many := make(chan error)
 	const callers = 200 // more than the budget
 	for range callers {
 		go func() {
-			_, err := c.Put(ctx, key, nil, nil)
+			_, err := c.Put(t.Context(), key, nil, nil)
 			many <- err
 		}()
 	}
-	overloaded := 0
 	for range callers {
 		err := <-many
-		if e, ok := errors.AsType[*client.Error](err); !ok || e.Outcome != client.NotWritten {
+		if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrOverloaded) || e.Outcome != client.NotWritten {
 			t.Errorf("%v", err)
 		}
-		if errors.Is(err, client.ErrOverloaded) {
-			overloaded++
-		}
 	}
-	if asked := len(fakes[0].requests()); overloaded == 0 || asked > callers+callers {
-		t.Errorf("%d requests were overloaded, and the node was asked %d times", overloaded, asked)
+	if asked := len(fakes[0].requests()); asked < callers || asked > 2*callers {
+		t.Errorf("%d requests asked the node %d times", callers, asked)
 	}
 }
 
@@ -223,18 +217,16 @@ func TestSlowNodesArePassedOver(t *testing.T) {
 		return succeeds(r)
 	}
 	fakes, c := startFakes(t, patient(), slow, succeeds)
-	if _, err := c.Get(t.Context(), key); err != nil {
-		t.Fatal(err)
-	}
-	const reads = 1000
-	for range reads {
-		if _, err := c.Get(t.Context(), key); err != nil {
-			t.Fatal(err)
+	await(t, "reads to go to the other node", func() bool {
+		before := len(fakes[1].requests())
+		const reads = 20
+		for range reads {
+			if _, err := c.Get(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if n, m := len(fakes[0].requests()), len(fakes[1].requests()); m < reads/2 {
-		t.Errorf("the slow node was asked %d times, the other one %d", n, m)
-	}
+		return len(fakes[1].requests()) >= before+reads
+	})
 	before := len(fakes[0].requests())
 	if _, err := c.Put(t.Context(), key, nil, nil, client.Overwrite()); err != nil {
 		t.Fatal(err)
@@ -242,5 +234,34 @@ func TestSlowNodesArePassedOver(t *testing.T) {
 	asked := fakes[0].requests()
 	if len(asked) == before || asked[len(asked)-1].GetPut() == nil {
 		t.Error("an overwrite did not go to the first owner")
+	}
+}
+
+// TestStalledNodesComeBack: a node that has let a request wait, and was asked
+// nothing since, is asked again by itself.
+func TestStalledNodesComeBack(t *testing.T) {
+	cfg := patient()
+	cfg.AttemptTimeout = 50 * time.Millisecond
+	fakes, c := startFakes(t, cfg, first(1, silent, succeeds), succeeds)
+	await(t, "the node to be asked again", func() bool {
+		if _, err := c.Get(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		return len(fakes[0].requests()) > 5
+	})
+	if len(fakes[1].requests()) == 0 {
+		t.Error("nobody stood in for it")
+	}
+}
+
+// TestRepliesThatNobodyAskedFor are ignored: twice the same, and to requests
+// that were never made.
+func TestRepliesThatNobodyAskedFor(t *testing.T) {
+	fakes, c := startFakes(t, patient(), succeeds)
+	fakes[0].noise = []uint64{0, 1, 2, 3, 1 << 63}
+	for range 20 {
+		if r, err := c.Get(t.Context(), key); err != nil || string(r.Values[0].Data) != "v" {
+			t.Fatalf("%v, %v", r, err)
+		}
 	}
 }

@@ -21,6 +21,11 @@ func TestReadModifyWrites(t *testing.T) {
 	if r, err := c.Get(ctx, "k"); !errors.Is(err, client.ErrKeyNotFound) || r == nil || len(r.Values) != 0 {
 		t.Fatalf("a key that was never written: %v, %v", r, err)
 	}
+	if r, err := c.Get(ctx, "k"); !errors.Is(err, client.ErrKeyNotFound) {
+		t.Fatal(err)
+	} else if _, err = c.Delete(ctx, "k", r.Context); err != nil {
+		t.Errorf("a delete of what a read did not find: %v", err)
+	}
 	seen, err := c.Put(ctx, "k", []byte("a"), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ type Config struct {
 	// Connections is how many connections there are to each node that is used:
 	// 1 to 16. One is cheapest; more keep large values from delaying others.
 	Connections int
-	// Dial connects to the address of a node; nil is TCP.
+	// Dial connects to the address of a node; nil is TCP. It is where TLS goes.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Logger gets what the client has to say; nil drops it.
 	Logger *slog.Logger
@@ -60,7 +60,7 @@ func (c *Config) check(faults []error) error {
 	duration("Timeout", c.Timeout)
 	duration("AttemptTimeout", c.AttemptTimeout)
 	if c.Connections < 1 || c.Connections > maxConnections {
-		faults = append(faults, fmt.Errorf("Connections is %d; 1 to %d are allowed", c.Connections, maxConnections))
+		faults = append(faults, fmt.Errorf("%s is %d; 1 to %d are allowed", "Connections", c.Connections, maxConnections))
 	}
 	if len(faults) == 0 {
 		return nil

@@ -64,7 +64,7 @@ func malformed(r *request, err error) *Error {
 // failed returns the error of a failure that a node has told.
 func failed(r *request, f *dynamov1.Failure) *Error {
 	e := &Error{Op: r.op.String(), Kind: kindOf(f.Reason), Outcome: r.outcome(), Detail: f.Message}
-	if e.Kind == errMalformed {
+	if errors.Is(e, errMalformed) {
 		e.Detail = fmt.Sprintf("the reason %d is not known: %s", f.Reason, f.Message)
 	}
 	if f.Reason == dynamov1.Reason_REASON_QUORUM || f.Reason == dynamov1.Reason_REASON_TIMEOUT {

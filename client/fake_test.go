@@ -21,6 +21,7 @@ type fakeNode struct {
 	// answer returns the reply; nil stays silent, and a reply without a result
 	// ends the stream.
 	answer func(*dynamov1.Request) *dynamov1.Reply
+	noise  []uint64 // IDs of replies that come with each answer, unasked
 
 	mu    sync.Mutex
 	asked []*dynamov1.Request
@@ -65,12 +66,23 @@ func (f *fakeNode) Stream(stream grpc.BidiStreamingServer[dynamov1.Requests, dyn
 					reply.Id = r.Id
 					sending.Lock()
 					defer sending.Unlock()
-					_ = stream.Send(&dynamov1.Replies{Replies: []*dynamov1.Reply{reply}})
+					_ = stream.Send(&dynamov1.Replies{Replies: f.noisy(reply)})
 				})
 			}
 		}
 	}()
 	return <-broken
+}
+
+// noisy returns the reply, and those that nobody has asked for.
+func (f *fakeNode) noisy(reply *dynamov1.Reply) []*dynamov1.Reply {
+	out := []*dynamov1.Reply{reply}
+	for _, id := range f.noise {
+		if id != reply.Id {
+			out = append(out, &dynamov1.Reply{Id: id})
+		}
+	}
+	return append(out, &dynamov1.Reply{Id: reply.Id})
 }
 
 // requests returns what the node was asked so far.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/latency"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
@@ -27,7 +28,7 @@ func FuzzReplies(f *testing.F) {
 				if !ended || err != nil || o != opGet {
 					continue
 				}
-				result, err := resultOf(reply.GetGot())
+				result, err := resultOf([]byte("k"), reply.GetGot())
 				if (result == nil) == (err == nil) {
 					t.Fatalf("%v, %v", result, err)
 				}
@@ -110,6 +111,26 @@ func TestTopologiesRefused(t *testing.T) {
 	}
 }
 
+// TestInstall: neither an older topology nor one of another cluster takes the
+// place of the one there is.
+func TestInstall(t *testing.T) {
+	c := &Client{learned: make(chan struct{})}
+	install := func(cluster, layout uint64) error {
+		return c.install(&topology{cluster: cluster, layout: layout, nodes: []member{{addr: "a:1"}}})
+	}
+	for _, s := range []struct {
+		cluster, layout, want uint64
+		fails                 bool
+	}{{7, 3, 3, false}, {7, 2, 3, false}, {8, 9, 3, true}, {7, 4, 4, false}, {7, 4, 4, false}} {
+		if err := install(s.cluster, s.layout); (err != nil) != s.fails {
+			t.Errorf("layout %d of cluster %d: %v", s.layout, s.cluster, err)
+		}
+		if got := c.topology.Load(); got.cluster != 7 || got.layout != s.want {
+			t.Errorf("after layout %d of cluster %d it is %d of %d", s.layout, s.cluster, got.layout, got.cluster)
+		}
+	}
+}
+
 func TestBudget(t *testing.T) {
 	var b budget
 	n := 0
@@ -141,7 +162,7 @@ func TestBudget(t *testing.T) {
 // it has shown that it is not.
 func TestNodesRecover(t *testing.T) {
 	now := time.Now()
-	n := &node{began: now}
+	n := &node{began: now, window: latency.New(latency.Default())}
 	for range 100 {
 		n.took(now, time.Millisecond)
 	}
@@ -173,7 +194,8 @@ func TestClearlySlower(t *testing.T) {
 		p, fastest int64
 		want       bool
 	}{
-		{0, ms, false}, {ms, ms, false},
+		{0, ms, false},
+		{ms, ms, false},
 		{5 * ms, ms, false},        // it may be noise
 		{7 * ms, ms, true},         // more than the slack, and the factor
 		{100 * ms, 60 * ms, false}, // not twice as slow

@@ -39,7 +39,7 @@ func (c *Client) Get(ctx context.Context, key string, options ...Option) (*GetRe
 	if err != nil {
 		return nil, err
 	}
-	result, err := resultOf(reply.GetGot())
+	result, err := resultOf(r.key, reply.GetGot())
 	if err != nil {
 		return nil, malformed(r, err)
 	}
@@ -97,19 +97,20 @@ func (c *Client) recycle(r *request) {
 	c.requests.Put(r)
 }
 
-// resultOf returns what a node has found.
-func resultOf(m *dynamov1.GetReply) (*GetResult, error) {
+// resultOf returns what a node has found of a key.
+func resultOf(key []byte, m *dynamov1.GetReply) (*GetResult, error) {
 	out := &GetResult{
 		Values: make([]Version, len(m.GetValues())),
 		Quorum: QuorumMet{Replicas: int(m.GetReplicas()), Fallbacks: int(m.GetFallbacks()), Required: int(m.GetRequired())},
 	}
+	seen := version.NewContext(key, version.Clock{}) // of a key that was never written
 	if b := m.GetContext(); len(b) > 0 {
-		seen, err := version.DecodeContext(b)
-		if err != nil {
+		var err error
+		if seen, err = version.DecodeContext(b); err != nil {
 			return nil, err
 		}
-		out.Context = kv.NewContext(seen)
 	}
+	out.Context = kv.NewContext(seen)
 	for i, v := range m.GetValues() {
 		clock, _, err := version.DecodeClock(v.GetClock())
 		if err != nil {

@@ -54,16 +54,16 @@ const (
 // reconnect returns when to try again to connect: soon, so that a node that
 // has restarted is used quickly, and never less often than each second.
 func reconnect() backoff.Policy {
-	return backoff.Policy{Retries: math.MaxInt, Base: 50 * time.Millisecond, Max: time.Second, Jitter: 0.2}
+	return backoff.Policy{Retries: math.MaxInt, Base: 50 * time.Millisecond, Factor: 2, Max: time.Second, Jitter: 0.2}
 }
 
 // relief returns when to ask again where nodes are overloaded.
 func relief() backoff.Policy {
-	return backoff.Policy{Retries: math.MaxInt, Base: 20 * time.Millisecond, Max: time.Second, Jitter: 0.2}
+	return backoff.Policy{Retries: math.MaxInt, Base: 20 * time.Millisecond, Factor: 2, Max: time.Second, Jitter: 0.2}
 }
 
 // recovery returns when to ask again where no node can be reached: it costs
 // the nodes nothing.
 func recovery() backoff.Policy {
-	return backoff.Policy{Retries: math.MaxInt, Base: 10 * time.Millisecond, Max: 50 * time.Millisecond, Jitter: 0.2}
+	return backoff.Policy{Retries: math.MaxInt, Base: 10 * time.Millisecond, Factor: 2, Max: 50 * time.Millisecond, Jitter: 0.2}
 }

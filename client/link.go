@@ -34,7 +34,8 @@ type link struct {
 	mu      sync.Mutex // guards what follows
 	queue   []*attempt // to be sent
 	pending map[uint64]*attempt
-	next    uint64 // the ID of the latest request
+	next    uint64 // the ID of the latest request in a message
+	encoded uint64 // … in a message that is complete: only these have answers
 
 	state atomic.Int32 // a linkState, which only changes under mu
 }
@@ -173,6 +174,7 @@ func (l *link) send(ctx context.Context, stream grpc.ClientStream) {
 			}
 			var m frame.Message
 			e.encode(m.Alloc)
+			l.complete()
 			if stream.SendMsg(&m) != nil {
 				return // the receiver gets to know why
 			}
@@ -209,6 +211,15 @@ func (l *link) take(e *encoder, expired []*attempt) (_ []*attempt, more bool) {
 	return expired, n > 0
 }
 
+// complete lets the requests of the latest message be answered. Before, their
+// memory is being read: an answer, which would let it be used again, can only
+// come of a node that makes IDs up.
+func (l *link) complete() {
+	l.mu.Lock()
+	l.encoded = l.next
+	l.mu.Unlock()
+}
+
 // receive answers attempts until the stream ends, and returns why it has.
 func (l *link) receive(stream grpc.ClientStream) error {
 	for {
@@ -232,10 +243,14 @@ func (l *link) receive(stream grpc.ClientStream) error {
 	}
 }
 
-// found returns the attempt of that ID, which is not pending any more.
+// found returns the attempt of that ID, which is not pending any more; nil
+// where there is none.
 func (l *link) found(id uint64) *attempt {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if id > l.encoded {
+		return nil
+	}
 	a := l.pending[id]
 	delete(l.pending, id)
 	return a

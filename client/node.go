@@ -31,7 +31,7 @@ type node struct {
 	retired bool               // it is in the topology no more
 
 	mu     sync.Mutex // guards what follows
-	window latency.Window
+	window *latency.Window
 	fresh  int // answers since the percentile was computed
 }
 
@@ -112,7 +112,7 @@ func (n *node) forget() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.stalled.Store(false)
-	n.window, n.fresh = latency.Window{}, 0
+	n.window, n.fresh = latency.New(latency.Default()), 0
 	n.slow.Store(0)
 }
 

@@ -18,9 +18,8 @@ const (
 	slowFactor = 2
 	slowSlack  = 5 * time.Millisecond
 
-	// probeEvery is how often a node that is passed over since it is slow, or not
-	// known, gets a read all the same, to which nobody listens: after a hundred
-	// it is known whether it still is slow.
+	// probeEvery is how often an owner that is passed over gets a read all the
+	// same, to which nobody listens: after a hundred it is known how fast it is.
 	probeEvery = 100 * time.Millisecond
 )
 
@@ -53,37 +52,45 @@ func (c *Client) pick(r *request) *node {
 // is none when all are dead.
 func (c *Client) pickOwner(t *topology, owners []uint16, r *request) *node {
 	best, fastest := suspected, int64(math.MaxInt64)
-	var unknown *node
 	for _, i := range owners {
 		m := &t.nodes[i]
 		if !m.usable(r) || m.now() > best {
 			continue
 		}
 		if h := m.now(); h < best {
-			best, fastest, unknown = h, math.MaxInt64, nil
+			best, fastest = h, math.MaxInt64
 		}
 		if p := m.slow.Load(); p > 0 {
 			fastest = min(fastest, p)
-		} else {
-			unknown = m.node
 		}
 	}
 	for _, i := range owners {
 		m := &t.nodes[i]
-		if !m.usable(r) || m.now() > best {
+		if !m.usable(r) || m.now() > best || !r.overwrite && clearlySlower(m.slow.Load(), fastest) {
 			continue
 		}
-		p := m.slow.Load()
-		if !r.overwrite && clearlySlower(p, fastest) {
-			c.probe(m.node, r)
-			continue
-		}
-		if unknown != nil && p > int64(slowSlack) {
-			c.probe(unknown, r) // it may be faster
-		}
+		c.probeOthers(t, owners, m, r)
 		return m.node
 	}
 	return nil
+}
+
+// probeOthers sees to it that owners which are passed over are known: those
+// before the one that is chosen, and those that might be faster.
+func (c *Client) probeOthers(t *topology, owners []uint16, chosen *member, r *request) {
+	after := false // the one that is chosen
+	for _, i := range owners {
+		m := &t.nodes[i]
+		switch {
+		case m == chosen:
+			after = true
+			if m.slow.Load() <= int64(slowSlack) {
+				return // none is clearly faster
+			}
+		case m.usable(r) && m.live() && (!after || m.health == healthy):
+			c.probe(m.node, r)
+		}
+	}
 }
 
 func clearlySlower(p, fastest int64) bool {

@@ -9,16 +9,18 @@ import (
 	"time"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/latency"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
 // topology is who owns which keys: immutable.
 type topology struct {
-	layout uint64
-	bits   int // the cluster has 1<<bits partitions
-	width  int // owners of a partition
-	owners []uint16
-	nodes  []member
+	cluster uint64
+	layout  uint64
+	bits    int // the cluster has 1<<bits partitions
+	width   int // owners of a partition
+	owners  []uint16
+	nodes   []member
 }
 
 // member is a node in a topology.
@@ -40,7 +42,7 @@ func parseTopology(m *dynamov1.TopologyReply) (*topology, error) {
 		return nil, fmt.Errorf("a topology has %d owners of %d partitions; each has %d", len(m.Owners), q, m.Width)
 	}
 	t := &topology{
-		layout: m.Layout, bits: bits.TrailingZeros32(q), width: int(m.Width),
+		cluster: m.Cluster, layout: m.Layout, bits: bits.TrailingZeros32(q), width: int(m.Width),
 		owners: make([]uint16, len(m.Owners)), nodes: make([]member, len(m.Nodes)),
 	}
 	for i, o := range m.Owners {
@@ -135,16 +137,24 @@ func (c *Client) watch(addr string) (learned bool, err error) {
 		}
 		late.Stop()
 		learned = true
-		c.install(t)
+		if err := c.install(t); err != nil {
+			return learned, err
+		}
 	}
 }
 
-// install makes t the topology, unless it is older than the one there is.
-func (c *Client) install(t *topology) {
+// install makes t the topology, unless it is older than the one there is. The
+// error is that it is one of another cluster: its node has taken the address of
+// one of ours.
+func (c *Client) install(t *topology) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if before := c.topology.Load(); c.closed || before != nil && before.layout > t.layout {
-		return
+	before := c.topology.Load()
+	switch {
+	case before != nil && before.cluster != t.cluster:
+		return fmt.Errorf("the node belongs to the cluster %016x; this is a client of %016x", t.cluster, before.cluster)
+	case c.closed || before != nil && before.layout > t.layout:
+		return nil
 	}
 	used := map[string]*node{}
 	for i := range t.nodes {
@@ -167,6 +177,7 @@ func (c *Client) install(t *topology) {
 	c.nodes = used
 	c.topology.Store(t)
 	c.once.Do(func() { close(c.learned) })
+	return nil
 }
 
 // retire ends the links of a node that is not in the topology any more.
@@ -179,7 +190,7 @@ func (n *node) retire() {
 
 // newNode returns a node that is not connected.
 func (c *Client) newNode(addr string) *node {
-	n := &node{addr: addr, began: c.began}
+	n := &node{addr: addr, began: c.began, window: latency.New(latency.Default())}
 	for range c.cfg.Connections {
 		n.links = append(n.links, newLink(c, n))
 	}

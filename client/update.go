@@ -123,7 +123,7 @@ func forWrites(options []Option) []Option {
 func repeats(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Outcome == NotWritten &&
-		(e.Kind == ErrTooManySiblings || e.Kind == ErrQuorum || e.Kind == ErrOverloaded)
+		(errors.Is(e, ErrTooManySiblings) || errors.Is(e, ErrQuorum) || errors.Is(e, ErrOverloaded))
 }
 
 func pauseUpdate(ctx context.Context, tries int) bool {

@@ -57,6 +57,13 @@ type status struct {
 	ReadRepair struct {
 		Sent, Own, Dropped uint64
 	} `json:"read_repair"`
+	Background struct {
+		Throttled bool
+		Slots     int
+		MaxSlots  int     `json:"max_slots"`
+		P99       float64 `json:"p99_ms"`
+		Threshold float64 `json:"threshold_ms"`
+	}
 	Forgetting struct {
 		BlockedBy *struct {
 			ID    string
@@ -196,6 +203,10 @@ func (st *status) notes() []string {
 	}
 	if n := st.ReadRepair.Dropped; n > 0 {
 		notes = append(notes, fmt.Sprintf("reads found more owners behind than they may repair at once: %d left to anti-entropy", n))
+	}
+	if b := &st.Background; b.Throttled {
+		notes = append(notes, fmt.Sprintf("slow requests slow background work down: p99 %.0f ms, threshold %.0f ms, %d of %s",
+			b.P99, b.Threshold, b.Slots, plural(b.MaxSlots, "slot")))
 	}
 	if by := st.Forgetting.BlockedBy; by != nil {
 		notes = append(notes, fmt.Sprintf("deleted keys are kept: since %s node %s does not confirm that they may be forgotten",

@@ -17,7 +17,7 @@ const (
 
 // ahead is how far a slot may be in debt before it rests: work comes in pieces
 // of it, since a pause a key would cost more than the key.
-const ahead = 20 * time.Millisecond
+const ahead = 5 * time.Millisecond
 
 // Slot is what one machine holds, for one kind of its work, while that runs. The
 // zero value holds nothing. It stays with the machine, since its debts do.

@@ -12,8 +12,8 @@ func limits() Limits {
 
 // feed lets a second of requests of one latency pass, in steps, and returns the
 // slots after each of them.
-func feed(l *Limiter, from time.Duration, latency time.Duration, requests int) (slots []int) {
-	const steps = 8
+func feed(l *Limiter, from time.Duration, latency time.Duration) (slots []int) {
+	const steps, requests = 8, 8000
 	for i := range steps {
 		now := from + time.Duration(i)*time.Second/steps
 		l.Add(now, slices.Repeat([]time.Duration{latency}, requests/steps))
@@ -25,17 +25,17 @@ func feed(l *Limiter, from time.Duration, latency time.Duration, requests int) (
 
 func TestSlotsShrinkAndGrow(t *testing.T) {
 	l := NewLimiter(limits())
-	if got := feed(l, time.Second, 50*time.Millisecond, 8000); l.Slots() != 10 || l.Next() != never {
+	if got := feed(l, time.Second, 50*time.Millisecond); l.Slots() != 10 || l.Next() != never {
 		t.Errorf("slots %v within the target; want 10, and nothing more to do", got)
 	}
-	if got := feed(l, 2*time.Second, 150*time.Millisecond, 8000); !slices.Equal(got, []int{5, 5, 2, 2, 1, 1, 1, 1}) {
+	if got := feed(l, 2*time.Second, 150*time.Millisecond); !slices.Equal(got, []int{5, 5, 2, 2, 1, 1, 1, 1}) {
 		t.Errorf("slots %v above the target; want them halved, each quarter of a second", got)
 	}
-	if got := feed(l, 3*time.Second, 90*time.Millisecond, 8000); slices.Max(got) > 1 {
+	if got := feed(l, 3*time.Second, 90*time.Millisecond); slices.Max(got) > 1 {
 		t.Errorf("slots %v just below the target; want them to stay", got)
 	}
 	for second := range 9 {
-		feed(l, time.Duration(4+second)*time.Second, 20*time.Millisecond, 8000)
+		feed(l, time.Duration(4+second)*time.Second, 20*time.Millisecond)
 		if want := 2 + second; l.Slots() != want {
 			t.Errorf("%d slots after %d s well below the target; want %d", l.Slots(), second+1, want)
 		}
@@ -77,7 +77,7 @@ func TestOneRequestInAHundredMayBeSlow(t *testing.T) {
 // TestSlotsComeBackInSilence: requests that nobody makes are not disturbed.
 func TestSlotsComeBackInSilence(t *testing.T) {
 	l := NewLimiter(limits())
-	feed(l, time.Second, time.Second, 8000)
+	feed(l, time.Second, time.Second)
 	if l.Slots() != 1 {
 		t.Fatalf("%d slots; want 1", l.Slots())
 	}

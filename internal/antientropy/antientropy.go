@@ -136,6 +136,7 @@ func (a *AntiEntropy) SetView(now core.Now, v *core.View, out *core.Out) {
 		a.news = true
 	}
 	if s := a.session; s != nil && !a.alive(s.peer.node) {
+		a.counters.Failed++
 		a.end(now, 0)
 	}
 	a.reckon()
@@ -175,7 +176,11 @@ func (a *AntiEntropy) Tick(now core.Now, out *core.Out) {
 // build does the next chunk of building trees. What it reads is not told: the
 // chunk is taken for full.
 func (a *AntiEntropy) build(now core.Now, out *core.Out) {
-	if a.local.Trees().Building == 0 || !a.gate.Go(now.Mono, &a.buildSlot) {
+	if a.local.Trees().Building == 0 { // it is done, or these partitions are not owned any more
+		a.gate.Done(now.Mono, &a.buildSlot)
+		return
+	}
+	if !a.gate.Go(now.Mono, &a.buildSlot) {
 		return
 	}
 	left := a.local.BuildTrees(core.Limit{Keys: buildKeys, Bytes: buildBytes}, out)

@@ -27,7 +27,7 @@ func floors() []floor {
 			"internal/phi", "internal/breaker", "internal/backoff",
 			"internal/admission", "internal/latency", "internal/quorum", "internal/histogram",
 		}},
-		{"1½", true, []string{"internal/core", "internal/kv"}},
+		{"1½", true, []string{"internal/core", "internal/kv", "internal/audit"}},
 		{"1¾", true, []string{"internal/guard"}}, // a calculator over two others, for all machines
 		{"2", true, []string{
 			"internal/replica", "internal/coordinator", "internal/handoff",
@@ -53,6 +53,11 @@ func floors() []floor {
 func imports() map[string][]string {
 	return map[string][]string{
 		"internal/core": {"internal/id", "internal/version", "internal/ring", "internal/histogram"},
+		// A program that uses the client gets no node and no storage with it.
+		"client": {
+			"internal/id", "internal/version", "internal/ring", "internal/backoff", "internal/latency",
+			"internal/kv", "internal/frame", "api/dynamo/v1",
+		},
 	}
 }
 

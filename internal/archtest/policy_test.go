@@ -35,6 +35,7 @@ func testImportsRefused(t *testing.T, policy *archtest.Policy) {
 		{"between families", "internal/storage/a.go", `package storage; import _ "example.org/m/internal/transport/wire"`, "both stand on floor 4"},
 		{"behind a build tag", "internal/id/a.go", "//go:build windows\n\npackage id; import _ \"example.org/m/internal/ring\"", "imports go downward"},
 		{"core and a calculator", "internal/core/a.go", `package core; import _ "example.org/m/internal/quorum"`, "internal/id, internal/version, internal/ring, internal/histogram only"},
+		{"a client with a node", "client/a.go", `package client; import _ "example.org/m/internal/runtime"`, "api/dynamo/v1 only"},
 		{"another caller of node", "node.go", `package m; import _ "example.org/m/internal/node"`, "internal/runtime, internal/sim/... only"},
 		{"another test that calls node", "internal/server/a_test.go", `package server; import _ "example.org/m/internal/node"`, "internal/runtime, internal/sim/... only"},
 		{"the wire's types", "internal/runtime/a.go", `package runtime; import _ "example.org/m/api/dynamo/v1"`, "internal/transport/..."},

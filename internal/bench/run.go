@@ -33,7 +33,7 @@ type Plan struct {
 	Settle time.Duration
 	// Progress is told each second, from one goroutine; it may be nil.
 	Progress func(Progress)
-	// Started is called when the first operation is due, and may be nil. Ended
+	// Started is called before the first operation is due, and may be nil. Ended
 	// likewise, when the last has ended.
 	Started, Ended func()
 }
@@ -81,7 +81,6 @@ type run struct {
 	*meter
 	plan   Plan
 	start  time.Time
-	end    time.Time // zero for a fill
 	next   atomic.Uint64
 	total  uint64 // operations of a fill, or of an open loop
 	every  time.Duration
@@ -100,11 +99,12 @@ const (
 func (l *Load) begin(p Plan, total uint64) *run {
 	l.sequence++
 	r := &run{Load: l, plan: p, start: time.Now(), total: total, every: shortPoint}
+	var end time.Time // a fill has none
 	if p.Duration > 0 {
-		r.end = r.start.Add(p.Duration)
+		end = r.start.Add(p.Duration)
 		r.every = max(shortPoint, (p.Duration / longTimeline).Truncate(shortPoint))
 	}
-	r.meter = newMeter(r.start, r.end, p.Settle)
+	r.meter = newMeter(r.start, end, p.Settle)
 	return r
 }
 
@@ -133,6 +133,9 @@ func (l *Load) Fill(ctx context.Context, progress func(Progress)) (*Result, erro
 // Run does the plan. It returns what was measured also when ctx has ended
 // before the plan has; the error is that of an event.
 func (l *Load) Run(interrupted context.Context, p Plan) (*Result, error) {
+	if p.Started != nil {
+		p.Started()
+	}
 	r := l.begin(p, uint64(p.Duration.Seconds()*p.Rate))
 	ctx, cancel := context.WithCancelCause(interrupted)
 	defer cancel(nil)
@@ -147,9 +150,6 @@ func (l *Load) Run(interrupted context.Context, p Plan) (*Result, error) {
 	work := r.closed
 	if p.Rate > 0 {
 		work = r.open
-	}
-	if p.Started != nil {
-		p.Started()
 	}
 	r.callers(ctx, work)
 	if p.Ended != nil {
@@ -170,10 +170,10 @@ func (r *run) happen(ctx context.Context, e Event) error {
 		return nil
 	}
 	err := e.Do(ctx, func(name string) { r.segments.mark(name, time.Now()) })
-	if over := ctx.Err() != nil; over {
-		return nil // it was cut short by the end of the run
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil // it was cut short by the end of the run
 }
 
 // callers runs that many callers, and a timeline beside them, until they have

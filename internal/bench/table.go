@@ -41,8 +41,12 @@ type Report struct {
 
 // Title says what was run, on one line.
 func (r *Report) Title() string {
-	what := fmt.Sprintf("%s: %s keys, %d of them with %d bytes, %d callers through %s, ",
-		r.Workload, r.Distribution, r.Keys, r.ValueBytes, r.Concurrency, r.Protocol)
+	what := r.Workload
+	if _, err := ParseWorkload(what); err == nil {
+		what = "workload " + what
+	}
+	what += fmt.Sprintf(": %s keys, %d of them with %d bytes, %d callers through %s, ",
+		r.Distribution, r.Keys, r.ValueBytes, r.Concurrency, r.Protocol)
 	switch {
 	case r.TargetRate > 0 && r.PeakRate > 0:
 		return what + fmt.Sprintf("%.0f operations a second, %.0f %% of the peak", r.TargetRate, 100*r.TargetRate/r.PeakRate)

@@ -3,9 +3,11 @@ package coordinator
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
 // open opens the breakers of the nodes, and closes those of all others.
@@ -166,6 +168,32 @@ func TestReadComesBackToOpenBreakers(t *testing.T) {
 		b.answer(b.sent[0], &core.ReadReply{})
 		if r := b.result(); r.Code != core.CodeNotFound {
 			t.Errorf("%v: %+v", quorum, r)
+		}
+	}
+}
+
+// It is asked once more then, and no request goes round in circles.
+func TestLastResortEnds(t *testing.T) {
+	for _, op := range []core.Op{core.OpGet, core.OpPut} {
+		b := newBench(t, "a", 3)
+		r := core.Request{Op: op, Key: b.key(true), Deadline: b.now.Mono + 10*time.Second, Options: core.Options{R: 3, W: 3, WriteID: version.WriteID{1}}}
+		b.submit(r)
+		b.flush()
+		b.refuse(b.take("b"))
+		b.open("b")
+		asked := 1
+		for range 100 {
+			b.pass(50 * ms)
+			for slices.Contains(b.targets(), "b") {
+				b.refuse(b.take("b"))
+				asked++
+			}
+			for slices.Contains(b.targets(), "c") {
+				b.answer(b.take("c"), map[core.Op]core.Message{core.OpGet: &core.ReadReply{}, core.OpPut: &core.Applied{}}[op])
+			}
+		}
+		if res := b.result(); res.Code != core.CodeQuorum || asked != 2 {
+			t.Errorf("%v: %v after b was asked %d times; want quorum after 2", op, res.Code, asked)
 		}
 	}
 }
@@ -366,6 +394,35 @@ func TestProbesKeepLatenciesFresh(t *testing.T) {
 	b.pass(b.config.PeerTimeout)
 	if calls, _ := b.failures(silent.To); calls != 1 {
 		t.Errorf("a probe that was not answered is told of as %d failed calls", calls)
+	}
+}
+
+// A node that only forwards knows of nobody's latency, and asks sooner.
+func TestProbesFindTheUnknown(t *testing.T) {
+	b := newBench(t, "f", 6)
+	b.configure(func(c *Config) { c.ProbeShare = 1e-9 })
+	put := b.put(false)
+	owners := b.peers(put.Key)
+	probed := func(requests int) (nodes []id.Node) {
+		for range requests {
+			b.submit(b.put(false))
+		}
+		for _, e := range b.sent {
+			if _, ok := e.Msg.(*core.Read); ok && !slices.Contains(nodes, e.To) {
+				nodes = append(nodes, e.To)
+			}
+		}
+		b.sent = nil
+		return nodes
+	}
+	if got := probed(300); len(got) != len(owners) {
+		t.Errorf("probed %v of %v, of which nothing is known", got, owners)
+	}
+	b.pass(b.config.PeerTimeout * 10)
+	b.sent = nil
+	b.prefer(owners[1], owners[2])
+	if got := probed(300); !slices.Equal(got, owners[:1]) {
+		t.Errorf("probed %v; nothing is known of %v alone", got, owners[:1])
 	}
 }
 

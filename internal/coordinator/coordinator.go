@@ -143,7 +143,7 @@ func New(c Config, local Local) *Coordinator {
 		guard:    guard.New(c.Retry, rng),
 		view:     &core.View{Self: c.Self},
 		forwards: newForwards(),
-		valve:    admission.NewValve(c.PeerTimeout/fastShare, maxSlots),
+		valve:    admission.NewValve(c.PeerTimeout/fastShare, maxSlots+1), // open, slots are the limit
 	}
 }
 
@@ -230,6 +230,7 @@ func (c *Coordinator) drawWriteID() version.WriteID {
 
 // begin takes a request's first step by the view as it is.
 func (c *Coordinator) begin(now core.Now, s *slot, out *core.Out) {
+	s.traceEnd(now, out)
 	l := c.view.ReadLayout()
 	s.partition = l.Partition(s.key)
 	wanted := s.options.W
@@ -270,6 +271,8 @@ func (c *Coordinator) need(s *slot, l *ring.Layout) int {
 // ask sends the slot's message to a peer.
 func (c *Coordinator) ask(now core.Now, s *slot, t *try, out *core.Out) {
 	t.state = asked
+	t.resort = c.guard.Open(t.node)
+	t.spent = t.resort && t.missed && !t.call.UnderWay()
 	c.guard.Try(&t.call, t.node)
 	t.sent = now.Mono
 	t.due = now.Mono + c.config.PeerTimeout

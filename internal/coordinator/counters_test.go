@@ -189,7 +189,7 @@ func TestLimitsAreCounted(t *testing.T) {
 	for range maxSlots + 2 {
 		b.Submit(b.now, &core.Request{Op: core.OpGet, Key: b.key(true), Deadline: b.now.Mono + time.Second}, &b.out)
 	}
-	want(core.LimitUnderWay, 2)
+	want(core.LimitRequests, 2)
 	b = newBench(t, "d", 6).repairing(1)
 	for range 2 {
 		b.get(b.key(false), core.Options{})

@@ -107,7 +107,7 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 // another read or anti-entropy will mend.
 func (c *Coordinator) fail(now core.Now, s *slot, t *try, why guard.Reason, out *core.Out) {
 	t.state, t.missed = failed, true
-	if s.stage == forwarding || s.answered && (s.stage == repairing || s.stage == probing) {
+	if t.spent || s.stage == forwarding || s.answered && (s.stage == repairing || s.stage == probing) {
 		c.guard.Failed(&t.call, why, out)
 		return
 	}
@@ -223,7 +223,7 @@ func (c *Coordinator) timedOut(now core.Now, s *slot, t *try, out *core.Out) {
 // askAgain repeats a call that is due, unless the peer's breaker has opened
 // meanwhile: then it is one of those that are asked when nobody else is left.
 func (c *Coordinator) askAgain(now core.Now, s *slot, t *try, out *core.Out) {
-	if !c.guard.Open(t.node) {
+	if t.resort || !c.guard.Open(t.node) {
 		c.ask(now, s, t, out)
 		return
 	}

@@ -42,7 +42,7 @@ type slot struct {
 	context   version.Clock
 	options   core.Options
 	began     time.Duration // at this node
-	arrived   time.Duration // at the shell of this node; of a client's request
+	arrived   time.Duration // likewise, before it waited for its shard
 	deadline  time.Duration
 	armed     time.Duration // the earliest timer in the heap for this slot
 
@@ -107,10 +107,13 @@ type try struct {
 	call   guard.Call
 	repair bool // it was sent what a read has found
 	missed bool // it has failed once: others stand in for it until it answers
-	sent   time.Duration
-	trace  *core.Trace      // of the wait for its answer; nil: nobody looks, or it is over
-	seen   version.Siblings // its answer to a read, as an owner
-	due    time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
+	// resort says that it is asked though its breaker is open, since nobody else
+	// is left, and spent that it had its tries before that: this is the last.
+	resort, spent bool
+	sent          time.Duration
+	trace         *core.Trace      // of the wait for its answer; nil: nobody looks, or it is over
+	seen          version.Siblings // its answer to a read, as an owner
+	due           time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
 }
 
 // find returns how node n stands as an owner.

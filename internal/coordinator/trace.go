@@ -125,7 +125,8 @@ func (s *slot) traceAnswer(now core.Now, r core.Result, out *core.Out) {
 	})
 }
 
-// traceEnd ends the waits that are given up with the slot.
+// traceEnd ends the waits that are given up: with the slot, or for another
+// stage.
 func (s *slot) traceEnd(now core.Now, out *core.Out) {
 	if s.trace == nil {
 		return

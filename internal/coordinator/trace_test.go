@@ -124,3 +124,22 @@ func TestSpansOfAForward(t *testing.T) {
 	wantSpan(t, left[0], core.SpanAsk, "forward", root.Child(0).Span, e.To, "")
 	wantSpan(t, left[1], core.SpanCoordinate, "put", root.Span, "", "")
 }
+
+// A delete that reads first goes on once it has read enough: whom it has asked
+// beside that is not waited for any more.
+func TestSpansOfAReadBeforeADelete(t *testing.T) {
+	b := newBench(t, "a", 3)
+	b.submit(core.Request{
+		Req: 1, Op: core.OpDelete, Key: b.key(true), Trace: &root, Options: core.Options{Overwrite: true},
+	})
+	slow := b.take(b.sent[0].To)
+	b.pass(20 * time.Millisecond) // one more owner is asked
+	quick := b.take(b.sent[0].To)
+	left := b.spans(func() { b.answer(quick, &core.ReadReply{}) })
+	if len(left) != 2 {
+		t.Fatalf("%d spans when it has read enough: %+v", len(left), left)
+	}
+	own := root.Child(0).Span
+	wantSpan(t, left[0], core.SpanAsk, "read", own, quick.To, "")
+	wantSpan(t, left[1], core.SpanAsk, "read", own, slow.To, "given up")
+}

@@ -31,6 +31,7 @@ func (c *Coordinator) startWrite(now core.Now, s *slot, out *core.Out) {
 		c.finish(now, s, core.Result{Code: res.Code, Outcome: core.NotWritten}, out)
 		return
 	}
+	s.traceEnd(now, out) // of the read before it, if there was one
 	s.stage = writing
 	s.listed, s.spare = false, nil
 	s.set, s.seen, s.minted = res.Set, res.Context, c.view.Stamp()

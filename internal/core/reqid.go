@@ -17,6 +17,9 @@ const (
 	MachineMembership
 	MachineAntiEntropy
 	MachineForget
+	// MachineOutside is no machine: somebody asks this node from outside and
+	// waits in the shell. No request of a peer carries it.
+	MachineOutside
 )
 
 // The widths of a ReqID's parts. MaxSlots bounds the outstanding requests of

@@ -3,6 +3,7 @@ package core
 import (
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -20,6 +21,9 @@ const (
 	OpInspect
 	// OpInspectHint reads what this node keeps of the key for others, likewise.
 	OpInspectHint
+	// OpSum sums up this node's own copy of a range of the ring, likewise: the
+	// Request's Range is set instead of its key, and the Reply's Sum.
+	OpSum
 
 	// Ops is one more than the last of them.
 	Ops = iota
@@ -38,6 +42,8 @@ func (o Op) String() string {
 		return "inspect"
 	case OpInspectHint:
 		return "inspect_hint"
+	case OpSum:
+		return "sum"
 	}
 	return "unknown op"
 }
@@ -91,6 +97,7 @@ type Request struct {
 	Arrived    time.Duration // Mono, when the shell took it, for its metrics
 	Deadline   time.Duration // Mono; at most id.MaxMessageAge away
 	Trace      *Trace        // of whoever asks; nil: nobody looks
+	Range      *Range        // of OpSum
 }
 
 // Reply ends a Request or a Join.
@@ -99,6 +106,23 @@ type Reply struct {
 	Result Result
 	// Detail says in words what Code does not: why a Join is refused.
 	Detail string
+	Sum    *RangeSum // of OpSum
+}
+
+// Range is a part of one partition.
+type Range struct {
+	First, Last ring.Position // both included
+	After       []byte        // go on after this key; nil from the start
+	Keys        bool          // list them
+}
+
+// RangeSum is what a node holds of a Range, as far as one step reads: More
+// follows after the key After. It is durable.
+type RangeSum struct {
+	Sum   TreeHash // of the keys' hashes in the hash trees
+	Keys  [][]byte
+	After []byte
+	More  bool
 }
 
 // Join asks Control to become a member of the seeds' cluster. It is answered

@@ -71,8 +71,10 @@ func (m *Machine) learn(now core.Now, rec core.Member) {
 			m.counters.Full++
 			return
 		}
-		p := &peer{rec: rec, stamp: rec.Stamp, poked: now.Mono - m.pokeGap(), heard: now.Mono,
-			health: newHealth(now.Mono), breaker: breaker.New(m.cfg.Breaker)}
+		p := &peer{
+			rec: rec, stamp: rec.Stamp, poked: now.Mono - m.pokeGap(), heard: now.Mono,
+			health: newHealth(now.Mono), breaker: breaker.New(m.cfg.Breaker),
+		}
 		m.peers = slices.Insert(m.peers, i, p)
 		m.settleIn(p)
 		m.rumour(p)

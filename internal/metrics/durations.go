@@ -5,7 +5,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/dynamo-kv/dynamo/internal/histogram"
 )
@@ -24,18 +23,18 @@ type durationsMetric struct {
 func newDurations(desc *prometheus.Desc, h *histogram.Histogram, names, values []string) *durationsMetric {
 	m := &durationsMetric{desc: desc, tags: make([]*dto.LabelPair, len(names))}
 	for i, name := range names {
-		m.tags[i] = &dto.LabelPair{Name: proto.String(name), Value: proto.String(values[i])}
+		m.tags[i] = &dto.LabelPair{Name: new(name), Value: new(values[i])}
 	}
-	m.dto.SampleCount = proto.Uint64(h.Count())
-	m.dto.SampleSum = proto.Float64(h.Sum().Seconds())
+	m.dto.SampleCount = new(h.Count())
+	m.dto.SampleSum = new(h.Sum().Seconds())
 	for i, bound := range h.Bounds() {
 		m.dto.Bucket = append(m.dto.Bucket, &dto.Bucket{
-			UpperBound: proto.Float64(bound.Seconds()), CumulativeCount: proto.Uint64(h.UpTo(i)),
+			UpperBound: new(bound.Seconds()), CumulativeCount: new(h.UpTo(i)),
 		})
 	}
-	m.dto.Schema = proto.Int32(histogram.Schema)
-	m.dto.ZeroThreshold = proto.Float64(histogram.Threshold)
-	m.dto.ZeroCount = proto.Uint64(h.Short())
+	m.dto.Schema = new(int32(histogram.Schema))
+	m.dto.ZeroThreshold = new(float64(histogram.Threshold))
+	m.dto.ZeroCount = new(h.Short())
 	m.dto.PositiveSpan, m.dto.PositiveDelta = spans(h)
 	return m
 }
@@ -52,11 +51,11 @@ func spans(h *histogram.Histogram) (spans []*dto.BucketSpan, deltas []int64) {
 		}
 		switch at := histogram.BucketIndex(i); {
 		case len(spans) == 0:
-			spans = append(spans, &dto.BucketSpan{Offset: proto.Int32(int32(at)), Length: proto.Uint32(1)})
+			spans = append(spans, &dto.BucketSpan{Offset: new(int32(at)), Length: new(uint32(1))})
 		case i == next:
 			*spans[len(spans)-1].Length++
 		default:
-			spans = append(spans, &dto.BucketSpan{Offset: proto.Int32(int32(i - next)), Length: proto.Uint32(1)})
+			spans = append(spans, &dto.BucketSpan{Offset: new(int32(i - next)), Length: new(uint32(1))})
 		}
 		next = i + 1
 		deltas = append(deltas, n-before)

@@ -40,6 +40,7 @@ func families() []family {
 		repairFamilies(),
 		forgettingFamilies(),
 		limitFamilies(),
+		admissionFamilies(),
 		storageFamilies(),
 		transportFamilies(),
 		buildFamilies(),

@@ -182,6 +182,33 @@ func TestFiguresOfCounters(t *testing.T) {
 	)
 }
 
+func TestBackgroundWork(t *testing.T) {
+	var r metrics.Reading
+	r.Status.Background = core.Background{
+		Limited: true, Slots: 3, MaxSlots: 10, Held: 2, Wanted: 5, BytesPerSecond: 7, Target: 100 * time.Millisecond,
+		P99: 150 * time.Millisecond, Shrunk: 8, Waits: 9,
+	}
+	r.Counters.ExpiredRequests, r.Counters.ExpiredMessages = 11, 12
+	r.Counters.Limits[core.LimitUnderWay] = 13
+	wantLines(t, &r,
+		`dynamo_background_throttled 1`,
+		`dynamo_background_slots 3`,
+		`dynamo_background_slots_max 10`,
+		`dynamo_background_slots_held 2`,
+		`dynamo_background_slots_wanted 5`,
+		`dynamo_background_bytes_per_second 7`,
+		`dynamo_background_waits_total 9`,
+		`dynamo_background_slowdowns_total 8`,
+		`dynamo_foreground_p99_seconds 0.15`,
+		`dynamo_foreground_threshold_seconds 0.1`,
+		`dynamo_expired_total{what="request"} 11`,
+		`dynamo_expired_total{what="message"} 12`,
+		`dynamo_limits_hit_total{limit="under_way"} 13`,
+	)
+	r.Status.Background.Slots = 10
+	wantLines(t, &r, `dynamo_background_throttled 0`)
+}
+
 // A histogram shows its classic buckets and its native ones at once.
 func TestHistogramsInBothForms(t *testing.T) {
 	h := histogram.New([]time.Duration{time.Millisecond, time.Second})

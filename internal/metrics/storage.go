@@ -33,7 +33,7 @@ func storageFamilies() []family {
 			func(r *Reading) float64 { return float64(r.Storage.Levels) }),
 		counter("storage_stalls_total", "Times that commits had to wait for the storage engine to catch up.",
 			func(r *Reading) uint64 { return r.Storage.Stalls }),
-		family{
+		{
 			name: "storage_stalled_seconds_total", help: "Time for which commits had to wait for the storage engine to catch up.",
 			kind: prometheus.CounterValue,
 			read: func(r *Reading, show show) { show(r.Storage.Stalled.Seconds()) },

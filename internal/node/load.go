@@ -84,9 +84,13 @@ type background struct {
 }
 
 func newBackground(o *Options) background {
-	b := background{limits: o.Admission, limiter: admission.NewLimiter(o.Admission), loads: make([]core.LoadReport, o.Shards)}
+	b := background{limits: o.Admission, loads: make([]core.LoadReport, o.Shards)}
+	if b.limits == (admission.Limits{}) {
+		b.limits = admission.DefaultLimits()
+	}
+	b.limiter = admission.NewLimiter(b.limits)
 	if o.Admit {
-		b.shares = admission.NewShares(o.Admission.MaxSlots, o.Shards)
+		b.shares = admission.NewShares(b.limits.MaxSlots, o.Shards)
 	}
 	return b
 }

@@ -80,18 +80,18 @@ func TestAdmissionKnobs(t *testing.T) {
 	if got := halves(v, c, time.Second, 200*time.Millisecond, 50); got != 10 {
 		t.Errorf("%d slots below the threshold", got)
 	}
-	c, v = loaded(t, func(o *node.Options) { o.Admission.MaxSlots = 4 })
+	_, v = loaded(t, func(o *node.Options) { o.Admission.MaxSlots = 4 })
 	if slotsOf(v) != 4 || v.Budgets[0].BytesPerSlot != 32<<20/4 {
 		t.Errorf("budgets %+v; want four slots that share the whole rate", v.Budgets)
 	}
-	c, v = loaded(t, func(o *node.Options) { o.Admission.MinSlots = 3 })
+	c, _ = loaded(t, func(o *node.Options) { o.Admission.MinSlots = 3 })
 	for i := range 5 {
 		slow(c, time.Duration(i+1)*time.Second, time.Minute, 50)
 	}
 	if got := slotsOf(c.View()); got != 3 {
 		t.Errorf("%d slots after a minute of slow requests; want the three that always stay", got)
 	}
-	c, v = loaded(t, func(o *node.Options) { o.Admission.BytesPerSecond = 1 << 20 })
+	_, v = loaded(t, func(o *node.Options) { o.Admission.BytesPerSecond = 1 << 20 })
 	if v.Budgets[0].BytesPerSlot != 1<<20/10 {
 		t.Errorf("%d bytes a slot", v.Budgets[0].BytesPerSlot)
 	}
@@ -111,5 +111,44 @@ func TestWithoutAdmissionThereIsNoLimit(t *testing.T) {
 	b := c.Status().Background
 	if v.Budgets != nil || c.View() != nil || b.Limited || b.Throttled() || b.P99 < time.Minute {
 		t.Errorf("budgets %+v, background %+v; want no limit, and the p99 all the same", v.Budgets, b)
+	}
+}
+
+func TestExpiredMessagesAreDropped(t *testing.T) {
+	s := newFallbackShard(t, 1<<20)
+	s.Deliver(s.now, &core.Envelope{From: "a", To: "f", Cluster: 1, Deadline: s.now.Mono, Msg: &core.Read{Key: []byte("k")}}, &s.out)
+	var c core.Counters
+	s.Count(&c)
+	if len(s.out.Sends) > 0 || c.ExpiredMessages != 1 {
+		t.Errorf("%d answers, %d expired messages are counted", len(s.out.Sends), c.ExpiredMessages)
+	}
+}
+
+// TestLateRequestsAreNotBegun: a request that has waited for most of its time is
+// answered at once, and nothing of it is done.
+func TestLateRequestsAreNotBegun(t *testing.T) {
+	o := controlOptions("a:1")
+	o.Shards = 1
+	s := node.NewShard(o, 0, disk{})
+	var out core.Out
+	now := core.Now{Mono: 10 * time.Second}
+	s.SetView(now, threeOwners(t), &out)
+	for i, arrived := range []time.Duration{9 * time.Second, 4 * time.Second, 9 * time.Second} {
+		deadline := []time.Duration{11 * time.Second, 14 * time.Second, 10 * time.Second}[i]
+		out.Reset()
+		s.Submit(now, &core.Request{
+			Op: core.OpPut, Key: []byte("k"), Value: []byte("v"), Arrived: arrived, Deadline: deadline,
+		}, &out)
+		late := i > 0
+		if late != (len(out.Writes) == 0) || late != (len(out.Replies) == 1) {
+			t.Fatalf("request %d: %d writes, answers %+v", i, len(out.Writes), out.Replies)
+		}
+		if late && (out.Replies[0].Result.Code != core.CodeOverloaded || out.Replies[0].Result.Outcome != core.NotWritten) {
+			t.Errorf("request %d: %+v", i, out.Replies[0].Result)
+		}
+	}
+	var c core.Counters
+	if s.Count(&c); c.ExpiredRequests != 2 {
+		t.Errorf("%d late requests are counted; want 2", c.ExpiredRequests)
 	}
 }

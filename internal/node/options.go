@@ -69,8 +69,8 @@ type Options struct {
 	TombstoneTTL      time.Duration // between the two rounds of forgetting, at least
 	TombstoneInterval time.Duration // between two looks for what may be forgotten
 
-	// Admit says whether background work keeps to Admission; else it takes what
-	// it can.
+	// Admit says whether background work keeps to Admission, which is the default
+	// where it is zero; else it takes what it can.
 	Admit     bool
 	Admission admission.Limits
 }

@@ -70,6 +70,8 @@ func (s *Shard) Submit(now core.Now, r *core.Request, out *core.Out) {
 		s.inspect(r, out)
 	case core.OpInspectHint:
 		s.inspectHint(r, out)
+	case core.OpSum:
+		s.sum(r, out)
 	default:
 		s.coordinator.Submit(now, r, out)
 	}
@@ -106,7 +108,7 @@ func (s *Shard) deliverReply(now core.Now, e *core.Envelope, out *core.Out) {
 		s.antientropy.Deliver(now, e, out)
 	case core.MachineForget:
 		s.forget.Deliver(now, e, out)
-	case core.MachineMembership:
+	case core.MachineMembership, core.MachineOutside:
 	}
 }
 
@@ -224,7 +226,7 @@ func (s *Shard) SendFailed(now core.Now, e *core.Envelope, out *core.Out) {
 		s.antientropy.SendFailed(now, e, out)
 	case core.MachineForget:
 		s.forget.SendFailed(now, e, out)
-	case core.MachineMembership:
+	case core.MachineMembership, core.MachineOutside:
 	}
 	s.report(now, out)
 }

@@ -40,7 +40,7 @@ func TestSilentPeerIsNotWaitedFor(t *testing.T) {
 				t.Errorf("breakers on: %v: a request has waited: %v", on, waited)
 			}
 			c.network.Heal()
-			time.Sleep(30 * time.Second)
+			<-time.After(30 * time.Second)
 			wantCircuit(t, c, on, core.CircuitClosed)
 			c.load(t, time.Second, true)
 			if changes := c.nodes[0].Status().Members[2].Changes; on && (changes.Opened == 0 || changes.Closed != 1) {
@@ -70,7 +70,7 @@ func (c *cluster) load(t *testing.T, d time.Duration, puts bool) (slowest time.D
 			t.Fatalf("get %s: %+v", key, r)
 		}
 		slowest = max(slowest, time.Since(began))
-		time.Sleep(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond)
 	}
 	return slowest
 }

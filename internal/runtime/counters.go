@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,9 @@ func (t *turned) add(to *core.Counters) {
 type counted struct {
 	mu   sync.Mutex // guards what follows, and is held while the loops are asked
 	last []core.Counters
+	// asks are those that a loop has not answered yet, nil for none: a loop that
+	// is held up has one of them in its queue, however often it is asked.
+	asks []*countAsk
 }
 
 // countAsk asks a loop what its machine has counted.
@@ -61,9 +65,16 @@ func (r *Runtime) Counters() core.Counters {
 	loops := r.allLoops()
 	if r.counted.last == nil {
 		r.counted.last = make([]core.Counters, len(loops))
+		r.counted.asks = make([]*countAsk, len(loops))
 	}
-	asks := make([]*countAsk, len(loops))
+	asks := r.counted.asks
 	for i, l := range loops {
+		if asks[i] != nil {
+			r.takeCount(asks[i], i)
+		}
+		if asks[i] != nil {
+			continue
+		}
 		ask := &countAsk{reply: make(chan *core.Counters, 1)}
 		if l.queue.put(input{kind: countRequest, value: ask}) {
 			asks[i] = ask
@@ -93,7 +104,7 @@ func (r *Runtime) Counters() core.Counters {
 func (r *Runtime) awaitCount(ask *countAsk, i int, limit <-chan time.Time) bool {
 	select {
 	case c := <-ask.reply:
-		r.counted.last[i] = *c
+		r.counted.last[i], r.counted.asks[i] = *c, nil
 		return true
 	case <-limit:
 	case <-r.stop:
@@ -105,14 +116,14 @@ func (r *Runtime) awaitCount(ask *countAsk, i int, limit <-chan time.Time) bool 
 func (r *Runtime) takeCount(ask *countAsk, i int) {
 	select {
 	case c := <-ask.reply:
-		r.counted.last[i] = *c
+		r.counted.last[i], r.counted.asks[i] = *c, nil
 	default:
 	}
 }
 
 // allLoops returns the loops of the shards, and the control loop.
 func (r *Runtime) allLoops() []*loop {
-	return append(r.shards[:len(r.shards):len(r.shards)], r.control)
+	return append(slices.Clip(r.shards), r.control)
 }
 
 // Queued is how much waits for the loops.

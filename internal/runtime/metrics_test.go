@@ -3,6 +3,7 @@ package runtime_test
 import (
 	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
+	"github.com/dynamo-kv/dynamo/internal/backoff"
+	"github.com/dynamo-kv/dynamo/internal/breaker"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/metrics"
@@ -30,9 +33,9 @@ type watched struct {
 	t       *testing.T
 	network *memnet.Network
 	nodes   []*observed
-	before  map[string]map[string]float64 // by node, then series: when it was first seen
-	moved   map[string]bool               // series that have had another value since, at any node
-	loses   func(m core.Message) bool     // what is lost on its way to n4; guarded by mu
+	before  map[string]map[string]float64        // by node, then series: when it was first seen
+	moved   map[string]bool                      // series that have had another value since, at any node
+	loses   func(to string, m core.Message) bool // what is lost on its way; guarded by mu
 	mu      sync.Mutex
 }
 
@@ -46,14 +49,14 @@ type observed struct {
 	disks     uint64 // that it has had
 }
 
-// filter is a transport that loses what takes says: some messages to n4.
+// filter is a transport that loses what takes says.
 type filter struct {
 	runtime.Transport
-	takes func(m core.Message) bool
+	takes func(to string, m core.Message) bool
 }
 
 func (f filter) Send(addr string, e *core.Envelope) bool {
-	return addr == "n4" && f.takes(e.Msg) || f.Transport.Send(addr, e)
+	return f.takes(addr, e.Msg) || f.Transport.Send(addr, e)
 }
 
 // slowEngine is an engine whose commits can be held up.
@@ -107,7 +110,7 @@ func newWatched(t *testing.T, nodes int) *watched {
 // add starts one more node, with that seed.
 func (w *watched) add(seed string) {
 	w.t.Helper()
-	n := &observed{engine: &slowEngine{Engine: memory.New()}, disks: 1, registry: prometheus.NewPedanticRegistry()}
+	n := &observed{engine: &slowEngine{Engine: memory.New()}, disks: 1, registry: prometheus.NewRegistry()}
 	n.registry.MustRegister(metrics.New(func() (*metrics.Reading, bool) {
 		return &metrics.Reading{
 			Status: n.Status(), Counters: n.Counters(), Queued: n.Queued(),
@@ -122,6 +125,8 @@ func (w *watched) start(i int, seed string) {
 	w.t.Helper()
 	n := w.nodes[i]
 	n.starts++
+	breakers := breaker.Default()
+	breakers.Reset = 5 * time.Second // so that they are tried again while this lasts
 	o := runtime.Options{
 		Engine: n.engine,
 		Logger: slog.New(slog.DiscardHandler),
@@ -130,9 +135,11 @@ func (w *watched) start(i int, seed string) {
 			return filter{n.transport, w.lost}, err
 		},
 		Node: node.Options{
-			Admission: admission.DefaultLimits(),
-			Self:      name(i), Start: n.starts<<8 + uint64(i+1), Instance: n.disks<<8 + uint64(i+1), Addr: string(name(i)), Weight: 1, Seed: n.starts,
-			Shards: 2, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, RepairBytes: 2 << 10, PeerTimeout: 300 * time.Millisecond,
+			Admit: true, Admission: admission.DefaultLimits(), Breaker: breakers, Retry: backoff.Default(),
+			Select: true, ProbeShare: 1, ReadHedge: true,
+			Self: name(i), Start: n.starts<<8 + uint64(i+1), Instance: n.disks<<8 + uint64(i+1), Addr: string(name(i)), Weight: 1, Seed: n.starts,
+			Shards: 2, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, PeerTimeout: 300 * time.Millisecond,
+			RepairBytes:    2, // of which each shard has one: one read repairs at a time
 			GossipInterval: time.Second, LayoutDelay: time.Second, LayoutAuto: true, AntiEntropyInterval: compareEach,
 			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Minute, Buckets: metrics.DefaultBuckets(),
 		},
@@ -152,15 +159,15 @@ func (w *watched) start(i int, seed string) {
 	})
 }
 
-// lost says whether a message to n4 is to be lost.
-func (w *watched) lost(m core.Message) bool {
+// lost says whether a message is to be lost.
+func (w *watched) lost(to string, m core.Message) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.loses != nil && w.loses(m)
+	return w.loses != nil && w.loses(to, m)
 }
 
-// lose has some messages to n4 lost from now on; nil: none.
-func (w *watched) lose(which func(core.Message) bool) {
+// lose has some messages lost from now on; nil: none.
+func (w *watched) lose(which func(to string, m core.Message) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.loses = which
@@ -220,11 +227,16 @@ func (w *watched) look() {
 		for series, value := range now {
 			counts := strings.Contains(series, "_total{") // from 0, perhaps before the first look
 			if value != w.before[key][series] || counts && value > 0 {
-				w.moved[series] = true
+				w.moved[anyMember(series)] = true
 			}
 		}
 	}
 }
+
+// anyMember is a series with one name for all members that it may be about.
+func anyMember(series string) string { return memberLabel.ReplaceAllString(series, "$1=n*") }
+
+var memberLabel = regexp.MustCompile(`(peer|target)=n\d`)
 
 // pass lets time go by, and looks at each step.
 func (w *watched) pass(d, step time.Duration) {
@@ -325,6 +337,17 @@ func (w *watched) healthy() {
 		}
 		w.want(core.CodeOK, w.do(1, core.OpGet, "siblings", core.Options{}, usual))
 	})
+	w.grows(1, "dynamo_hedged_reads_total{}", func() {
+		first := true // to be read from, and does not answer
+		w.lose(func(_ string, m core.Message) bool {
+			_, read := m.(*core.Read)
+			lost := read && first
+			first = first && !read
+			return lost
+		})
+		w.want(core.CodeOK, w.do(0, core.OpGet, key(0), core.Options{}, usual))
+		w.lose(nil)
+	})
 	w.grows(1, "dynamo_antientropy_syncs_total{}", func() { w.pass(2*compareEach, time.Second) })
 }
 
@@ -334,12 +357,9 @@ func (w *watched) silence() {
 	const short = 200 * time.Millisecond
 	w.network.Isolate("n4")
 	w.grows(1, "dynamo_quorum_total{result=expired,type=read}", func() {
-		w.grows(1, "dynamo_hedged_reads_total{}", func() {
-			for i := range keys {
-				w.do(0, core.OpGet, key(i), core.Options{}, short)
-				w.do(0, core.OpGet, key(i), strict, short)
-			}
-		})
+		for i := range keys {
+			w.do(0, core.OpGet, key(i), strict, short)
+		}
 	})
 	w.grows(1, "dynamo_quorum_total{result=expired,type=write}", func() {
 		w.grows(1, "dynamo_requests_total{op=put,status=timeout}", func() {
@@ -348,7 +368,10 @@ func (w *watched) silence() {
 			}
 		})
 	})
-	w.pass(30*time.Second, 250*time.Millisecond) // it is suspected, then dead
+	w.grows(1, "dynamo_quorum_total{result=lost,type=read}", func() { // n2's breaker is closed yet
+		w.want(core.CodeQuorum, w.do(1, core.OpGet, w.ownedBy("n4"), strict, usual))
+	})
+	w.pass(30*time.Second, 500*time.Millisecond) // it is suspected, then dead
 	if got := w.series(0)["dynamo_cluster_members{status=dead}"]; got != 1 {
 		w.t.Errorf("n1 holds %v members for dead", got)
 	}
@@ -371,11 +394,6 @@ func (w *watched) absence() {
 	w.grows(1, "dynamo_quorum_total{result=lost,type=write}", func() {
 		for i := range keys {
 			w.do(0, core.OpPut, key(i), core.Options{Quorum: core.QuorumStrict, W: 3, Overwrite: true}, usual)
-		}
-	})
-	w.grows(1, "dynamo_quorum_total{result=lost,type=read}", func() {
-		for i := range keys {
-			w.do(0, core.OpGet, key(i), core.Options{Quorum: core.QuorumStrict, R: 3}, usual)
 		}
 	})
 	w.look()
@@ -423,9 +441,9 @@ func (w *watched) behind() {
 	})
 	w.healed()
 	w.grows(2, "dynamo_read_repairs_failed_total{}", func() {
-		w.lose(func(m core.Message) bool {
+		w.lose(func(to string, m core.Message) bool {
 			_, apply := m.(*core.Apply)
-			return apply
+			return apply && to == "n4"
 		})
 		miss()
 		key := w.ownedBy("n4")
@@ -454,15 +472,12 @@ func (w *watched) ownedBy(n id.Node) string {
 
 // disks: a node loses its disk, and another one is stopped in order.
 func (w *watched) disks() {
-	w.grows(1, "dynamo_antientropy_keys_synced_total{}", func() {
-		w.stop(3)
-		n := w.nodes[3]
-		n.engine = &slowEngine{Engine: memory.New()}
-		n.disks++
-		w.start(3, "n1")
-		w.pass(100*time.Millisecond, 5*time.Millisecond)
-		w.pass(3*compareEach, 500*time.Millisecond)
-	})
+	w.stop(3)
+	n := w.nodes[3]
+	n.engine = &slowEngine{Engine: memory.New()}
+	n.disks++
+	w.start(3, "n1")
+	w.grows(1, "dynamo_antientropy_keys_synced_total{}", func() { w.pass(3*compareEach, 500*time.Millisecond) })
 	w.stop(2)
 	w.start(2, "n1")
 	w.look()
@@ -472,18 +487,27 @@ func (w *watched) disks() {
 		w.t.Error("after a stop in order no hash tree was loaded")
 	}
 	w.grows(1, "dynamo_antientropy_syncs_failed_total{}", func() {
-		w.network.CutOneWay("n2", "n1") // whose answers do not come
-		w.pass(90*time.Second, time.Second)
+		w.lose(func(to string, m core.Message) bool {
+			_, compare := m.(*core.TreeCompare)
+			return compare && to == "n4"
+		})
+		w.pass(time.Minute, time.Second)
+		w.lose(nil)
 	})
 	w.healed()
 }
 
-// growth: a node joins.
+// growth: a node joins, and cannot have everything at once.
 func (w *watched) growth() {
 	w.grows(1, "dynamo_layout_plans_total{result=made}", func() {
+		w.lose(func(to string, m core.Message) bool {
+			_, pull := m.(*core.Pull)
+			return pull && to == "n4"
+		})
 		w.add("n1")
 		w.look()
-		w.pass(4*time.Second, 10*time.Millisecond)
+		w.pass(4*time.Second, 100*time.Millisecond)
+		w.lose(nil)
 	})
 	for _, n := range w.nodes {
 		await(w.t, n.Runtime, func(s core.ClusterStatus) bool {
@@ -684,9 +708,19 @@ func elsewhere() map[string]string {
 		"dynamo_serving":                            "ends compares nodes",
 		"dynamo_under_replicated":                   "dynamo.TestMetricsOfUnderReplication",
 		"dynamo_leftover_partitions":                "handoff.TestLeftoversArePushedUntilAcknowledged; here they are gone at once",
+		"dynamo_background_throttled":               "node.TestSlowRequestsTakeSlotsAway",
+		"dynamo_background_slots":                   "node.TestSlowRequestsTakeSlotsAway",
+		"dynamo_background_slots_max":               "it does not move",
+		"dynamo_background_bytes_per_second":        "node.TestSlowRequestsTakeSlotsAway",
+		"dynamo_background_slowdowns_total":         "node.TestSlowRequestsTakeSlotsAway",
+		"dynamo_background_slots_held":              "admission.TestSlotsAreTakenInTurns",
+		"dynamo_background_slots_wanted":            "admission.TestSlotIsPaidFor",
+		"dynamo_background_waits_total":             "admission.TestFewerSlotsAreGivenBack",
+		"dynamo_foreground_threshold_seconds":       "it does not move",
+		"dynamo_expired_total":                      "TestRequestsOfClientsThatHaveGoneAreNotBegun, node.TestExpiredMessagesAreDropped",
 		"dynamo_hash_trees_building":                "replica.TestTreesAreSavedAndTakenOver; here they are built at once",
 	}
-	for _, limit := range []string{"client_queue", "peer_queue", "requests", "stragglers", "forwards", "set_bytes", "members"} {
+	for _, limit := range []string{"client_queue", "peer_queue", "requests", "stragglers", "forwards", "set_bytes", "members", "under_way"} {
 		all["dynamo_limits_hit_total{limit="+limit+"}"] = "the tests of the package that has the limit"
 	}
 	for _, reason := range []string{"refused", "expired", "unknown"} {
@@ -713,10 +747,7 @@ func (w *watched) everythingMoved() {
 		if strings.HasPrefix(series, "dynamo_storage_") {
 			excuse = excused["dynamo_storage_"]
 		}
-		if strings.HasPrefix(series, "dynamo_hints_pending{") {
-			series = "dynamo_hints_pending{target=n4}" // the others are like it
-		}
-		if !w.moved[series] && excuse == "" {
+		if !w.moved[anyMember(series)] && excuse == "" {
 			w.t.Errorf("%s has not moved", series)
 		}
 	}

@@ -34,21 +34,25 @@ func (l laboured) Commit(batch []core.Write, d core.Durability, done func(error)
 // before.
 type offered struct{ sent, ok, overloaded, other, most int }
 
-// offer sends puts for half a second of warming up and one that counts.
-func (c *cluster) offer(rate int) (o offered) {
-	const warm, tick, length = time.Second / 2, time.Millisecond, 3 * time.Second / 2
+// counted is for how long the puts of an offer count.
+const counted = 400 * time.Millisecond
+
+// offer sends puts for a while of warming up, and a while that counts.
+func (c *cluster) offer(rate int, warm time.Duration) (o offered) {
+	const tick = time.Millisecond
 	const timeout = 500 * time.Millisecond
 	results := make(chan core.Result)
 	began, sent := time.Now(), 0
 	counts := func(at time.Duration) bool { return at >= warm }
-	for at := time.Duration(0); at < length; at += tick {
+	for at := time.Duration(0); at < warm+counted; at += tick {
 		<-time.After(time.Until(began.Add(at)))
 		for ; sent < int(at.Seconds()*float64(rate)); sent++ {
+			i := sent
 			ctx, cancel := context.WithTimeout(c.t.Context(), timeout)
 			go func() {
 				defer cancel()
-				r := c.nodes[sent%len(c.nodes)].Do(ctx, &core.Request{
-					Op: core.OpPut, Key: fmt.Appendf(nil, "key-%d", sent%5000), Value: []byte("v"),
+				r := c.nodes[i%len(c.nodes)].Do(ctx, &core.Request{
+					Op: core.OpPut, Key: fmt.Appendf(nil, "key-%d", i%5000), Value: []byte("v"),
 					Options: core.Options{Overwrite: true},
 				}, timeout)
 				if !counts(at) {
@@ -97,14 +101,18 @@ func TestGoodputUnderOverload(t *testing.T) {
 		c := newCluster(t, 3, func(e runtime.Engine) runtime.Engine { return laboured{e} })
 		const loops, owners, mostWaiting = 12, 3, 8192
 		capacity := int(loops * time.Second / (owners * step))
+		perSecond := func(n int) int { return int(time.Duration(n) * time.Second / counted) }
 		peak := 0
-		for _, percent := range []int{80, 100, 300} {
-			o := c.offer(capacity * percent / 100)
-			t.Logf("%3d %% of %d/s: %d/s ok, %d overloaded, %d other, %d requests waited at most at a node",
-				percent, capacity, o.ok, o.overloaded, o.other, o.most)
+		for _, load := range []struct {
+			percent int
+			warm    time.Duration // until the valve has found its limit
+		}{{100, 100 * time.Millisecond}, {300, 600 * time.Millisecond}} {
+			o := c.offer(capacity*load.percent/100, load.warm)
+			t.Logf("%3d %% of %d/s: %d/s ok, %d/s overloaded, %d other, %d requests waited at most at a node",
+				load.percent, capacity, perSecond(o.ok), perSecond(o.overloaded), o.other, o.most)
 			peak = max(peak, o.ok)
-			if percent > 100 && (5*o.ok < 4*peak || o.overloaded == 0) {
-				t.Errorf("%d/s ok of a peak of %d/s, %d overloaded", o.ok, peak, o.overloaded)
+			if load.percent > 100 && (5*o.ok < 4*peak || o.overloaded == 0) {
+				t.Errorf("%d/s ok of a peak of %d/s, %d/s overloaded", perSecond(o.ok), perSecond(peak), perSecond(o.overloaded))
 			}
 			if o.most > mostWaiting {
 				t.Errorf("%d requests wait at a node; want at most %d", o.most, mostWaiting)

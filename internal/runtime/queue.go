@@ -171,6 +171,20 @@ func (w *waiter) give(r core.Reply) {
 	w.reply <- r
 }
 
+// The states of a waiter. The loop begins a request, or its client goes before
+// that, whichever comes first: then nothing of it is done.
+const (
+	waits uint32 = iota
+	begun
+	gone
+)
+
+// begin says that the loop may begin the request: its client is still there.
+func (w *waiter) begin() bool { return w.state.CompareAndSwap(waits, begun) }
+
+// leave says that the request was not begun, and will not be.
+func (w *waiter) leave() bool { return w.state.CompareAndSwap(waits, gone) }
+
 // spareWaiters has waiters whose reply has been taken, and those that no loop
 // has: nobody will send to them. One that has given up is not put back, since
 // its reply may still come.
@@ -185,20 +199,6 @@ func (s *spareWaiters) get() *waiter {
 }
 
 func (s *spareWaiters) put(w *waiter) { s.pool.Put(w) }
-
-// The states of a waiter. The loop begins a request, or its client goes before
-// that, whichever comes first: then nothing of it is done.
-const (
-	waits uint32 = iota
-	begun
-	gone
-)
-
-// begin says that the loop may begin the request: its client is still there.
-func (w *waiter) begin() bool { return w.state.CompareAndSwap(waits, begun) }
-
-// leave says that the request was not begun, and will not be.
-func (w *waiter) leave() bool { return w.state.CompareAndSwap(waits, gone) }
 
 // waiters gives replies to those who wait. One loop owns it.
 type waiters struct {

@@ -25,9 +25,10 @@ func (r *recorder) Tick(core.Now, *core.Out)                       {}
 func (r *recorder) Next() (time.Duration, bool)                    { return 0, false }
 func (r *recorder) Flush() uint64                                  { return 0 }
 
-func (r *recorder) count(k kind) (n int) {
+// clients returns how many requests of clients it was given.
+func (r *recorder) clients() (n int) {
 	for _, s := range r.steps {
-		if s == k {
+		if s == clientRequest {
 			n++
 		}
 	}
@@ -67,17 +68,17 @@ func TestWhatIsBegunGoesFirst(t *testing.T) {
 	if err := l.drain(l.runtime.now()); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(r.steps[:2], []kind{peerRequest, peerReply}) || r.count(clientRequest) != 100 {
-		t.Errorf("%d requests of clients after %v", r.count(clientRequest), r.steps[:2])
+	if !slices.Equal(r.steps[:2], []kind{peerRequest, peerReply}) || r.clients() != 100 {
+		t.Errorf("%d requests of clients after %v", r.clients(), r.steps[:2])
 	}
 	r.steps = nil
 	l.fill(t, 100, 1000, 0)
-	for drains := 1; r.count(clientRequest) < 100; drains++ {
+	for drains := 1; r.clients() < 100; drains++ {
 		if err := l.drain(l.runtime.now()); err != nil {
 			t.Fatal(err)
 		}
-		if most := drains * node.MaxDrain; len(r.steps) > most || r.count(clientRequest) != min(100, drains*leastClients) {
-			t.Fatalf("%d steps, %d of clients in %d drains", len(r.steps), r.count(clientRequest), drains)
+		if most := drains * node.MaxDrain; len(r.steps) > most || r.clients() != min(100, drains*leastClients) {
+			t.Fatalf("%d steps, %d of clients in %d drains", len(r.steps), r.clients(), drains)
 		}
 	}
 	for len(r.steps) < 1100 {
@@ -126,7 +127,7 @@ func TestRequestsOfClientsThatHaveGoneAreNotBegun(t *testing.T) {
 	if err := l.drain(l.runtime.now()); err != nil {
 		t.Fatal(err)
 	}
-	if n := r.count(clientRequest); n != 1 || stays.leave() {
+	if n := r.clients(); n != 1 || stays.leave() {
 		t.Errorf("%d requests were begun; want that of the client who stays", n)
 	}
 }

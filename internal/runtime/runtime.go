@@ -76,6 +76,8 @@ type Runtime struct {
 	err     error      // what stopped the node
 	changed chan struct{}
 	watches []*Watch // in the order of their beginning
+
+	asks *asks // those who wait for an answer of this node alone
 }
 
 // New returns a node that runs: its loops have started, and it forms, goes on
@@ -83,7 +85,7 @@ type Runtime struct {
 func New(o Options) (*Runtime, error) {
 	r := &Runtime{
 		self: o.Node.Self, engine: o.Engine, logger: o.Logger, tracer: o.Tracer,
-		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}),
+		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}), asks: newAsks(),
 	}
 	control, err := node.NewControl(o.Node, o.Engine)
 	if err != nil {
@@ -207,6 +209,11 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 		r.waiters.put(w)
 		return refused
 	}
+	return r.await(ctx, w, q.Op)
+}
+
+// await waits for the reply to a request, or for the end of ctx.
+func (r *Runtime) await(ctx context.Context, w *waiter, op core.Op) core.Result {
 	select {
 	case reply := <-w.reply:
 		r.waiters.put(w)
@@ -217,7 +224,7 @@ func (r *Runtime) Do(ctx context.Context, q *core.Request, timeout time.Duration
 			r.turned.left.Add(1)
 			outcome = core.NotWritten
 		}
-		if q.Op == core.OpGet {
+		if op == core.OpGet {
 			outcome = core.NotWritten
 		}
 		return core.Result{Code: core.CodeTimeout, Outcome: outcome}
@@ -248,11 +255,16 @@ func (r *Runtime) submit(q *core.Request, timeout time.Duration, w *waiter) (ref
 	}
 	shard := r.shards[int(l.Partition(q.Key))%len(r.shards)]
 	if !shard.queue.put(input{kind: clientRequest, waiter: w, value: q}) {
-		refused = r.turnedAway()
-		r.turned.count(q.Op, refused.Code)
-		return refused, false
+		return r.turnAway(q.Op), false
 	}
 	return core.Result{}, true
+}
+
+// turnAway answers a request that a queue has no room for, and counts it.
+func (r *Runtime) turnAway(op core.Op) core.Result {
+	result := r.turnedAway()
+	r.turned.count(op, result.Code)
+	return result
 }
 
 // turnedAway says why a queue has not taken a request.
@@ -295,8 +307,12 @@ func (r *Runtime) Changed() <-chan struct{} {
 	return r.changed
 }
 
-// Deliver takes an envelope from the transport.
+// Deliver takes an envelope from the transport. None answers a question from
+// outside, which never leave this node.
 func (r *Runtime) Deliver(e *core.Envelope) {
+	if isOutside(e) {
+		return
+	}
 	l := r.loop(e)
 	k := peerRequest
 	if e.Reply {
@@ -344,6 +360,10 @@ func (r *Runtime) loop(e *core.Envelope) *loop {
 // send hands e to the transport, or to this node's own loops, and says
 // whether it was taken.
 func (r *Runtime) send(e *core.Envelope) bool {
+	if e.Reply && isOutside(e) {
+		r.asks.answer(e)
+		return true
+	}
 	if e.To == r.self {
 		own := *e
 		r.Deliver(&own)

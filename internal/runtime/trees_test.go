@@ -24,15 +24,16 @@ type member struct {
 	*runtime.Runtime
 	store  *memory.Engine
 	starts uint64
-	wiped  uint64 // times
+	wiped  uint64                 // times
+	change func(*runtime.Options) // nil: nothing
 }
 
 // members starts three nodes that own everything together.
-func members(t *testing.T, network *memnet.Network) []*member {
+func members(t *testing.T, network *memnet.Network, change func(*runtime.Options)) []*member {
 	t.Helper()
 	all := []*member{{}, {}, {}}
 	for i, m := range all {
-		m.store = memory.New()
+		m.store, m.change = memory.New(), change
 		m.start(t, network, i)
 	}
 	for _, m := range all {
@@ -62,6 +63,9 @@ func (m *member) start(t *testing.T, network *memnet.Network, i int) {
 	}
 	if i > 0 {
 		o.Node.Seeds = []string{string(name(0))}
+	}
+	if m.change != nil {
+		m.change(&o)
 	}
 	r, err := runtime.New(o)
 	if err != nil {
@@ -127,7 +131,7 @@ func awaitRound(t *testing.T, all []*member) {
 func TestAWipedMemberBecomesWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New(1)
-		all := members(t, network)
+		all := members(t, network, nil)
 		for i := range 300 {
 			all[i%3].put(t, i)
 		}
@@ -159,7 +163,7 @@ func TestAWipedMemberBecomesWhole(t *testing.T) {
 func TestTreesSurviveAStopInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New(1)
-		all := members(t, network)
+		all := members(t, network, nil)
 		for i := range 300 {
 			all[0].put(t, i)
 		}

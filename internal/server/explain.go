@@ -31,9 +31,13 @@ const (
 	// away at once is a rare day.
 	maxFallbacks = 16
 
+	// maxExplains bounds the keys that are explained at the same time: each asks
+	// many nodes, and people do not ask faster.
+	maxExplains = 4
+
 	// maxCopy bounds a node's answer about its own copy, in bytes: 100
-	// siblings with clocks of 1000 entries each.
-	maxCopy = 16 << 20
+	// siblings with clocks of 1000 entries of some 60 bytes each.
+	maxCopy = 8 << 20
 )
 
 // explainJSON is the body of /v1/explain/{key}: where the key belongs, and
@@ -149,8 +153,13 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 		s.writeJSON(w, http.StatusOK, c)
 		return
 	}
+	if !s.explains.TryAcquire(1) {
+		s.fail(w, r, failed(core.OpGet, core.Result{Code: core.CodeOverloaded}))
+		return
+	}
+	defer s.explains.Release(1)
 	out := placed(&st, l, key)
-	s.ask(ctx, &st, out, key, timeout)
+	s.ask(ctx, &st, out, question{key: key, timeout: timeout, requestID: w.Header().Get(HeaderRequestID)})
 	out.Equal = equalOwners(out.Nodes)
 	s.writeJSON(w, http.StatusOK, out)
 }
@@ -225,16 +234,23 @@ func (e *explainJSON) add(st *core.ClusterStatus, role string, nodes []id.Node) 
 	}
 }
 
+// question is what all nodes are asked.
+type question struct {
+	key       []byte
+	timeout   time.Duration
+	requestID string
+}
+
 // ask fills in what each node holds, asking all at once: at most twice the
 // owners and maxFallbacks. A dead one may be alive after all, so all are asked.
-func (s *Server) ask(ctx context.Context, st *core.ClusterStatus, out *explainJSON, key []byte, timeout time.Duration) {
+func (s *Server) ask(ctx context.Context, st *core.ClusterStatus, out *explainJSON, q question) {
 	var asked sync.WaitGroup
 	for i := range out.Nodes {
 		held := &out.Nodes[i]
 		if held.ID != string(st.Self) {
 			asked.Go(func() {
 				var err error
-				if held.Held, err = s.fetch(ctx, held.Address, key, timeout); err != nil {
+				if held.Held, err = s.fetch(ctx, held.Address, q); err != nil {
 					held.Error = err.Error()
 				}
 			})
@@ -242,7 +258,7 @@ func (s *Server) ask(ctx context.Context, st *core.ClusterStatus, out *explainJS
 		}
 		asked.Go(func() {
 			var code core.Code
-			if held.Held, code = s.ownCopy(ctx, st, key, timeout); code != core.CodeOK {
+			if held.Held, code = s.ownCopy(ctx, st, q.key, q.timeout); code != core.CodeOK {
 				held.Error = Explain(core.OpGet, core.Result{Code: code})
 			}
 		})
@@ -271,21 +287,22 @@ func (s *Server) ownCopy(ctx context.Context, st *core.ClusterStatus, key []byte
 }
 
 // fetch asks another node for its own copy.
-func (s *Server) fetch(ctx context.Context, addr string, key []byte, timeout time.Duration) (*copyJSON, error) {
+func (s *Server) fetch(ctx context.Context, addr string, q question) (*copyJSON, error) {
 	u := url.URL{
 		Scheme: "http", Host: addr,
-		Path: explainPrefix + string(key), RawPath: explainPrefix + url.PathEscape(string(key)),
-		RawQuery: url.Values{"own": {"true"}, "timeout": {timeout.String()}}.Encode(),
+		Path: explainPrefix + string(q.key), RawPath: explainPrefix + url.PathEscape(string(q.key)),
+		RawQuery: url.Values{"own": {"true"}, "timeout": {q.timeout.String()}}.Encode(),
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
+	r.Header.Set(HeaderRequestID, q.requestID)
 	r.URL = &u // as it is: parsing it again would change some keys
 	resp, err := s.peers.Do(r)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, fmt.Errorf("no answer within %v", timeout)
+		return nil, fmt.Errorf("no answer within %v", q.timeout)
 	case err != nil:
 		if unusable, ok := errors.AsType[*url.Error](err); ok {
 			err = unusable.Err // without the URL, which has the key in it

@@ -190,6 +190,29 @@ func TestExplainOfOneNode(t *testing.T) {
 	wantStatus(t, w, http.StatusServiceUnavailable)
 }
 
+func TestExplainsAreBounded(t *testing.T) {
+	b := &holder{copy: siblings("v")}
+	b.status = core.ClusterStatus{Self: "n1", Layouts: core.LayoutState{Live: twoLayouts(t)[:1], Phase: core.PhaseDone}}
+	s := explainServer(b)
+	for n := range maxExplains {
+		if !s.explains.TryAcquire(1) {
+			t.Fatalf("no room for explanation %d of %d", n+1, maxExplains)
+		}
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/explain/k", http.NoBody))
+	wantStatus(t, w, http.StatusServiceUnavailable)
+	if !strings.Contains(w.Body.String(), `"code":"overloaded"`) || w.Header().Get("Retry-After") == "" {
+		t.Errorf("answered %v %s", w.Header(), w.Body)
+	}
+	s.explains.Release(1)
+	for range 2 { // each gives its place back
+		if status, got := explainIt(t, s, "/v1/explain/k"); status != http.StatusOK || !got.Equal {
+			t.Errorf("status %d: %+v", status, got)
+		}
+	}
+}
+
 func TestExplainRefuses(t *testing.T) {
 	for target, want := range map[string]int{
 		"GET /v1/explain/":                http.StatusBadRequest,

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 )
 
@@ -21,7 +24,7 @@ const (
 	// writeTimeout runs from the end of the header: the body, the longest
 	// request, and as long again for the answer.
 	writeTimeout = bodyTimeout + MaxTimeout + 60*time.Second
-	idleTimeout  = 2 * time.Minute
+	idleTimeout  = 60 * time.Second
 	// maxHeader holds the longest context beside everything else.
 	maxHeader = 2 * id.MaxContextBytes
 )
@@ -36,26 +39,34 @@ type Options struct {
 	Peers *http.Client
 	// Others answer further paths, each exactly as it stands.
 	Others map[string]http.Handler
-	Logger *slog.Logger
+	// ConnContext is called for each connection that comes in, with its
+	// requests' context; nil: nobody wants to know.
+	ConnContext func(ctx context.Context, c net.Conn) context.Context
+	Logger      *slog.Logger
 }
 
 // Server answers HTTP requests. It is an http.Handler, safe for concurrent
 // use, with a listener loop of its own for production.
 type Server struct {
-	backend Backend
-	limits  Limits
-	tracer  Tracer // nil: nothing is traced
-	peers   *http.Client
-	others  map[string]http.Handler
-	paths   string // that are served, for people
-	logger  *slog.Logger
-	bodies  budget
-	http    *http.Server
+	backend  Backend
+	limits   Limits
+	tracer   Tracer // nil: nothing is traced
+	peers    *http.Client
+	others   map[string]http.Handler
+	paths    string // that are served, for people
+	logger   *slog.Logger
+	bodies   budget
+	flight   flight
+	explains *semaphore.Weighted
+	http     *http.Server
 }
 
 // New returns a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{backend: o.Backend, limits: o.Limits, tracer: o.Tracer, peers: o.Peers, others: o.Others, logger: o.Logger, bodies: newBudget()}
+	s := &Server{
+		backend: o.Backend, limits: o.Limits, tracer: o.Tracer, peers: o.Peers, others: o.Others, logger: o.Logger,
+		bodies: newBudget(), explains: semaphore.NewWeighted(maxExplains),
+	}
 	s.paths = strings.Join(append(slices.Sorted(maps.Keys(o.Others)), "/v1/explain/{key}, /v1/status and /health"), ", ")
 	s.http = &http.Server{
 		Handler:           s,
@@ -64,6 +75,7 @@ func New(o Options) *Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ConnContext:       o.ConnContext,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	return s
@@ -77,9 +89,11 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Stop closes the listeners, lets requests that run end until ctx does, and
-// then closes what is left.
+// Stop takes no more requests of clients and lets those that run end until ctx
+// does; then it closes the listeners and what is left. Other paths are answered
+// meanwhile: what a client waits for may come from another node over them.
 func (s *Server) Stop(ctx context.Context) error {
+	s.flight.stop(ctx)
 	err := s.http.Shutdown(ctx)
 	if err == nil {
 		return nil
@@ -95,6 +109,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		other.ServeHTTP(w, r)
 		return
 	}
+	if !s.flight.enter() {
+		w.Header().Set("Connection", "close")
+		op := core.OpPut
+		if isRead(r.Method) {
+			op = core.OpGet
+		}
+		s.fail(w, r, failed(op, core.Result{Code: core.CodeStopped, Outcome: core.NotWritten}))
+		return
+	}
+	defer s.flight.leave()
 	switch {
 	case strings.HasPrefix(path, keyPrefix):
 		s.kv(w, r)

@@ -25,6 +25,19 @@ type statusJSON struct {
 	Hints           hintsJSON      `json:"hints"`
 	ReadRepair      repairsJSON    `json:"read_repair"`
 	Forgetting      forgettingJSON `json:"forgetting"`
+	Background      backgroundJSON `json:"background"`
+}
+
+// backgroundJSON is how much background work the node lets itself do.
+type backgroundJSON struct {
+	Throttled      bool    `json:"throttled"`
+	Slots          int     `json:"slots"`
+	MaxSlots       int     `json:"max_slots"`
+	Held           int     `json:"held"`
+	Wanted         int     `json:"wanted"`
+	BytesPerSecond int64   `json:"bytes_per_second"` // 0: there is no limit
+	P99            float64 `json:"p99_ms"`           // 0: too few requests are known
+	Threshold      float64 `json:"threshold_ms"`
 }
 
 // repairsJSON counts what reads have repaired since the start of the process.
@@ -165,6 +178,7 @@ func statusOf(st core.ClusterStatus) statusJSON {
 		ReadRepair:      repairsJSON(st.Repairs),
 	}
 	out.Forgetting = forgettingOf(st.Forgetting)
+	out.Background = backgroundOf(&st.Background)
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)
 	}
@@ -198,6 +212,14 @@ func hintsOf(h core.HintReport) hintsJSON {
 		out.Pending[i] = pendingJSON{Target: string(p.Target), Keys: p.Keys}
 	}
 	return out
+}
+
+func backgroundOf(b *core.Background) backgroundJSON {
+	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+	return backgroundJSON{
+		Throttled: b.Throttled(), Slots: b.Slots, MaxSlots: b.MaxSlots, Held: b.Held, Wanted: b.Wanted,
+		BytesPerSecond: b.BytesPerSecond, P99: ms(b.P99), Threshold: ms(b.Target),
+	}
 }
 
 func forgettingOf(f core.Forgetting) forgettingJSON {

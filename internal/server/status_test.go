@@ -22,7 +22,8 @@ func TestStatusBeforeThereIsACluster(t *testing.T) {
 		`"anti_entropy":{"trees_building":0,"pairs":0,"compared":0,"keys_repaired":0},` +
 		`"hints":{"records":0,"bytes":0,"max_bytes":0,"pending":[],"stored":0,"delivered":0,"refused":0,"expired":0},` +
 		`"read_repair":{"sent":0,"own":0,"dropped":0,"waited":0,"failed":0},` +
-		`"forgetting":{"reaped":0,"pruned":0,"waiting":0,"cancelled":0}}` + "\n"
+		`"forgetting":{"reaped":0,"pruned":0,"waiting":0,"cancelled":0},` +
+		`"background":{"throttled":false,"slots":0,"max_slots":0,"held":0,"wanted":0,"bytes_per_second":0,"p99_ms":0,"threshold_ms":0}}` + "\n"
 	if got := w.Body.String(); got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
@@ -45,6 +46,10 @@ func TestStatusOfACluster(t *testing.T) {
 			{Member: core.Member{ID: "n1", Addr: "127.0.0.1:1", Zone: "a", Datacentre: "zrh", State: core.Active}, Status: core.Alive},
 			{Member: core.Member{ID: "n2", Addr: "127.0.0.1:2", Zone: "b", State: core.Joining}, Status: core.Suspected, Circuit: core.Circuit{State: core.CircuitHalfOpen}},
 		},
+		Background: core.Background{
+			Limited: true, Slots: 5, MaxSlots: 10, Held: 4, Wanted: 6, BytesPerSecond: 100,
+			Target: 100 * time.Millisecond, P99: 120500 * time.Microsecond,
+		},
 		Layouts: core.LayoutState{Live: twoLayouts(t), Phase: core.PhaseCopy},
 		Hints: core.HintReport{
 			Bytes: 70, Limit: 100, Records: 3, Pending: []core.HintsPending{{Target: "n2", Keys: 3}},
@@ -56,6 +61,12 @@ func TestStatusOfACluster(t *testing.T) {
 	var got statusJSON
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
+	}
+	wantBackground := backgroundJSON{
+		Throttled: true, Slots: 5, MaxSlots: 10, Held: 4, Wanted: 6, BytesPerSecond: 100, P99: 120.5, Threshold: 100,
+	}
+	if got.Background != wantBackground {
+		t.Errorf("background %+v, want %+v", got.Background, wantBackground)
 	}
 	if got.Cluster != "0000000000000abc" || got.Node != "n1" || got.UnderReplicated || !got.Serving {
 		t.Errorf("status %+v", got)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
+	"github.com/dynamo-kv/dynamo/internal/core"
 )
 
 // drawAdmission draws how much background work nodes let themselves do. A target
@@ -19,6 +20,17 @@ func (p *Plan) drawAdmission(rng *rand.Rand) {
 		MaxSlots:       pick(rng, 10, 10, 4, 2),
 		Window:         pick(rng, 1000, 100, admission.MinSamples),
 		BytesPerSecond: pick[int64](rng, 32<<20, 1<<20, 256<<10),
+	}
+}
+
+// noteSlots counts the views with fewer slots than there may be.
+func (w *world) noteSlots(v *core.View) {
+	slots := 0
+	for _, b := range v.Budgets {
+		slots += b.Slots
+	}
+	if v.Budgets != nil && slots < w.plan.Admission.MaxSlots {
+		w.report.Stats.Throttled++
 	}
 }
 

@@ -2,9 +2,9 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/audit"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/replica"
@@ -29,7 +29,7 @@ func (h *history) gotten(o *operation, r *core.Result) {
 	h.covers("a get that asked", o, covered)
 	h.neverBack(o, covered)
 	h.notForgotten("a get", k, shown)
-	k.observed.add(shown)
+	k.observed.Add(shown)
 	if o.final {
 		h.w.finals[k.index] = shown
 	}
@@ -40,11 +40,11 @@ func (h *history) gotten(o *operation, r *core.Result) {
 
 // covers checks the strict quorum: what was acknowledged before an operation
 // began has been seen by it.
-func (h *history) covers(who string, o *operation, seen bitset) {
+func (h *history) covers(who string, o *operation, seen audit.Set) {
 	if o.losses != h.w.losses {
 		return // the disk of a node that was asked may have been lost meanwhile
 	}
-	o.must.minus(seen).minus(o.key.forgotten).each(func(i int) {
+	o.must.Minus(seen).Minus(o.key.forgotten).Each(func(i int) {
 		m := &o.key.mints[i]
 		h.w.fail("strict quorum", "%s R=%d misses %v of write %d to %s, which W=%d had acknowledged before it began",
 			who, o.r, m.dot, m.write.number, o.key.key, m.write.required)
@@ -78,18 +78,18 @@ func (h *history) acknowledged(o *operation, r *core.Result) {
 			continue
 		}
 		own++
-		k.acked[wr.required].set(i)
+		k.acked[wr.required].Put(i)
 		if o.strict && o.losses == h.w.losses && !h.w.fallenBack() {
-			k.strict[wr.required].set(i)
+			k.strict[wr.required].Put(i)
 		}
-		c.seen.set(i)
-		c.seen.add(k.mints[i].past)
+		c.seen.Put(i)
+		c.seen.Add(k.Past(i))
 	}
 	if own == 0 {
 		h.w.fail("reply", "write %d to %s is acknowledged with a context that covers no dot of it", wr.number, k.key)
 	}
 	if wr.context != nil {
-		c.seen.add(wr.context.seen)
+		c.seen.Add(wr.context.seen)
 	}
 	h.exact("a write", k, r.Context, c.seen)
 	h.covers("an overwriting delete that asked", o, c.seen)
@@ -248,7 +248,7 @@ func (w *world) collect(l *ring.Layout) [][]copyOf {
 func (w *world) checkKey(l *ring.Layout, k *keyHistory, copies []copyOf) {
 	h := w.history
 	var final version.Siblings
-	covered := make([]bitset, len(copies))
+	covered := make([]audit.Set, len(copies))
 	for i, c := range copies {
 		merged, err := version.Merge(final, c.set)
 		if err != nil {
@@ -261,13 +261,13 @@ func (w *world) checkKey(l *ring.Layout, k *keyHistory, copies []copyOf) {
 	shown, past := h.read("the final merge", k, &final)
 	h.exact("the final merge", k, final.Clock, past)
 
-	must := k.observed.clone()
+	must := k.observed.Clone()
 	for n := range k.acked {
-		must.add(k.acked[n])
+		must.Add(k.acked[n])
 	}
-	h.exempt(k, must.minus(past).minus(k.forgotten))
-	must = must.minus(k.lost)
-	must.minus(past).minus(k.forgotten).each(func(i int) {
+	h.exempt(k, must.Minus(past).Minus(k.forgotten))
+	must = must.Minus(k.lost)
+	must.Minus(past).Minus(k.forgotten).Each(func(i int) {
 		m := &k.mints[i]
 		w.fail("lost write", "%v of write %d to %s (%v) is neither in the final siblings nor replaced by them",
 			m.dot, m.write.number, k.key, h.standing(k, i))
@@ -276,23 +276,15 @@ func (w *world) checkKey(l *ring.Layout, k *keyHistory, copies []copyOf) {
 	h.checkSiblings(k, shown, must)
 	h.checkQuorums(l, k, covered)
 	got, ok := w.finals[k.index] // what it shows may have been forgotten since
-	if ok && !slices.Equal(trim(got.minus(k.forgotten)), trim(shown.minus(k.forgotten))) {
+	if ok && !got.Minus(k.forgotten).Equal(shown.Minus(k.forgotten)) {
 		w.fail("convergence", "a get of %s from all owners shows other versions than they hold", k.key)
 	}
-}
-
-// trim drops the zero words at the end, which mean nothing.
-func trim(b bitset) bitset {
-	for len(b) > 0 && b[len(b)-1] == 0 {
-		b = b[:len(b)-1]
-	}
-	return b
 }
 
 // standing says what is known of a mint.
 func (h *history) standing(k *keyHistory, i int) string {
 	for n := range k.acked {
-		if k.acked[n].has(i) {
+		if k.acked[n].Has(i) {
 			return fmt.Sprintf("acknowledged at W=%d", n)
 		}
 	}
@@ -301,24 +293,14 @@ func (h *history) standing(k *keyHistory, i int) string {
 
 // checkSiblings finds versions that something else, which is certain to have
 // been written, had replaced.
-func (h *history) checkSiblings(k *keyHistory, shown, certain bitset) {
-	certain = certain.clone()
-	certain.add(shown)
-	var replaced bitset
-	by := make(map[int]int)
-	certain.each(func(j int) {
-		k.mints[j].past.each(func(i int) { by[i] = j })
-		replaced.add(k.mints[j].past)
-	})
-	shown.each(func(i int) {
-		if replaced.has(i) {
-			checker := "false sibling"
-			if k.mints[by[i]].tombstone {
-				checker = "resurrection"
-			}
-			h.w.fail(checker, "%v of write %d to %s is among the final siblings, though %v of write %d had seen it",
-				k.mints[i].dot, k.mints[i].write.number, k.key, k.mints[by[i]].dot, k.mints[by[i]].write.number)
+func (h *history) checkSiblings(k *keyHistory, shown, certain audit.Set) {
+	k.FalseSiblings(shown, certain, func(i, by int) {
+		checker := "false sibling"
+		if k.mints[by].tombstone {
+			checker = "resurrection"
 		}
+		h.w.fail(checker, "%v of write %d to %s is among the final siblings, though %v of write %d had seen it",
+			k.mints[i].dot, k.mints[i].write.number, k.key, k.mints[by].dot, k.mints[by].write.number)
 	})
 }
 
@@ -327,9 +309,9 @@ func (h *history) checkSiblings(k *keyHistory, shown, certain bitset) {
 // acknowledged by then.
 func (w *world) checkMoved(l *ring.Layout) {
 	for _, k := range w.history.keys {
-		var covered []bitset
+		var covered []audit.Set
 		for _, owner := range l.Owners(l.Partition(k.key)) {
-			c, _ := k.coveredBy(w.nodes[peerIndex(owner)].durable[k.index].Clock)
+			c, _ := k.CoveredBy(w.nodes[peerIndex(owner)].durable[k.index].Clock)
 			covered = append(covered, c)
 		}
 		w.history.checkQuorums(l, k, covered)
@@ -338,26 +320,15 @@ func (w *world) checkMoved(l *ring.Layout) {
 
 // checkQuorums holds every choice of R owners to what a read by them must
 // find.
-func (h *history) checkQuorums(l *ring.Layout, k *keyHistory, covered []bitset) {
+func (h *history) checkQuorums(l *ring.Layout, k *keyHistory, covered []audit.Set) {
 	r := min(h.w.plan.R, l.OwnerCount())
 	must := h.overlapping(k, h.w.plan.R)
 	for len(covered) < l.OwnerCount() {
 		covered = append(covered, nil) // an owner that holds nothing
 	}
-	for choice := range 1 << len(covered) {
-		var seen bitset
-		n := 0
-		for i := range covered {
-			if choice&(1<<i) != 0 {
-				seen.add(covered[i])
-				n++
-			}
-		}
-		if n != r {
-			continue
-		}
-		must.minus(seen).minus(k.forgotten).each(func(i int) {
+	audit.Unmet(covered, r, must.Minus(k.forgotten), func(lacking audit.Set) {
+		lacking.Each(func(i int) {
 			h.w.fail("strict quorum", "%d of the owners of %s in layout %v do not hold %v, which was acknowledged", r, k.key, l.Name(), k.mints[i].dot)
 		})
-	}
+	})
 }

@@ -151,7 +151,7 @@ func TestStrictQuorumIsChecked(t *testing.T) {
 	get.must = s.w.history.overlapping(s.k, 2)
 	s.w.history.gotten(get, &core.Result{Code: core.CodeNotFound})
 	s.expect("strict quorum")
-	if must := s.w.history.overlapping(s.k, 1); !must.isEmpty() {
+	if must := s.w.history.overlapping(s.k, 1); !must.IsEmpty() {
 		t.Errorf("a get with R=1 must find %v of a put with W=2 of 3 replicas", must)
 	}
 }
@@ -217,7 +217,7 @@ func (s *story) bury(set version.Siblings, at ...int) version.Siblings {
 	s.t.Helper()
 	seen := &held{clock: set.Clock}
 	for i := range s.k.mints {
-		seen.seen.set(i)
+		seen.seen.Put(i)
 	}
 	o := s.w.clients[0].put(s.w, s.k, seen, true)
 	a := version.Actor{Node: "n1", Epoch: version.Epoch{Start: 1, Seq: 1}}

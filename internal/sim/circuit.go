@@ -126,7 +126,7 @@ func (w *world) checkCalled(p *process, l *loop, e *core.Envelope) {
 	}
 	switch e.Req.Machine() {
 	case core.MachineHandoff, core.MachineAntiEntropy, core.MachineForget:
-	case core.MachineCoordinator, core.MachineMembership:
+	case core.MachineCoordinator, core.MachineMembership, core.MachineOutside:
 		return
 	}
 	if peer, _ := l.view.Peer(e.To); peer.Circuit.State != core.CircuitClosed {

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/audit"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -41,8 +42,8 @@ type operation struct {
 	op       core.Op
 	options  core.Options
 	write    *write    // nil for a get
-	must     bitset    // mints that a get has to cover
-	found    bitset    // mints that blocking gets had found before it began
+	must     audit.Set // mints that a get has to cover
+	found    audit.Set // mints that blocking gets had found before it began
 	layout   ring.Name // that everybody went by when it began, if there was one
 	r        int       // of a get, as it counts
 	timeout  time.Duration
@@ -228,7 +229,7 @@ func (c *client) writing(w *world, k *keyHistory, remove bool) *operation {
 		if c.rng.IntN(200) == 0 {
 			padding = c.rng.IntN(100_000)
 		}
-		wr.value = newValue(wr.number, k.key, padding)
+		wr.value = audit.NewValue(wr.number, k.key, padding)
 	}
 	if remove || c.rng.Float64() >= w.plan.ZeroID {
 		wr.id = newWriteID(c.rng)

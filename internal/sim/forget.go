@@ -3,6 +3,7 @@ package sim
 import (
 	"slices"
 
+	"github.com/dynamo-kv/dynamo/internal/audit"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -10,16 +11,16 @@ import (
 
 // forgot says that a dot was let go of.
 func (k *keyHistory) forgot(d version.Dot) bool {
-	i, ok := k.byDot[d]
-	return ok && k.forgotten.has(i)
+	i, ok := k.At(d)
+	return ok && k.forgotten.Has(i)
 }
 
 // forget takes what a set stands for out of what must be found from now on.
 func (h *history) forget(k *keyHistory, set version.Siblings) {
 	_, covered := h.read("what is forgotten", k, &set)
-	k.forgotten.add(covered)
-	replaced, _ := k.coveredBy(set.Clock)
-	k.forgotten.add(replaced)
+	k.forgotten.Add(covered)
+	replaced, _ := k.CoveredBy(set.Clock)
+	k.forgotten.Add(replaced)
 }
 
 // changed looks at what becomes of a node's own copy.
@@ -74,9 +75,9 @@ func (h *history) pruned(p *process, k *keyHistory, old, set version.Siblings) {
 		w.fail("forgetting", "%v prunes %s from %v to %v", p.id, k.key, old.Clock, set.Clock)
 	}
 	w.nowhere(p, k, old)
-	before, _ := k.coveredBy(old.Clock)
-	after, _ := k.coveredBy(set.Clock)
-	k.forgotten.add(before.minus(after))
+	before, _ := k.CoveredBy(old.Clock)
+	after, _ := k.CoveredBy(set.Clock)
+	k.forgotten.Add(before.Minus(after))
 }
 
 // nowhere checks that no node holds, in memory or for good, a version that a
@@ -115,9 +116,9 @@ func shows(set version.Siblings, d version.Dot) bool {
 }
 
 // notForgotten checks that nothing is shown that everybody had let go of.
-func (h *history) notForgotten(who string, k *keyHistory, shown bitset) {
-	shown.each(func(i int) {
-		if m := &k.mints[i]; k.forgotten.has(i) && !m.tombstone {
+func (h *history) notForgotten(who string, k *keyHistory, shown audit.Set) {
+	shown.Each(func(i int) {
+		if m := &k.mints[i]; k.forgotten.Has(i) && !m.tombstone {
 			h.w.fail("resurrection", "%s of %s shows %v of write %d, which was replaced and forgotten", who, k.key, m.dot, m.write.number)
 		}
 	})

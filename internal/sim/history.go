@@ -5,6 +5,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/dynamo-kv/dynamo/internal/audit"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/replica"
 	"github.com/dynamo-kv/dynamo/internal/version"
@@ -24,32 +25,29 @@ type history struct {
 
 // keyHistory is the history of one key.
 type keyHistory struct {
-	index int
-	key   []byte
-	mints []mint
-	byDot map[version.Dot]int // index into mints; looked up by key only
-	// byActor has for each actor the index of the mint of each counter, from
-	// 1 on; -1 where there is none. Looked up by key only.
-	byActor map[version.Actor]*[]int
+	audit.Key // of the mints: which dots they have, and what they replace
+	index     int
+	key       []byte
+	mints     []mint
 
 	// acked has, by the W that they were acknowledged with, the mints of
 	// writes that a client was told are written.
-	acked [maxReplicas + 1]bitset
+	acked [maxReplicas + 1]audit.Set
 	// strict has those of acked that owners alone had acknowledged.
-	strict [maxReplicas + 1]bitset
+	strict [maxReplicas + 1]audit.Set
 	// observed has the mints that a get returned, acknowledged or not.
-	observed bitset
+	observed audit.Set
 	held     heldReads
 	// forgotten has the mints that were let go of, with what had replaced them:
 	// tombstones that were reaped and what they replaced, clock entries that
 	// were pruned. No node holds a value of these any more.
-	forgotten bitset
+	forgotten audit.Set
 	reaped    bool // and not written again since
 
 	// lost has the mints that are on no disk any more, and shaken those that
 	// an owner has lost with its disk and that are not at all owners yet; bereft
 	// has besides those that were in its hints: see lostdisk.go.
-	lost, shaken, bereft bitset
+	lost, shaken, bereft audit.Set
 
 	contexts [8]*held // the latest that clients were given, a ring
 	next     int
@@ -65,9 +63,6 @@ type mint struct {
 	write     *write
 	tombstone bool
 	sum       uint64 // of the version's bytes, timestamp included
-	// past has every mint that the write had seen, directly or through
-	// others: what this version replaces.
-	past bitset
 }
 
 // outcome of a write as its client knows it.
@@ -99,14 +94,14 @@ type write struct {
 // for by the client's own reckoning.
 type held struct {
 	clock   version.Clock
-	seen    bitset // closed under past
+	seen    audit.Set // closed under past
 	fromPut bool
 }
 
 func newHistory(w *world, keys int) *history {
 	h := &history{w: w, byKey: make(map[string]*keyHistory), byID: make(map[version.WriteID]*write)}
 	for i := range keys {
-		k := &keyHistory{index: i, key: keyName(w.plan.Seed, i), byDot: make(map[version.Dot]int), byActor: make(map[version.Actor]*[]int)}
+		k := &keyHistory{index: i, key: keyName(w.plan.Seed, i)}
 		h.keys = append(h.keys, k)
 		h.byKey[string(k.key)] = k
 	}
@@ -125,43 +120,13 @@ func keyName(seed uint64, i int) []byte {
 	return b
 }
 
-// The layout of a value: who wrote it, and a checksum over that, the key and
-// the padding.
-const (
-	valueNumber = 8
-	valueHeader = valueNumber + 8
-)
-
-// newValue returns the value of a write: like no other, and checkable.
-func newValue(number int, key []byte, padding int) []byte {
-	b := make([]byte, valueHeader+padding)
-	binary.BigEndian.PutUint64(b, uint64(number))
-	for i := range padding {
-		b[valueHeader+i] = byte(number + i)
-	}
-	binary.BigEndian.PutUint64(b[valueNumber:], valueSum(b, key))
-	return b
-}
-
-func valueSum(b, key []byte) uint64 {
-	return mix(xxhash.Sum64(b[valueHeader:]) ^ xxhash.Sum64(key) ^ binary.BigEndian.Uint64(b))
-}
-
-// parseValue returns the number of the write that made b for key.
-func parseValue(b, key []byte) (number int, ok bool) {
-	if len(b) < valueHeader || binary.BigEndian.Uint64(b[valueNumber:]) != valueSum(b, key) {
-		return 0, false
-	}
-	return int(binary.BigEndian.Uint64(b)), true
-}
-
 // writeOf returns the write that a version belongs to, nil where nobody wrote
 // that.
 func (h *history) writeOf(k *keyHistory, v *version.Version) *write {
 	var found *write
 	if v.Tombstone {
 		found = h.byID[v.WriteID]
-	} else if n, ok := parseValue(v.Data, k.key); ok && n < len(h.writes) {
+	} else if n, ok := audit.ParseValue(v.Data, k.key); ok && n < len(h.writes) {
 		found = h.writes[n]
 	}
 	if found == nil || found.key != k || found.tombstone != v.Tombstone || !found.id.IsZero() && found.id != v.WriteID {
@@ -192,7 +157,7 @@ func (h *history) stored(p *process, l *loop, dataKey, value []byte) {
 	p.keep(k, hint, set)
 	for i := range set.Versions {
 		v := &set.Versions[i]
-		if at, ok := k.byDot[v.Dot]; ok {
+		if at, ok := k.At(v.Dot); ok {
 			h.same(p, k, at, v)
 		} else {
 			h.minted(p, k, &set, v)
@@ -270,13 +235,13 @@ func (h *history) minted(p *process, k *keyHistory, set *version.Siblings, v *ve
 	if wr.outcome == failed {
 		h.w.fail("phantom", "%v mints write %d to %s after its client was told that it is not written", p.id, wr.number, k.key)
 	}
-	i := len(k.mints)
 	m := mint{dot: v.Dot, write: wr, tombstone: v.Tombstone, sum: versionSum(v)}
+	var past audit.Set
 	switch {
 	case wr.overwrite:
-		m.past = k.replacedBy(set)
+		past = k.replacedBy(set)
 	case wr.context != nil:
-		m.past = wr.context.seen
+		past = wr.context.seen
 	}
 	if at := h.mintedHere(p, wr, v.Dot); at >= 0 && wr.attempts < 2 {
 		h.w.fail("minted twice", "%v mints write %d to %s as %v, which it has minted as %v; its client sent it once",
@@ -286,8 +251,7 @@ func (h *history) minted(p *process, k *keyHistory, set *version.Siblings, v *ve
 		k.reaped = false
 		h.w.report.Stats.Recreated++
 	}
-	k.add(m)
-	wr.mints = append(wr.mints, i)
+	wr.mints = append(wr.mints, k.add(m, past))
 	h.w.trace.printf(h.w.now, "  minted %v of %s for write %d, context %v, overwrite %v", v.Dot, k.key, wr.number, wr.context != nil, wr.overwrite)
 }
 
@@ -303,59 +267,24 @@ func (h *history) mintedHere(p *process, wr *write, d version.Dot) int {
 	return -1
 }
 
-// add takes a mint into the key's history.
-func (k *keyHistory) add(m mint) {
-	i := len(k.mints)
+// add takes a mint into the key's history, with what it replaces: every mint
+// that the write had seen, directly or through others.
+func (k *keyHistory) add(m mint, past audit.Set) int {
+	i := k.Add(past)
+	k.Name(i, m.dot)
 	k.mints = append(k.mints, m)
-	k.byDot[m.dot] = i
-	counters := k.byActor[m.dot.Actor]
-	if counters == nil {
-		counters = new([]int)
-		k.byActor[m.dot.Actor] = counters
-	}
-	for uint64(len(*counters)) < m.dot.Counter {
-		*counters = append(*counters, -1)
-	}
-	(*counters)[m.dot.Counter-1] = i
-}
-
-// coveredBy returns the mints that a clock covers, and how many dots it covers
-// that were never minted.
-func (k *keyHistory) coveredBy(c version.Clock) (covered bitset, strange uint64) {
-	covered = make(bitset, (len(k.mints)+63)/64)
-	take := func(a version.Actor, from, to uint64) {
-		var known []int
-		if counters := k.byActor[a]; counters != nil {
-			known = (*counters)[min(from-1, uint64(len(*counters))):min(to, uint64(len(*counters)))]
-		}
-		strange += to - from + 1 - uint64(len(known))
-		for _, i := range known {
-			if i < 0 {
-				strange++
-			} else {
-				covered[i>>6] |= 1 << (i & 63)
-			}
-		}
-	}
-	for _, d := range c.Vector() {
-		take(d.Actor, 1, d.Counter)
-	}
-	for _, d := range c.Dots() {
-		take(d.Actor, d.Counter, d.Counter)
-	}
-	return covered, strange
+	return i
 }
 
 // replacedBy returns what an Overwrite has replaced, from the set that it
 // left: all that the clock covers and that is not beside it, and what that has
 // replaced in turn, which the node need not have heard of, or may have
 // forgotten. This is what only the machine can tell.
-func (k *keyHistory) replacedBy(set *version.Siblings) bitset {
-	covered, _ := k.coveredBy(set.Clock)
-	past := covered.clone()
-	covered.each(func(i int) { past.add(k.mints[i].past) })
+func (k *keyHistory) replacedBy(set *version.Siblings) audit.Set {
+	covered, _ := k.CoveredBy(set.Clock)
+	past := k.Closure(covered)
 	for i := range set.Versions {
-		if at, ok := k.byDot[set.Versions[i].Dot]; ok && past.has(at) {
+		if at, ok := k.At(set.Versions[i].Dot); ok && past.Has(at) {
 			past[at>>6] &^= 1 << (at & 63)
 		}
 	}
@@ -364,10 +293,10 @@ func (k *keyHistory) replacedBy(set *version.Siblings) bitset {
 
 // read returns the mints that a set shows and everything in their past. It
 // reports what it finds that nobody wrote.
-func (h *history) read(who string, k *keyHistory, set *version.Siblings) (shown, covered bitset) {
+func (h *history) read(who string, k *keyHistory, set *version.Siblings) (shown, covered audit.Set) {
 	for i := range set.Versions {
 		v := &set.Versions[i]
-		at, ok := k.byDot[v.Dot]
+		at, ok := k.At(v.Dot)
 		if !ok {
 			h.w.fail("phantom", "%s of %s shows %v, which nobody minted", who, k.key, v.Dot)
 			continue
@@ -379,17 +308,15 @@ func (h *history) read(who string, k *keyHistory, set *version.Siblings) (shown,
 		if m.write.outcome == failed {
 			h.w.fail("phantom", "%s of %s shows write %d, whose client was told that it is not written", who, k.key, m.write.number)
 		}
-		shown.set(at)
-		covered.add(m.past)
+		shown.Put(at)
 	}
-	covered.add(shown)
-	return shown, covered
+	return shown, k.Closure(shown)
 }
 
 // exact checks that a clock covers nothing that its holder has not seen.
-func (h *history) exact(who string, k *keyHistory, clock version.Clock, seen bitset) {
-	covered, strange := k.coveredBy(clock)
-	covered.minus(seen).each(func(i int) {
+func (h *history) exact(who string, k *keyHistory, clock version.Clock, seen audit.Set) {
+	covered, strange := k.CoveredBy(clock)
+	covered.Minus(seen).Each(func(i int) {
 		h.w.fail("context", "%s of %s has a context that covers %v of write %d, which it has not seen",
 			who, k.key, k.mints[i].dot, k.mints[i].write.number)
 	})
@@ -408,7 +335,7 @@ func (k *keyHistory) give(c *held) {
 // must find: those whose W replicas meet any r ones. Where layouts change, a
 // quorum counts only if it is at least the configured one, since that is what
 // transitions are built for.
-func (h *history) overlapping(k *keyHistory, r int) bitset {
+func (h *history) overlapping(k *keyHistory, r int) audit.Set {
 	h.restored(k)
 	if h.w.fallenBack() {
 		return nil
@@ -421,9 +348,9 @@ func (h *history) overlapping(k *keyHistory, r int) bitset {
 		}
 		least = max(least, p.W)
 	}
-	var must bitset
+	var must audit.Set
 	for n := least; n < len(k.strict); n++ {
-		must.add(k.strict[n])
+		must.Add(k.strict[n])
 	}
-	return must.minus(k.shaken).minus(k.lost)
+	return must.Minus(k.shaken).Minus(k.lost)
 }

@@ -208,6 +208,7 @@ func (w *world) showView(p *process) {
 	for i := range v.Peers {
 		if belief := p.beliefs[peerIndex(v.Peers[i].ID)]; belief != 0 {
 			v.Peers[i].Status = belief
+			v.Revision = 0 // it is another one than Control's
 		}
 	}
 	for i := range p.shards {

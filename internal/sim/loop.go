@@ -77,6 +77,7 @@ type loop struct {
 	batch   uint64 // the disk's number of this loop's newest batch
 
 	cancelled uint64 // rounds of forgetting, as reported last
+	waits     uint64 // for slots, as reported last
 }
 
 // flight is a flush on its way to the disk, with what it holds back.
@@ -302,6 +303,8 @@ func (w *world) flush(p *process, l *loop) {
 		w.input(p, controlLoop, input{kind: inShard, shard: r})
 	}
 	for _, r := range out.Loads {
+		w.report.Stats.SlotWaits += r.Waits - l.waits
+		l.waits = r.Waits
 		w.input(p, controlLoop, input{kind: inLoad, load: r})
 	}
 	if l.control == nil {
@@ -309,6 +312,7 @@ func (w *world) flush(p *process, l *loop) {
 	}
 	if v := l.control.View(); v != nil {
 		w.viewed(p, v)
+		w.noteSlots(v)
 		l.view = v
 		w.showView(p)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/audit"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -262,21 +263,21 @@ func (w *world) replaceDisk(p *process, data table) {
 // forfeited takes from a disk what it covered before, itself and in hints, and
 // does not any more.
 func (h *history) forfeited(k *keyHistory, own, before, after version.Clock) {
-	still, _ := k.coveredBy(after)
-	owned, _ := k.coveredBy(own)
-	k.shaken.add(owned.minus(still))
-	all, _ := k.coveredBy(before)
-	k.bereft.add(all.minus(still))
-	h.w.report.Stats.Losses.Mints += uint64(owned.minus(still).count())
+	still, _ := k.CoveredBy(after)
+	owned, _ := k.CoveredBy(own)
+	k.shaken.Add(owned.Minus(still))
+	all, _ := k.CoveredBy(before)
+	k.bereft.Add(all.Minus(still))
+	h.w.report.Stats.Losses.Mints += uint64(owned.Minus(still).Count())
 	h.leave(k, before)
 }
 
 // leave marks what is lost now: what a clock covers and no disk does.
 func (h *history) leave(k *keyHistory, before version.Clock) {
-	gone, _ := k.coveredBy(before)
-	gone.each(func(i int) {
+	gone, _ := k.CoveredBy(before)
+	gone.Each(func(i int) {
 		if h.w.heldAt(k, k.mints[i].dot) == 0 {
-			k.lost.set(i)
+			k.lost.Put(i)
 		}
 	})
 }
@@ -287,11 +288,11 @@ func (h *history) handedOver(k *keyHistory, was version.Clock) {
 	if h.w.losses == 0 {
 		return
 	}
-	gone, _ := k.coveredBy(was)
-	gone.each(func(i int) {
+	gone, _ := k.CoveredBy(was)
+	gone.Each(func(i int) {
 		d := k.mints[i].dot
 		if h.w.heldAt(k, d) == 0 && h.w.durableAt(k, d) > 0 {
-			k.lost.set(i)
+			k.lost.Put(i)
 		}
 	})
 }
@@ -299,11 +300,11 @@ func (h *history) handedOver(k *keyHistory, was version.Clock) {
 // exempt looks at what is missing in the end and may be, since it was lost with
 // its disks. No write may be among it that more nodes had acknowledged than may
 // be without their disks.
-func (h *history) exempt(k *keyHistory, missing bitset) {
-	lost := missing.minus(missing.minus(k.lost))
-	lost.each(func(i int) {
+func (h *history) exempt(k *keyHistory, missing audit.Set) {
+	lost := missing.Minus(missing.Minus(k.lost))
+	lost.Each(func(i int) {
 		for n := range k.acked {
-			if !k.acked[n].has(i) {
+			if !k.acked[n].Has(i) {
 				continue
 			}
 			h.w.report.Stats.Losses.Exempt++
@@ -321,13 +322,13 @@ func (w *world) minority() int { return max(1, (w.plan.N-1)/2) }
 // found notes that a disk covers something, which is so not lost, though not
 // all owners need have it.
 func (h *history) found(k *keyHistory, clock version.Clock) {
-	if k.lost.isEmpty() {
+	if k.lost.IsEmpty() {
 		return
 	}
-	covered, _ := k.coveredBy(clock)
-	left := k.lost.minus(covered)
-	k.shaken.add(k.lost.minus(left))
-	k.bereft.add(k.lost.minus(left))
+	covered, _ := k.CoveredBy(clock)
+	left := k.lost.Minus(covered)
+	k.shaken.Add(k.lost.Minus(left))
+	k.bereft.Add(k.lost.Minus(left))
 	k.lost = left
 }
 
@@ -337,7 +338,7 @@ func (w *world) regain() {
 	whole := true
 	for _, k := range w.history.keys {
 		w.history.restored(k)
-		whole = whole && k.bereft.isEmpty()
+		whole = whole && k.bereft.IsEmpty()
 	}
 	for _, p := range w.nodes {
 		p.losses.weak = p.losses.weak && (!whole || !p.joined || !p.up)
@@ -348,19 +349,19 @@ func (w *world) regain() {
 // disk by any layout that any node goes by, and those that are lost or
 // forgotten.
 func (h *history) restored(k *keyHistory) {
-	if k.bereft.isEmpty() {
+	if k.bereft.IsEmpty() {
 		return
 	}
-	left := k.bereft.minus(k.lost).minus(k.forgotten)
-	everywhere := left.clone()
+	left := k.bereft.Minus(k.lost).Minus(k.forgotten)
+	everywhere := left.Clone()
 	for _, l := range h.w.layouts() {
 		for _, owner := range l.Owners(l.Partition(k.key)) {
-			has, _ := k.coveredBy(h.w.nodes[peerIndex(owner)].durable[k.index].Clock)
-			everywhere = everywhere.minus(everywhere.minus(has))
+			has, _ := k.CoveredBy(h.w.nodes[peerIndex(owner)].durable[k.index].Clock)
+			everywhere = everywhere.Minus(everywhere.Minus(has))
 		}
 	}
-	k.bereft = left.minus(everywhere)
-	k.shaken = k.shaken.minus(k.shaken.minus(k.bereft))
+	k.bereft = left.Minus(everywhere)
+	k.shaken = k.shaken.Minus(k.shaken.Minus(k.bereft))
 }
 
 // layouts returns those that any node goes by, and the newest ones even while

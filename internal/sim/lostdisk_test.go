@@ -127,7 +127,7 @@ func TestShakenUntilAllOwnersHaveIt(t *testing.T) {
 	s.w.live = append(s.w.live, s.layout)
 	expect := func(when string, want int) {
 		t.Helper()
-		if got := s.w.history.overlapping(s.k, 2).count(); got != want {
+		if got := s.w.history.overlapping(s.k, 2).Count(); got != want {
 			t.Errorf("%s, a read must find %d writes; want %d", when, got, want)
 		}
 	}

@@ -11,38 +11,6 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
 
-func TestBitsetAgainstAMap(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		members := rapid.SliceOf(rapid.IntRange(0, 300))
-		a, b := members.Draw(t, "a"), members.Draw(t, "b")
-		var sa, sb, both bitset
-		for _, i := range a {
-			sa.set(i)
-		}
-		for _, i := range b {
-			sb.set(i)
-		}
-		both.add(sa)
-		both.add(sb)
-		left := sa.minus(sb)
-		for i := range 310 {
-			inA, inB := slices.Contains(a, i), slices.Contains(b, i)
-			if sa.has(i) != inA || both.has(i) != (inA || inB) || left.has(i) != (inA && !inB) {
-				t.Fatalf("%d: in a %v, in both %v, in a minus b %v", i, sa.has(i), both.has(i), left.has(i))
-			}
-		}
-		var listed []int
-		sa.each(func(i int) { listed = append(listed, i) })
-		slices.Sort(a)
-		if !slices.Equal(listed, slices.Compact(a)) {
-			t.Fatalf("each gave %v of %v", listed, a)
-		}
-		if (len(trim(left)) == 0) != left.isEmpty() {
-			t.Fatalf("%v is empty: %v", left, left.isEmpty())
-		}
-	})
-}
-
 func TestQueueOrdersEvents(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := eventQueue{seed: rapid.Uint64().Draw(t, "seed")}
@@ -120,24 +88,6 @@ func TestTornTailIsDropped(t *testing.T) {
 	}
 	if torn == 0 {
 		t.Error("no crash left a torn tail")
-	}
-}
-
-func TestValuesAreChecked(t *testing.T) {
-	key := []byte("k")
-	v := newValue(7, key, 30)
-	if n, ok := parseValue(v, key); !ok || n != 7 {
-		t.Errorf("a value of write 7 is read as of %d, %v", n, ok)
-	}
-	if _, ok := parseValue(v, []byte("other")); ok {
-		t.Error("a value is accepted for another key")
-	}
-	for i := range v {
-		damaged := slices.Clone(v)
-		damaged[i] ^= 1
-		if _, ok := parseValue(damaged, key); ok {
-			t.Errorf("a value with byte %d changed is accepted", i)
-		}
 	}
 }
 

@@ -3,6 +3,7 @@ package sim
 import (
 	"math/rand/v2"
 
+	"github.com/dynamo-kv/dynamo/internal/audit"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
@@ -68,7 +69,7 @@ func (w *world) oneLayout() *ring.Layout {
 // R that they counted.
 type heldReads struct {
 	layout ring.Name
-	by     [maxReplicas + 1]bitset
+	by     [maxReplicas + 1]audit.Set
 }
 
 // mustNotGoBack notes what a get has to find because blocking reads that have
@@ -86,17 +87,17 @@ func (h *history) mustNotGoBack(o *operation) {
 	owners := l.OwnerCount()
 	for r := range o.key.held.by {
 		if r+min(o.r, owners) > owners {
-			o.found.add(o.key.held.by[r])
+			o.found.Add(o.key.held.by[r])
 		}
 	}
-	if !o.found.isEmpty() {
+	if !o.found.IsEmpty() {
 		h.w.report.Stats.Repairs.Checked++
 	}
 }
 
 // neverBack holds a get to what blocking reads had found before it began, and
 // notes what a blocking one has found itself.
-func (h *history) neverBack(o *operation, seen bitset) {
+func (h *history) neverBack(o *operation, seen audit.Set) {
 	blocking := o.options.Repair == core.RepairBlocking
 	if blocking {
 		h.w.report.Stats.Repairs.Blocking++
@@ -105,7 +106,7 @@ func (h *history) neverBack(o *operation, seen bitset) {
 	if l == nil || l.Name() != o.layout || o.losses != h.w.losses {
 		return // owners have changed meanwhile, or lost their disks
 	}
-	o.found.minus(seen).minus(k.forgotten).each(func(i int) {
+	o.found.Minus(seen).Minus(k.forgotten).Each(func(i int) {
 		m := &k.mints[i]
 		h.w.fail("monotonic reads", "a get of %s with R=%d misses %v of write %d, which a blocking get had returned before it began",
 			k.key, o.r, m.dot, m.write.number)
@@ -116,7 +117,7 @@ func (h *history) neverBack(o *operation, seen bitset) {
 	if k.held.layout != o.layout {
 		k.held = heldReads{layout: o.layout}
 	}
-	k.held.by[min(o.r, l.OwnerCount())].add(seen)
+	k.held.by[min(o.r, l.OwnerCount())].Add(seen)
 }
 
 // checkHeld holds the answer of a blocking read, as it leaves the node, to what
@@ -130,14 +131,14 @@ func (w *world) checkHeld(p *process, o *operation, r *core.Result) {
 		return
 	}
 	k, holders := o.key, 0
-	found, _ := k.coveredBy(r.Set.Clock)
+	found, _ := k.CoveredBy(r.Set.Clock)
 	for _, owner := range l.Owners(l.Partition(k.key)) {
 		q := w.nodes[peerIndex(owner)]
 		if !q.exists {
 			continue
 		}
-		held, _ := k.coveredBy(q.durable[k.index].Clock)
-		if found.minus(held).minus(k.forgotten).isEmpty() {
+		held, _ := k.CoveredBy(q.durable[k.index].Clock)
+		if found.Minus(held).Minus(k.forgotten).IsEmpty() {
 			holders++
 		}
 	}

@@ -76,6 +76,8 @@ type Stats struct {
 	Recreated   uint64 // keys that were written again after they were reaped
 	Cancelled   uint64 // rounds of forgetting given up
 	Spans       uint64 // of traced requests
+	SlotWaits   uint64 // times that background work waited for a slot
+	Throttled   uint64 // views with fewer slots than there may be
 
 	Faults             [faultKinds]uint64
 	FaultsInTransition uint64
@@ -187,6 +189,8 @@ func (s *Stats) Add(o *Stats) {
 	s.Returned += o.Returned
 	s.Recreated += o.Recreated
 	s.Cancelled += o.Cancelled
+	s.SlotWaits += o.SlotWaits
+	s.Throttled += o.Throttled
 	for i := range s.Faults {
 		s.Faults[i] += o.Faults[i]
 	}
@@ -245,6 +249,7 @@ func (s *Stats) String() string {
 	line("outcomes", "%s", counts(s.Results))
 	line("versions", "%d minted, %d writes minted more than once, %d gets with siblings, %d replies lost", s.Minted, s.MintedTwice, s.Siblings, s.RepliesLost)
 	line("forgetting", "%d removals of deleted keys, %d of them amid faults, %d that were brought back, %d keys written again, %d clock entries pruned, %d rounds cancelled", s.Reaped, s.ReapedAmid, s.Returned, s.Recreated, s.Pruned, s.Cancelled)
+	line("admission", "%d times that background work waited for a slot, %d views with fewer slots than there may be", s.SlotWaits, s.Throttled)
 	faults := make(map[string]uint64)
 	for k, n := range s.Faults {
 		faults[FaultKind(k).String()] = n

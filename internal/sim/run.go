@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/audit"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
@@ -52,7 +53,7 @@ type world struct {
 	attempts  []*attempt
 	oldest    int // every attempt before this one is over
 	history   *history
-	finals    map[int]bitset // what the last gets showed, by key; looked up by key only
+	finals    map[int]audit.Set // what the last gets showed, by key; looked up by key only
 }
 
 // Run runs a plan to its end and checks it. text, if not nil, gets the trace
@@ -74,7 +75,7 @@ func newWorld(plan *Plan, text io.Writer) *world {
 		plan: plan, report: &Report{Plan: plan}, trace: newTracer(text),
 		queue: eventQueue{seed: plan.Seed}, net: newNetwork(plan),
 		rng: core.Stream(plan.Seed, "sim/world"), clientRng: core.Stream(plan.Seed, "sim/replies"),
-		clients: newClients(plan), finals: make(map[int]bitset), copies: make(map[int]*diskCopy),
+		clients: newClients(plan), finals: make(map[int]audit.Set), copies: make(map[int]*diskCopy),
 		struck: make([]bool, len(plan.Faults)),
 		grows:  plan.Early || plan.Nodes > plan.Initial,
 	}

@@ -218,6 +218,7 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"disks wiped": s.Losses.Wiped, "young copies put back": s.Losses.Young, "old copies put back": s.Losses.Old,
 		"starts that waited for word of a disk": s.Losses.Doubted, "disks set aside": s.Losses.SetAside,
 		"versions on lost disks": s.Losses.Mints,
+		"waits for slots":        s.SlotWaits, "views with fewer slots": s.Throttled,
 	}
 	if s.Hours() >= rareHours {
 		must["acknowledged versions lost with their disks"] = s.Losses.Exempt

@@ -1,10 +1,12 @@
 // Package transport is what a node sends envelopes through: the Transport
 // that its runtime uses and the Handler that the runtime is to it.
 //
-//	grpcstream     one gRPC stream a peer, batched: what nodes use
+//	grpcstream     one gRPC stream a peer, batched: what nodes use by default
+//	httpjson       batches of JSON over HTTP, and the peer protocol for people
 //	memnet         a network inside one process, with faults: what tests use
-//	transporttest  the conformance suite that both pass
-//	wire           envelopes as bytes and back, everything checked
+//	transporttest  the conformance suite that all pass
+//	wire           envelopes as bytes or JSON and back, everything checked
+//	pause          whether this process stood still
 //	outbox         the bounded queue of what waits for one peer
 //	mux            one listening address for HTTP/1.1 and HTTP/2
 //

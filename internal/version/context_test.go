@@ -24,6 +24,10 @@ func TestTokenRoundTrip(t *testing.T) {
 		if err != nil || !got.Clock.Equal(c.Clock) || got.key != c.key || got.Token() != token {
 			t.Fatalf("%v becomes %v, %v", c, got, err)
 		}
+		binary := c.AppendBinary([]byte("before"))
+		if again, err := DecodeContext(binary[len("before"):]); err != nil || again.Token() != token {
+			t.Fatalf("%v becomes %v, %v in binary", c, again, err)
+		}
 		if err := got.For(key); err != nil {
 			t.Fatal(err)
 		}
@@ -99,6 +103,20 @@ func TestParseContextRefuses(t *testing.T) {
 }
 
 // TestOneTokenOneContext changes the bits that base64 leaves over.
+func TestDecodeContextRefuses(t *testing.T) {
+	good := NewContext([]byte("k"), Clock{}).AppendBinary(nil)
+	changed := bytes.Clone(good)
+	changed[3]++
+	for name, b := range map[string][]byte{
+		"nothing": nil, "cut short": good[:len(good)-1], "something after it": append(bytes.Clone(good), 0),
+		"changed": changed, "too long": make([]byte, maxBinary+1),
+	} {
+		if c, err := DecodeContext(b); !errors.Is(err, ErrContextMalformed) || !c.IsZero() {
+			t.Errorf("%s: %v, %v", name, c, err)
+		}
+	}
+}
+
 func TestOneTokenOneContext(t *testing.T) {
 	token := NewContext([]byte("k"), Clock{}).Token()
 	last := strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", token[len(token)-1])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ func embedded(t testing.TB, nodes int, change func(*dynamo.Config)) []*dynamo.No
 	t.Helper()
 	var all []*dynamo.Node
 	for i := range nodes {
-		cfg := dynamo.DefaultConfig()
+		cfg := config()
 		cfg.StorageEngine = "memory"
 		cfg.GossipInterval = 100 * time.Millisecond
 		cfg.LayoutDelay = 200 * time.Millisecond
@@ -180,4 +181,62 @@ func TestNodesThatDoNotOwnAKeyServeIt(t *testing.T) {
 			t.Fatalf("%s after its delete: %v", key, err)
 		}
 	}
+}
+
+// TestTier3AnyFault has one fault after the other, as they are drawn, while
+// clients work: for tier3.minutes.
+func TestTier3AnyFault(t *testing.T) {
+	m := newMachines(t, 5)
+	rng := rand.New(rand.NewPCG(m.seed, 99))
+	end := time.Now().Add(time.Duration(*tier3Minutes * float64(time.Minute)))
+	for round := 0; round == 0 || time.Now().Before(end); round++ {
+		m.begin(round)
+		stop := m.work()
+		for range 5 {
+			undo := m.anyFault(rng)
+			m.goOn(10 + rng.IntN(60))
+			undo()
+			m.goOn(30 + rng.IntN(60))
+		}
+		stop()
+		m.check()
+	}
+}
+
+// anyFault draws a fault, begins it, and returns what ends it.
+func (m *machines) anyFault(rng *rand.Rand) (undo func()) {
+	some := rng.Perm(len(m.nodes))[:1+rng.IntN(2)]
+	switch rng.IntN(5) {
+	case 0:
+		m.t.Logf("n%d and so on are cut off: %v", some[0]+1, some)
+		m.net.split(some...)
+		return m.net.heal
+	case 1:
+		from := some[0]
+		for to := range m.nodes {
+			if to != from && rng.IntN(2) == 0 {
+				m.t.Logf("the way from n%d to n%d is cut", from+1, to+1)
+				m.net.cut(from, to)
+			}
+		}
+		return m.net.heal
+	case 2:
+		m.t.Logf("killed: %v", some)
+		for _, i := range some {
+			m.nodes[i].kill()
+		}
+		return func() {
+			for _, i := range some {
+				m.nodes[i].restart()
+			}
+		}
+	case 3:
+		m.t.Logf("n%d stands still", some[0]+1)
+		return m.pause(some[0])
+	}
+	m.t.Log("all cut off from each other")
+	for i := range m.nodes {
+		m.net.split(i)
+	}
+	return m.net.heal
 }

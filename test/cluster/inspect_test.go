@@ -31,7 +31,7 @@ func (p *process) inspect(key string) (got inspected) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	a, err := p.do(http.MethodPost, "/rpc/get", body, nil)
+	a, err := p.do(http.MethodPost, "/rpc/get", body)
 	if err != nil || a.code != http.StatusOK {
 		p.t.Fatalf("/rpc/get of %s at %s: status %d, %v: %s", key, p.id, a.code, err, a.body)
 	}
@@ -46,7 +46,7 @@ func (p *process) inspect(key string) (got inspected) {
 func TestLookingInside(t *testing.T) {
 	a, b, c := trio(t)
 	nodes := []*process{a, b, c}
-	put, err := a.do(http.MethodPut, "/v1/kv/cart?w=3", []byte("milk"), nil)
+	put, err := a.do(http.MethodPut, "/v1/kv/cart?w=3", []byte("milk"))
 	if err != nil || put.code != http.StatusNoContent {
 		t.Fatalf("put: status %d, %v", put.code, err)
 	}
@@ -62,7 +62,7 @@ func TestLookingInside(t *testing.T) {
 	if got := nodes[0].inspect("nothing"); len(got.Values) != 0 {
 		t.Errorf("a key that does not exist has %+v", got)
 	}
-	metrics, err := c.do(http.MethodGet, "/metrics", nil, nil)
+	metrics, err := c.do(http.MethodGet, "/metrics", nil)
 	want := fmt.Sprintf("dynamo_cluster_members{status=%q} 3\n", "alive")
 	if err != nil || metrics.code != http.StatusOK || !bytes.Contains(metrics.body, []byte(want)) {
 		t.Errorf("metrics: status %d, %v, no %s in\n%s", metrics.code, err, want, metrics.body)

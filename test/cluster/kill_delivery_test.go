@@ -11,7 +11,7 @@ import (
 
 // hintsOf returns how many keys a process keeps for others.
 func hintsOf(p *process) (keys int, err error) {
-	a, err := p.do(http.MethodGet, "/v1/status", nil, nil)
+	a, err := p.do(http.MethodGet, "/v1/status", nil)
 	if err != nil {
 		return 0, err
 	}
@@ -54,7 +54,7 @@ func TestKillInTheMiddleOfDelivery(t *testing.T) {
 	gone.kill()
 	value := func(i int) string { return fmt.Sprint("value-", i, strings.Repeat("-", 2000)) }
 	each(t, keys, func(i int) error {
-		code, body, err := nodes[i%3].put(fmt.Sprint("key-", i), value(i), "", nil)
+		code, body, err := nodes[i%3].put(fmt.Sprint("key-", i), value(i), "")
 		if err == nil && code != http.StatusNoContent {
 			err = fmt.Errorf("put: %d %s", code, body)
 		}

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -18,8 +17,6 @@ import (
 // has gone.
 const floodTimeout = 500 * time.Millisecond
 
-const floodValue = 100 // bytes
-
 // flooded is how an open-loop load went: requests come at their rate, whatever
 // became of those before.
 type flooded struct {
@@ -30,14 +27,14 @@ type flooded struct {
 	RSS                         int64         // the most, in bytes
 }
 
-// floodCallers is how many requests of a flood may be under way at a node: many
+// floodCallers is how many requests of a flood may be under way at a node: some
 // more than it takes.
-const floodCallers = 4096
+const floodCallers = 1024
 
-// flood sends ops puts at a rate, through a node of this process. Where this
-// process is late, so is the request, and the time counts.
-func flood(node *dynamo.Node, rate, ops int64) (out flooded) {
-	due := make(chan time.Time, ops)
+// flood sends puts at a rate, through a node of this process. Where this process
+// is late, so is the request, and the time counts.
+func flood(node *dynamo.Node, j *job) (out flooded) {
+	due := make(chan time.Time, j.Ops)
 	parts := make(chan *flooded)
 	began := time.Now()
 	before, _ := usage()
@@ -46,17 +43,17 @@ func flood(node *dynamo.Node, rate, ops int64) (out flooded) {
 		go func() {
 			part := new(flooded)
 			for at := range due {
-				one(node, part, at, &latencies[i])
+				one(node, part, at, j.ValueBytes, &latencies[i])
 			}
 			parts <- part
 		}()
 	}
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
-	for sent := int64(0); sent < ops; {
+	for sent := 0; sent < j.Ops; {
 		now := <-ticker.C
-		for n := min(ops, int64(now.Sub(began).Seconds()*float64(rate))); sent < n; sent++ {
-			due <- began.Add(time.Duration(float64(sent) / float64(rate) * float64(time.Second)))
+		for n := min(j.Ops, int(now.Sub(began).Seconds()*float64(j.Rate))); sent < n; sent++ {
+			due <- began.Add(time.Duration(float64(sent) / float64(j.Rate) * float64(time.Second)))
 		}
 		out.RSS = max(out.RSS, residentBytes())
 	}
@@ -80,10 +77,10 @@ func flood(node *dynamo.Node, rate, ops int64) (out flooded) {
 }
 
 // one sends the request that is due at a time.
-func one(node *dynamo.Node, out *flooded, due time.Time, latencies *[]time.Duration) {
+func one(node *dynamo.Node, out *flooded, due time.Time, bytes int, latencies *[]time.Duration) {
 	ctx, cancel := context.WithDeadline(context.Background(), due.Add(floodTimeout))
 	defer cancel()
-	_, err := node.Put(ctx, fmt.Sprint("key-", due.Nanosecond()/1000%benchKeys), make([]byte, floodValue), nil, dynamo.Overwrite())
+	_, err := node.Put(ctx, benchKey(due.Nanosecond()/1000), make([]byte, bytes), nil, dynamo.Overwrite())
 	took := time.Since(due)
 	switch {
 	case err == nil && took <= floodTimeout:
@@ -112,47 +109,52 @@ func residentBytes() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
+// plus adds what went through another node.
+func (f *flooded) plus(o *flooded) {
+	f.OK += o.OK
+	f.Overloaded += o.Overloaded
+	f.Late += o.Late
+	f.Other += o.Other
+	f.Took = max(f.Took, o.Took)
+	f.CPU += o.CPU
+	f.P50, f.P99 = max(f.P50, o.P50), max(f.P99, o.P99)
+	f.RSS += o.RSS
+}
+
+func (f *flooded) goodput() float64 { return float64(f.OK) / f.Took.Seconds() }
+
 // BenchmarkOverload: what is left of the peak when several times as much is
 // asked for. Three nodes in processes of their own, N=3, R=W=2, the memory engine;
-// puts of 100 bytes come in through all three, at their rate.
+// puts of 100 bytes come in through all three, at their rate, and have half a
+// second each. The processes' own part of the load is in their CPU time.
 func BenchmarkOverload(b *testing.B) {
-	workers := startWorkers(b, "memory", floodValue)
-	run := func(rate int64, length time.Duration) (sum flooded) {
-		n := int64(len(workers))
-		for _, w := range workers {
-			w.begin(job{Op: "flood", Rate: rate / n, Ops: int(float64(rate/n) * length.Seconds())})
-		}
-		for _, w := range workers {
-			f := w.end().Flooded
-			sum.OK += f.OK
-			sum.Overloaded += f.Overloaded
-			sum.Late += f.Late
-			sum.Other += f.Other
-			sum.Took = max(sum.Took, f.Took)
-			sum.P50, sum.P99 = max(sum.P50, f.P50), max(sum.P99, f.P99)
-			sum.RSS += f.RSS
-			sum.CPU += f.CPU
-		}
-		return sum
-	}
-	goodput := func(f flooded) float64 { return float64(f.OK) / f.Took.Seconds() }
-	// The peak is what the nodes do for callers that wait for their answers.
-	const callers, each = 21, 10_000
+	const size, callers, each = 100, 21, 10_000
+	workers := startWorkers(b, "memory", size)
+	// What the nodes do for callers that wait for their answers.
 	began := time.Now()
 	for _, w := range workers {
-		w.begin(job{Op: "put", Callers: callers, Ops: each, ValueBytes: floodValue})
+		w.begin(job{Op: "put", Callers: callers, Ops: each, ValueBytes: size})
 	}
 	for _, w := range workers {
 		w.end()
 	}
 	closed := float64(each*len(workers)) / time.Since(began).Seconds()
 	peak, best := 0.0, 0.0
-	for _, share := range []float64{0.5, 3, 3, 3} {
-		f := run(int64(share*closed), 2*time.Second)
+	for _, times := range []float64{0.5, 1, 1.5, 3, 3, 6} {
+		const length = 2 * time.Second
+		rate := int(times * closed / float64(len(workers)))
+		for _, w := range workers {
+			w.begin(job{Op: "flood", Rate: rate, Ops: int(float64(rate) * length.Seconds()), ValueBytes: size})
+		}
+		var f flooded
+		for _, w := range workers {
+			one := w.end().Flood
+			f.plus(&one)
+		}
 		efficiency := float64(f.OK) / f.CPU.Seconds()
-		peak, best = max(peak, goodput(f)), max(best, efficiency)
+		peak, best = max(peak, f.goodput()), max(best, efficiency)
 		b.Logf("offered %3.1f × %.0f/s: %.0f/s ok (%.0f %%), %.0f a CPU second (%.0f %%), p50 %v, p99 %v, %d overloaded, %d late, %d other; %d MiB",
-			share, closed, goodput(f), 100*goodput(f)/peak, efficiency, 100*efficiency/best,
+			times, closed, f.goodput(), 100*f.goodput()/peak, efficiency, 100*efficiency/best,
 			f.P50.Round(time.Microsecond), f.P99.Round(time.Microsecond), f.Overloaded, f.Late, f.Other, f.RSS>>20)
 	}
 }

@@ -57,8 +57,10 @@ type process struct {
 	id     string
 	addr   string
 	args   []string
+	inside *namespace   // that it runs in; nil: none of its own
+	http   *http.Client // that reaches it
 	cmd    *exec.Cmd
-	stderr *bytes.Buffer
+	stderr *bytes.Buffer // complete when exited is closed
 	exited chan struct{}
 }
 
@@ -66,7 +68,7 @@ type process struct {
 // name, and returns when it listens.
 func serve(t *testing.T, id, listen, data string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, id: id, args: append([]string{"serve", "--id", id, "--data", data}, args...)}
+	p := &process{t: t, id: id, args: append([]string{"serve", "--id", id, "--data", data}, args...), http: client}
 	p.start(listen)
 	t.Cleanup(p.kill)
 	return p
@@ -85,7 +87,11 @@ func (p *process) start(listen string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
+	start := p.cmd.Start
+	if p.inside != nil {
+		start = func() error { return p.inside.start(p.cmd) }
+	}
+	if err := start(); err != nil {
 		p.t.Fatal(err)
 	}
 	p.exited = make(chan struct{})
@@ -105,9 +111,12 @@ func (p *process) start(listen string) {
 	line := <-lines
 	_, addr, ok := strings.Cut(line, "listens on ")
 	if !ok {
+		p.kill()
 		p.t.Fatalf("%s says %q and %s", p.id, line, p.stderr)
 	}
-	p.addr = addr
+	if p.addr != addr { // clients look at it, and after a restart it is the same
+		p.addr = addr
+	}
 }
 
 // kill ends the process as kill -9 does.
@@ -121,12 +130,23 @@ func (p *process) restart() { p.start(p.addr) }
 
 type status struct {
 	UnderReplicated bool `json:"under_replicated"`
+	Serving         bool `json:"serving"`
+	Leftovers       int  `json:"leftovers"`
 	Members         []struct {
-		ID string `json:"id"`
+		ID     string `json:"id"`
+		Status string `json:"status"`
 	} `json:"members"`
 	Layout struct {
 		Phase string `json:"phase"`
 	} `json:"layout"`
+	Hints struct {
+		Pending []struct {
+			Target string `json:"target"`
+			Keys   int    `json:"keys"`
+		} `json:"pending"`
+		Stored    int `json:"stored"`
+		Delivered int `json:"delivered"`
+	} `json:"hints"`
 }
 
 // await polls until the condition holds; the test's deadline bounds it.
@@ -146,7 +166,7 @@ func await(t testing.TB, what string, ok func() bool) {
 }
 
 func (p *process) status() (s status, err error) {
-	a, err := p.do(http.MethodGet, "/v1/status", nil, nil)
+	a, err := p.do(http.MethodGet, "/v1/status", nil)
 	if err != nil {
 		return s, err
 	}
@@ -172,15 +192,20 @@ type answer struct {
 	body   []byte
 }
 
-func (p *process) do(method, path string, body []byte, header map[string]string) (a answer, err error) {
-	req, err := http.NewRequestWithContext(p.t.Context(), method, "http://"+p.addr+path, bytes.NewReader(body))
+func (p *process) do(method, path string, body []byte) (answer, error) {
+	return p.doWithin(p.t.Context(), method, path, body, nil)
+}
+
+// doWithin is do with a context that may end earlier than the test's.
+func (p *process) doWithin(ctx context.Context, method, path string, body []byte, header map[string]string) (a answer, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.addr+path, bytes.NewReader(body))
 	if err != nil {
 		return a, err
 	}
 	for k, v := range header {
-		req.Header.Set(k, v)
+		req.Header[k] = []string{v} // as it is written: see send
 	}
-	res, err := client.Do(req)
+	res, err := p.http.Do(req)
 	if err != nil {
 		return a, err
 	}
@@ -189,8 +214,8 @@ func (p *process) do(method, path string, body []byte, header map[string]string)
 	return a, errors.Join(err, res.Body.Close())
 }
 
-func (p *process) put(key, value, query string, header map[string]string) (int, string, error) {
-	a, err := p.do(http.MethodPut, "/v1/kv/"+url.PathEscape(key)+query, []byte(value), header)
+func (p *process) put(key, value, query string) (int, string, error) {
+	a, err := p.do(http.MethodPut, "/v1/kv/"+url.PathEscape(key)+query, []byte(value))
 	if err != nil || a.code != http.StatusNoContent {
 		return a.code, string(a.body), err
 	}
@@ -198,7 +223,7 @@ func (p *process) put(key, value, query string, header map[string]string) (int, 
 }
 
 func (p *process) get(key, query string) (int, string, string, error) {
-	a, err := p.do(http.MethodGet, "/v1/kv/"+url.PathEscape(key)+query, nil, nil)
+	a, err := p.do(http.MethodGet, "/v1/kv/"+url.PathEscape(key)+query, nil)
 	if err != nil {
 		return 0, "", "", err
 	}
@@ -265,7 +290,7 @@ func TestThreeProcessesSurviveAKill(t *testing.T) {
 	write := func(p *process, from, to int, value string) {
 		t.Helper()
 		each(t, to-from, func(i int) error {
-			code, body, err := p.put(key(from+i), value+strconv.Itoa(from+i), "?overwrite=true", nil)
+			code, body, err := p.put(key(from+i), value+strconv.Itoa(from+i), "?overwrite=true")
 			if err == nil && code != http.StatusNoContent {
 				err = fmt.Errorf("%s answers %d %q", p.id, code, body)
 			}
@@ -297,7 +322,7 @@ func TestTwoOfThreeDead(t *testing.T) {
 	a, b, c := trio(t)
 	b.kill()
 	c.kill()
-	code, body, err := a.put("k", "v", "?w=2&overwrite=true", nil)
+	code, body, err := a.put("k", "v", "?w=2&overwrite=true")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func TestReadsRepairAnOwnerThatLostItsDisk(t *testing.T) {
 	if err := nodes[2].Stop(); err != nil {
 		t.Fatal(err)
 	}
-	cfg := dynamo.DefaultConfig()
+	cfg := config()
 	cfg.StorageEngine, cfg.GossipInterval, cfg.AntiEntropyInterval = "memory", 100*time.Millisecond, 0
 	wiped, err := dynamo.NewNode(nodes[2].ID(), nodes[2].Addr(), cfg)
 	if err != nil {

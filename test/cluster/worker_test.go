@@ -39,11 +39,11 @@ type workerSpec struct {
 
 // job is one line to a worker, and jobReport the line that it answers with.
 type job struct {
-	Op           string // "ready", "put", "get", "flood", "usage", "echo"
+	Op           string // "ready", "put", "get", "usage", "echo", "flood"
 	Callers, Ops int
 	ValueBytes   int
-	Rate         int64  // of "flood": operations a second
 	Peer         string // of "echo": where the replies go
+	Rate         int    // of "flood": puts a second
 }
 
 type jobReport struct {
@@ -51,7 +51,7 @@ type jobReport struct {
 	CPU     time.Duration
 	Mallocs uint64
 	P50     time.Duration // of one operation, as its caller sees it
-	Flooded flooded
+	Flood   flooded       // of "flood"
 	Failed  string
 }
 
@@ -61,7 +61,7 @@ func workerMain(spec string, in io.Reader, out io.Writer) error {
 	if err := json.Unmarshal([]byte(spec), &s); err != nil {
 		return err
 	}
-	cfg := dynamo.DefaultConfig()
+	cfg := config()
 	cfg.StorageEngine = s.Engine
 	cfg.GossipInterval, cfg.LayoutDelay = 200*time.Millisecond, 200*time.Millisecond
 	if s.Seed != "" {
@@ -117,7 +117,7 @@ func (j *job) run(node *dynamo.Node) (r jobReport) {
 	case "echo":
 		r.Addr, err = echo(j.Peer)
 	case "flood":
-		r.Flooded = flood(node, j.Rate, int64(j.Ops))
+		r.Flood = flood(node, j)
 	case "put":
 		r.P50, err = callers(j.Callers, j.Ops, func(key string) error {
 			_, err := node.Put(ctx, key, value, nil, dynamo.Overwrite())

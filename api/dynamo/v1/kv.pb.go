@@ -1184,10 +1184,13 @@ type TopologyReply struct {
 	Partitions uint32 `protobuf:"varint,2,opt,name=partitions,proto3" json:"partitions,omitempty"`
 	// Replicas is N. Width is how many owners a partition has: N, or the number
 	// of nodes where there are fewer.
-	Replicas      uint32          `protobuf:"varint,3,opt,name=replicas,proto3" json:"replicas,omitempty"`
-	Width         uint32          `protobuf:"varint,4,opt,name=width,proto3" json:"width,omitempty"`
-	Owners        []uint32        `protobuf:"varint,5,rep,packed,name=owners,proto3" json:"owners,omitempty"`
-	Nodes         []*TopologyNode `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Replicas uint32          `protobuf:"varint,3,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	Width    uint32          `protobuf:"varint,4,opt,name=width,proto3" json:"width,omitempty"`
+	Owners   []uint32        `protobuf:"varint,5,rep,packed,name=owners,proto3" json:"owners,omitempty"`
+	Nodes    []*TopologyNode `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// Cluster is drawn at random when a cluster is formed: nodes with another one
+	// hold other data, whatever their addresses were before.
+	Cluster       uint64 `protobuf:"fixed64,7,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1262,6 +1265,13 @@ func (x *TopologyReply) GetNodes() []*TopologyNode {
 		return x.Nodes
 	}
 	return nil
+}
+
+func (x *TopologyReply) GetCluster() uint64 {
+	if x != nil {
+		return x.Cluster
+	}
+	return 0
 }
 
 // TopologyNode is one node.
@@ -1402,7 +1412,7 @@ const file_dynamo_v1_kv_proto_rawDesc = "" +
 	"\awritten\x18\x03 \x01(\v2\x15.dynamo.v1.WriteReplyH\x00R\awritten\x12.\n" +
 	"\afailure\x18\x04 \x01(\v2\x12.dynamo.v1.FailureH\x00R\afailureB\b\n" +
 	"\x06result\"\x11\n" +
-	"\x0fTopologyRequest\"\xc0\x01\n" +
+	"\x0fTopologyRequest\"\xda\x01\n" +
 	"\rTopologyReply\x12\x16\n" +
 	"\x06layout\x18\x01 \x01(\x04R\x06layout\x12\x1e\n" +
 	"\n" +
@@ -1411,7 +1421,8 @@ const file_dynamo_v1_kv_proto_rawDesc = "" +
 	"\breplicas\x18\x03 \x01(\rR\breplicas\x12\x14\n" +
 	"\x05width\x18\x04 \x01(\rR\x05width\x12\x16\n" +
 	"\x06owners\x18\x05 \x03(\rR\x06owners\x12-\n" +
-	"\x05nodes\x18\x06 \x03(\v2\x17.dynamo.v1.TopologyNodeR\x05nodes\"{\n" +
+	"\x05nodes\x18\x06 \x03(\v2\x17.dynamo.v1.TopologyNodeR\x05nodes\x12\x18\n" +
+	"\acluster\x18\a \x01(\x06R\acluster\"{\n" +
 	"\fTopologyNode\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +

@@ -47,6 +47,13 @@ func startNode(t *testing.T, answer http.HandlerFunc) *node {
 
 func (n *node) addr() string { return n.Listener.Addr().String() }
 
+// times returns how often it was asked.
+func (n *node) times() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.asked)
+}
+
 func (n *node) last(t *testing.T) asked {
 	t.Helper()
 	n.mu.Lock()
@@ -159,8 +166,8 @@ func TestAnotherNodeIsAsked(t *testing.T) {
 			t.Errorf("put %d: %v", i, err)
 		}
 	}
-	if len(good.asked) != 3 || len(breaks.asked) == 0 {
-		t.Errorf("%d requests came to the node that answers, %d to the one that breaks off", len(good.asked), len(breaks.asked))
+	if good.times() != 3 || breaks.times() == 0 {
+		t.Errorf("%d requests came to the node that answers, %d to the one that breaks off", good.times(), breaks.times())
 	}
 	if err := open(t, goneAddr).Get(t.Context(), "k"); kindOf(t, err) != kindUnreachable {
 		t.Errorf("no node: %v", err)

@@ -16,7 +16,8 @@ import (
 )
 
 // texts parses an image, which must be well-formed, and returns its texts.
-func texts(t interface{ Fatal(args ...any) }, image []byte) []string {
+func texts(t *testing.T, image []byte) []string {
+	t.Helper()
 	d := xml.NewDecoder(bytes.NewReader(image))
 	var found []string
 	in := false
@@ -101,9 +102,7 @@ func TestLinesStayInTheirPanels(t *testing.T) {
 				P50: ms.Draw(t, "p50"), P99: ms.Draw(t, "p99"), P999: ms.Draw(t, "p99.9"),
 			})
 		}
-		image := SVG(Chart{Points: points})
-		texts(t, image)
-		for i, line := range paths(image) {
+		for i, line := range paths(SVG(Chart{Points: points})) {
 			top, bottom := float64(topOfRates), float64(bottomOfRates)
 			if i >= 2 {
 				top, bottom = topOfLatencies, bottomOfAll

@@ -15,7 +15,8 @@ import (
 type encoder struct {
 	replies dynamov1.Replies
 	slots   []*slot
-	scratch []byte // the contexts and clocks of this message, one after another
+	shown   []server.Shown // of the latest read
+	scratch []byte         // the contexts and clocks of this message, one after another
 }
 
 // slot has the structs of one reply.
@@ -70,6 +71,7 @@ func (e *encoder) encode(alloc func(size int) []byte) {
 	}
 	clear(e.replies.Replies)
 	e.replies.Replies = e.replies.Replies[:0]
+	clear(e.shown)
 	if cap(e.scratch) > keepScratch {
 		e.scratch = nil
 	}
@@ -84,7 +86,8 @@ func (e *encoder) got(q *core.Request, r core.Result) *dynamov1.GetReply {
 }
 
 func (e *encoder) gotInto(s *slot, q *core.Request, r core.Result) {
-	for i, v := range server.Show(nil, r.Set) {
+	e.shown = server.Show(e.shown[:0], r.Set)
+	for i, v := range e.shown {
 		value := &s.value
 		if i > 0 {
 			value = new(dynamov1.Value)

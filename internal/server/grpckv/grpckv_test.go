@@ -308,7 +308,7 @@ func TestTopology(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := core.ClusterStatus{Self: "a", Layouts: core.LayoutState{Live: []*ring.Layout{layout}, Phase: core.PhaseDone}}
+	st := core.ClusterStatus{Self: "a", Cluster: 77, Layouts: core.LayoutState{Live: []*ring.Layout{layout}, Phase: core.PhaseDone}}
 	for _, m := range []struct {
 		id     id.Node
 		state  core.State
@@ -331,7 +331,7 @@ func TestTopology(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if told.Layout != 1 || told.Partitions != 8 || told.Replicas != 2 || told.Width != 2 || len(told.Nodes) != 3 {
+	if told.Cluster != 77 || told.Layout != 1 || told.Partitions != 8 || told.Replicas != 2 || told.Width != 2 || len(told.Nodes) != 3 {
 		t.Fatalf("the topology is %v", told)
 	}
 	healths := []dynamov1.NodeHealth{

@@ -26,8 +26,8 @@ func get(n uint64, key string) *dynamov1.Request {
 	return &dynamov1.Request{Id: n, Op: &dynamov1.Request_Get{Get: &dynamov1.GetRequest{Key: []byte(key)}}}
 }
 
-func put(n uint64, key, value string) *dynamov1.Request {
-	return &dynamov1.Request{Id: n, Op: &dynamov1.Request_Put{Put: &dynamov1.PutRequest{Key: []byte(key), Value: []byte(value)}}}
+func put(n uint64, value string) *dynamov1.Request {
+	return &dynamov1.Request{Id: n, Op: &dynamov1.Request_Put{Put: &dynamov1.PutRequest{Key: []byte("k"), Value: []byte(value)}}}
 }
 
 // receiver collects the replies of a stream by their IDs.
@@ -57,9 +57,12 @@ func TestStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	mixed := []*dynamov1.Request{
-		get(1, "k"), put(2, "k", "v"),
+		get(1, "k"), put(2, "v"),
 		{Id: 3, Op: &dynamov1.Request_Delete{Delete: &dynamov1.DeleteRequest{Key: []byte("k"), Overwrite: true}}},
-		get(4, ""), {Id: 5}, {Id: 6, Timeout: 1, Op: get(0, "k").Op}, {Id: 7, Timeout: 1 << 63, Op: get(0, "k").Op},
+		get(4, ""),
+		{Id: 5},
+		{Id: 6, Timeout: 1, Op: get(0, "k").Op},
+		{Id: 7, Timeout: 1 << 63, Op: get(0, "k").Op},
 		{Id: 8, Timeout: uint64(time.Second), Op: get(0, "k").Op},
 	}
 	if err := stream.Send(&dynamov1.Requests{Requests: mixed}); err != nil {
@@ -82,7 +85,7 @@ func TestStream(t *testing.T) {
 		t.Errorf("of a second it has %v", f.timeout)
 	}
 	f.result = core.Result{Code: core.CodeQuorum, Outcome: core.Unknown}
-	if err := stream.Send(&dynamov1.Requests{Requests: []*dynamov1.Request{put(9, "k", "v")}}); err != nil {
+	if err := stream.Send(&dynamov1.Requests{Requests: []*dynamov1.Request{put(9, "v")}}); err != nil {
 		t.Fatal(err)
 	}
 	if fail := collect(t, stream.Recv, 1)[9].GetFailure(); fail.GetReason() != dynamov1.Reason_REASON_QUORUM ||
@@ -171,7 +174,7 @@ func TestNoMemory(t *testing.T) {
 	if !s.memory.TryAcquire(maxBytes - 1<<20) { // others hold it
 		t.Fatal("no memory")
 	}
-	batch := []*dynamov1.Request{get(1, "k"), put(2, "k", large), put(3, "k", "small")}
+	batch := []*dynamov1.Request{get(1, "k"), put(2, large), put(3, "small")}
 	if err := stream.Send(&dynamov1.Requests{Requests: batch}); err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +207,7 @@ func TestClientGoesAway(t *testing.T) {
 	}
 	batch := &dynamov1.Requests{}
 	for i := range uint64(100) {
-		batch.Requests = append(batch.Requests, put(i, "k", "value"))
+		batch.Requests = append(batch.Requests, put(i, "value"))
 	}
 	if err := stream.Send(batch); err != nil {
 		t.Fatal(err)

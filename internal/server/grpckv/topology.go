@@ -56,6 +56,7 @@ func topologyOf(st core.ClusterStatus) *dynamov1.TopologyReply {
 	l := st.Layouts.Reading()
 	live := st.Layouts.Live
 	out := &dynamov1.TopologyReply{
+		Cluster:    st.Cluster,
 		Layout:     live[len(live)-1].Name().Number,
 		Partitions: uint32(l.Partitions()),
 		Replicas:   uint32(l.Replicas()),

@@ -216,29 +216,6 @@ func TestCloseWhileConnecting(t *testing.T) {
 	}
 }
 
-func TestPauses(t *testing.T) {
-	var c clock
-	p := newPauses(c.mono)
-	for _, step := range []struct {
-		pass time.Duration
-		want uint64
-	}{
-		{0, 0},
-		{beatEvery, 0},
-		{silence, 0},
-		{silence + 1, 1},
-		{0, 1},
-		{-time.Hour, 1}, // a clock that goes back is no pause, nor is its return
-		{time.Hour, 1},
-		{core.Never / 4, 2},
-	} {
-		c.pass(step.pass)
-		if got := p.now(); got != step.want {
-			t.Errorf("%d pauses after another %s, want %d", got, step.pass, step.want)
-		}
-	}
-}
-
 // A node that stood still for longer than silence takes nothing from streams
 // of before: nobody knows how old it is. Its peers connect again.
 func TestStoppedReceiver(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/transport/pause"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 	// no message in it can grow older than M: after pingAfter of silence a
 	// ping is sent, and pingTimeout later the connection is closed. gRPC uses
 	// pingTimeout as TCP's user timeout too.
-	silence     = id.MaxMessageAge / 2
+	silence     = pause.Silence
 	pingAfter   = 10 * time.Second // gRPC allows no less
 	pingTimeout = silence - pingAfter
 
@@ -37,10 +38,6 @@ const (
 	// sendTimeout bounds the time that one message takes to leave. It is long
 	// enough for the largest at 25 Mbit/s.
 	sendTimeout = silence
-
-	// beatEvery is how often a transport looks whether its process was
-	// stopped; it must be much less than silence.
-	beatEvery = time.Second
 
 	// window is how much a peer may have sent that has not been read: the
 	// product of bandwidth and delay at 1 Gbit/s over 32 ms, or 10 Gbit/s over

@@ -38,7 +38,7 @@ type link struct {
 }
 
 // dialOptions are those of all connections of a transport.
-func dialOptions(creds credentials.TransportCredentials) []grpc.DialOption {
+func dialOptions(creds credentials.TransportCredentials, dial func(context.Context, string) (net.Conn, error)) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(
@@ -57,7 +57,7 @@ func dialOptions(creds credentials.TransportCredentials) []grpc.DialOption {
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
-		grpc.WithContextDialer(dialTCP),
+		grpc.WithContextDialer(dial),
 	}
 }
 

@@ -111,7 +111,7 @@ func (p *peer) fail(envelopes []core.Envelope) {
 // connected says whether there is a link to send over. It makes one if it is
 // time to.
 func (p *peer) connected() bool {
-	pauses := p.t.pauses.now()
+	pauses := p.t.pauses.Now()
 	if p.link != nil && p.link.pauses != pauses {
 		p.drop()
 		p.lasted() // it is not the peer's fault

@@ -47,7 +47,7 @@ func newServer(t *Transport, creds credentials.TransportCredentials) *grpc.Serve
 // Stream greets the peer and delivers what it sends, until one of the two
 // ends the stream.
 func (s *server) Stream(stream grpc.BidiStreamingServer[dynamov1.Batch, dynamov1.Batch]) error {
-	pauses := s.t.pauses.now()
+	pauses := s.t.pauses.Now()
 	hello := frame.Of(wire.EncodeHello(s.t.self))
 	if err := stream.SendMsg(hello); err != nil {
 		return err
@@ -60,7 +60,7 @@ func (s *server) Stream(stream grpc.BidiStreamingServer[dynamov1.Batch, dynamov1
 		} else if err != nil {
 			return err
 		}
-		if s.t.pauses.now() != pauses {
+		if s.t.pauses.Now() != pauses {
 			m.Free()
 			return status.Errorf(codes.Unavailable, "node %s stood still for more than %s: connect again", s.t.self, silence)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/transport"
+	"github.com/dynamo-kv/dynamo/internal/transport/pause"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
 )
 
@@ -25,6 +26,9 @@ type Options struct {
 	Handler transport.Handler    // what came in goes to
 	Mono    func() time.Duration // the clock of deadlines
 	Logger  *slog.Logger         // nil: none
+
+	// Dial connects to a host and port; nil means TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
 
 	// Credentials of the connections to peers and of those from them; nil
 	// means plain text.
@@ -41,7 +45,7 @@ type Transport struct {
 	server      *grpc.Server
 	dialOptions []grpc.DialOption
 	count       transport.Counters
-	pauses      *pauses
+	pauses      *pause.Counter
 	encoders    sync.Pool // of *wire.Encoder: peers that send at the same time have one each
 	complained  atomic.Int64
 
@@ -68,6 +72,9 @@ func New(o Options) (*Transport, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Dial == nil {
+		o.Dial = dialTCP
+	}
 	if o.DialCredentials == nil {
 		o.DialCredentials = insecure.NewCredentials()
 	}
@@ -77,14 +84,14 @@ func New(o Options) (*Transport, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &Transport{
 		self: o.Self, handler: o.Handler, mono: o.Mono, logger: o.Logger,
-		dialOptions: dialOptions(o.DialCredentials),
-		pauses:      newPauses(o.Mono),
+		dialOptions: dialOptions(o.DialCredentials, o.Dial),
+		pauses:      pause.New(o.Mono),
 		encoders:    sync.Pool{New: func() any { return new(wire.Encoder) }},
 		ctx:         ctx, cancel: cancel,
 		peers: map[string]*peer{},
 	}
 	t.server = newServer(t, o.ServeCredentials)
-	t.running.Go(t.watch)
+	t.running.Go(func() { t.pauses.Watch(ctx) })
 	return t, nil
 }
 
@@ -147,20 +154,6 @@ func (t *Transport) retire(p *peer) bool {
 	}
 	delete(t.peers, p.addr)
 	return true
-}
-
-// watch makes a pause of the process known while nothing is sent or received.
-func (t *Transport) watch() {
-	tick := time.NewTicker(beatEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-t.ctx.Done():
-			return
-		case <-tick.C:
-			t.pauses.now()
-		}
-	}
 }
 
 // Stats counts what the transport has done.

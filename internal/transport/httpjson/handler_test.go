@@ -3,10 +3,12 @@ package httpjson
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -22,6 +25,16 @@ import (
 type backend struct {
 	result core.Result
 	asked  *core.Request
+
+	from    id.Node
+	message core.Message
+	reply   core.Message
+	code    core.Code
+
+	sums   []core.RangeSum // one an answer
+	ranges []string        // that were summed up
+
+	status core.ClusterStatus
 }
 
 func (b *backend) Do(_ context.Context, q *core.Request, _ time.Duration) core.Result {
@@ -29,15 +42,48 @@ func (b *backend) Do(_ context.Context, q *core.Request, _ time.Duration) core.R
 	return b.result
 }
 
-func call(t *testing.T, b *backend, method, body string) *httptest.ResponseRecorder {
+func (b *backend) Ask(_ context.Context, from id.Node, _ []byte, m core.Message, _ time.Duration) (core.Message, core.Code) {
+	b.from, b.message = from, m
+	return b.reply, b.code
+}
+
+func (b *backend) Sum(_ context.Context, first, last ring.Position, most int, _ time.Duration) (core.RangeSum, core.Code) {
+	b.ranges = append(b.ranges, fmt.Sprintf("%x-%x %d", uint64(first), uint64(last), most))
+	if b.code != core.CodeOK {
+		return core.RangeSum{}, b.code
+	}
+	sum := b.sums[0]
+	b.sums = b.sums[1:]
+	return sum, core.CodeOK
+}
+
+func (b *backend) Status() core.ClusterStatus { return b.status }
+
+// untouched says that the backend was asked for nothing.
+func (b *backend) untouched() bool { return b.asked == nil && b.message == nil && b.ranges == nil }
+
+func call(t *testing.T, b *backend, method, path, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
-	r := httptest.NewRequestWithContext(t.Context(), method, GetPath, strings.NewReader(body))
-	NewHandler(b, slog.New(slog.DiscardHandler)).ServeHTTP(w, r)
+	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+	NewHandler(b, slog.New(slog.DiscardHandler)).Routes()[path].ServeHTTP(w, r)
 	if got := w.Header().Get("Content-Type"); got != "application/json" {
 		t.Errorf("content type %q", got)
 	}
 	return w
+}
+
+func post(t *testing.T, b *backend, path, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	return call(t, b, http.MethodPost, path, body)
+}
+
+// wantOK fails unless the answer is that one, of a success.
+func wantOK(t *testing.T, w *httptest.ResponseRecorder, want string) {
+	t.Helper()
+	if diff := cmp.Diff(want, strings.TrimSpace(w.Body.String())); w.Code != http.StatusOK || diff != "" {
+		t.Errorf("status %d; the answer (-want +got):\n%s", w.Code, diff)
+	}
 }
 
 func actor(node string, seq uint64) version.Actor {
@@ -50,26 +96,32 @@ func TestGetShowsTheWholeSet(t *testing.T) {
 	set, _ = set.Put(version.DotClock(first), actor("n1", 1), version.Write{ID: version.WriteID{15: 7}, Timestamp: at.UnixNano(), Data: []byte("new")})
 	set, _ = set.Put(version.Clock{}, actor("n2", 3), version.Write{Timestamp: at.UnixNano(), Tombstone: true})
 	b := &backend{result: core.Result{Code: core.CodeOK, Set: set}}
-	w := call(t, b, http.MethodPost, `{"key":"cart"}`)
-	if w.Code != http.StatusOK || b.asked.Op != core.OpInspect || string(b.asked.Key) != "cart" {
-		t.Fatalf("status %d after asking %+v: %s", w.Code, b.asked, w.Body)
+	w := post(t, b, GetPath, `{"key":"cart"}`)
+	if b.asked == nil || b.asked.Op != core.OpInspect || string(b.asked.Key) != "cart" {
+		t.Fatalf("after asking %+v: %s", b.asked, w.Body)
 	}
-	const want = `{"values":[` +
-		`{"data":"bmV3","vector_clock":{"n1~00000000000000ab.1":2},"timestamp":"2026-11-26T10:00:00.000000005Z","is_tombstone":false,` +
-		`"dot":{"actor":"n1~00000000000000ab.1","counter":2},"write_id":"00000000000000000000000000000007"},` +
-		`{"data":"","vector_clock":{"n1~00000000000000ab.1":1,"n2~00000000000000ab.3":1},"timestamp":"2026-11-26T10:00:00.000000005Z","is_tombstone":true,` +
-		`"dot":{"actor":"n2~00000000000000ab.3","counter":1}}],` +
-		`"clock":{"vector":{"n1~00000000000000ab.1":2,"n2~00000000000000ab.3":1}}}`
-	if diff := cmp.Diff(want, strings.TrimSpace(w.Body.String())); diff != "" {
-		t.Errorf("the answer (-want +got):\n%s", diff)
+	wantOK(t, w, `{"values":[`+
+		`{"data":"bmV3","vector_clock":{"n1~00000000000000ab.1":2},"timestamp":"2026-11-26T10:00:00.000000005Z","is_tombstone":false,`+
+		`"dot":{"actor":"n1~00000000000000ab.1","counter":2},"write_id":"00000000000000000000000000000007"},`+
+		`{"data":"","vector_clock":{"n1~00000000000000ab.1":1,"n2~00000000000000ab.3":1},"timestamp":"2026-11-26T10:00:00.000000005Z","is_tombstone":true,`+
+		`"dot":{"actor":"n2~00000000000000ab.3","counter":1}}],`+
+		`"clock":{"vector":{"n1~00000000000000ab.1":2,"n2~00000000000000ab.3":1}}}`)
+}
+
+// Two blind writes of one actor: the second has not seen the first, and its
+// vector does not say so.
+func TestVectorsCoverNoSibling(t *testing.T) {
+	set, _ := version.Siblings{}.Put(version.Clock{}, actor("n1", 1), version.Write{Data: []byte("a")})
+	set, _ = set.Put(version.Clock{}, actor("n1", 1), version.Write{Data: []byte("b")})
+	shown := versionsOf(set)
+	if len(shown[0].VectorClock) != 1 || len(shown[1].VectorClock) != 0 || shown[1].Dot.Counter != 2 {
+		t.Errorf("shown as %+v", shown)
 	}
 }
 
 func TestGetOfNothing(t *testing.T) {
-	w := call(t, &backend{result: core.Result{Code: core.CodeNotFound}}, http.MethodPost, `{"key_base64":"/w=="}`)
-	if got := strings.TrimSpace(w.Body.String()); w.Code != http.StatusOK || got != `{"values":[],"clock":{"vector":{}}}` {
-		t.Errorf("status %d: %s", w.Code, got)
-	}
+	w := post(t, &backend{result: core.Result{Code: core.CodeNotFound}}, GetPath, `{"key_base64":"/w=="}`)
+	wantOK(t, w, `{"values":[],"clock":{"vector":{}}}`)
 }
 
 func TestClockWithIsolatedDots(t *testing.T) {
@@ -77,45 +129,253 @@ func TestClockWithIsolatedDots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := clockOf(c)
 	want := Clock{Vector: map[string]uint64{"a~00000000000000ab.1": 2}, Dots: []Dot{{Actor: "a~00000000000000ab.1", Counter: 9}}}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, clockOf(c)); diff != "" {
 		t.Error(diff)
 	}
-	if v := vectorOf(c); v["a~00000000000000ab.1"] != 9 {
-		t.Errorf("vector %v; want the highest counter that is covered", v)
+}
+
+const oneVersion = `"value":{"data":"bWlsaw==","vector_clock":{"n1~00000000000000ab.1":2},"dot":{"actor":"n1~00000000000000ab.1","counter":2}}`
+
+func TestPutIsAnApply(t *testing.T) {
+	b := &backend{status: core.ClusterStatus{Self: "n1"}, reply: &core.Applied{}, code: core.CodeOK}
+	wantOK(t, post(t, b, PutPath, `{"key":"cart",`+oneVersion+`}`), `{"success":true}`)
+	m, ok := b.message.(*core.Apply)
+	if !ok || b.from != "n1" || string(m.Key) != "cart" || len(m.Set.Versions) != 1 || m.Set.Clock.Len() != 1 {
+		t.Errorf("%s asks for %#v", b.from, b.message)
+	}
+	whole := `{"key_base64":"/w==","versions":[],"clock":{"vector":{"n1~00000000000000ab.1":7}},"more":1}`
+	wantOK(t, post(t, b, PutPath, whole), `{"success":true}`)
+	if m := b.message.(*core.Apply); string(m.Key) != "\xff" || len(m.Set.Versions) != 0 || m.Set.Clock.Max(actor("n1", 1)) != 7 {
+		t.Errorf("a set without versions asks for %#v", m)
+	}
+}
+
+func TestHintIsAHint(t *testing.T) {
+	b := &backend{status: core.ClusterStatus{Self: "n1"}, reply: &core.Hinted{}, code: core.CodeOK}
+	wantOK(t, post(t, b, HintPath, `{"original_node":"n2","key":"cart",`+oneVersion+`}`), `{"success":true}`)
+	if m, ok := b.message.(*core.Hint); !ok || m.Owner != "n2" || string(m.Key) != "cart" || len(m.Set.Versions) != 1 {
+		t.Errorf("a hint asks for %#v", b.message)
+	}
+	b.reply = &core.Applied{}
+	wantOK(t, post(t, b, HintPath, `{"original_node":"n1","key":"cart",`+oneVersion+`}`), `{"success":true}`)
+	if _, ok := b.message.(*core.Apply); !ok {
+		t.Errorf("a hint for oneself asks for %#v", b.message)
+	}
+}
+
+func TestRefusedWrites(t *testing.T) {
+	for why, want := range map[core.Refusal]struct {
+		status int
+		says   string
+	}{
+		core.RefusedInvalid:    {http.StatusConflict, "the same dot and other bytes"},
+		core.RefusedHintsFull:  {http.StatusServiceUnavailable, "MaxHintBytes"},
+		core.RefusedOverloaded: {http.StatusServiceUnavailable, "more requests than it can hold"},
+		core.RefusedStale:      {http.StatusServiceUnavailable, "stale layout; try again"},
+	} {
+		w := post(t, &backend{reply: &core.Refused{Why: why}, code: core.CodeOK}, HintPath, `{"original_node":"n2","key":"cart",`+oneVersion+`}`)
+		retry := w.Header().Get("Retry-After") != ""
+		if w.Code != want.status || !strings.Contains(w.Body.String(), want.says) ||
+			!strings.Contains(w.Body.String(), `"success":false`) || retry != (want.status == http.StatusServiceUnavailable) {
+			t.Errorf("%v is answered with %d %s, retry %v", why, w.Code, w.Body, retry)
+		}
+	}
+}
+
+// cluster is what a node of three knows, two of which own each key.
+func cluster(t *testing.T) core.ClusterStatus {
+	t.Helper()
+	l, err := ring.Form(4, 2, []ring.Member{{ID: "n1", Weight: 1}, {ID: "n2", Weight: 1}, {ID: "n3", Weight: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := core.ClusterStatus{Self: "n1", Cluster: 0xc, Layouts: core.LayoutState{Live: []*ring.Layout{l}, Phase: core.PhaseDone}}
+	for i, n := range []id.Node{"n1", "n2", "n3", "n4"} {
+		m := core.MemberStatus{Status: core.Alive}
+		m.ID, m.Addr, m.Weight, m.Incarnation, m.Heartbeat, m.State = n, fmt.Sprintf("127.0.0.1:%d", 7171+i), 1, 2, 17, core.Active
+		st.Members = append(st.Members, m)
+	}
+	st.Members[1].Status, st.Members[2].Status = core.Suspected, core.Dead
+	st.Members[3].Status, st.Members[3].State = core.NoStatus, core.Left
+	return st
+}
+
+func TestGossipShowsTheMembers(t *testing.T) {
+	b := &backend{status: cluster(t)}
+	before := time.Now()
+	w := post(t, b, GossipPath, `{"from_node":"a-stranger","members":[{"node_id":"a-stranger","address":"10.0.0.9:1","status":"alive","heartbeat":1,"tokens":[]}]}`)
+	var got GossipReply
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK {
+		t.Fatalf("status %d, %v: %s", w.Code, err, w.Body)
+	}
+	if b.message != nil || got.Merged || got.Cluster != "000000000000000c" || got.Error != "" || len(got.Members) != 4 {
+		t.Errorf("asked %v, answered %+v", b.message, got)
+	}
+	var owned []uint32
+	for i, m := range got.Members {
+		if m.NodeID != string(b.status.Members[i].ID) || m.Address != b.status.Members[i].Addr || m.Heartbeat != 17 ||
+			m.Status != b.status.Members[i].Status.String() || m.Timestamp.Before(before.Truncate(0)) || !slices.IsSorted(m.Tokens) {
+			t.Errorf("member %d is told as %+v", i, m)
+		}
+		owned = append(owned, m.Tokens...)
+	}
+	slices.Sort(owned)
+	if diff := cmp.Diff([]uint32{0, 0, 1, 1, 2, 2, 3, 3}, owned); diff != "" {
+		t.Errorf("the partitions of all members (-want +got):\n%s", diff)
+	}
+}
+
+// What a node shows of the members is what another one takes in.
+func TestGossipIsTakenIn(t *testing.T) {
+	st := cluster(t)
+	shown, err := json.Marshal(GossipRequest{FromNode: "n2", Cluster: "000000000000000c", Members: membersOf(&st, time.Now())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &backend{status: st, code: core.CodeOK, reply: &core.GossipReply{}}
+	w := post(t, b, GossipPath, string(shown))
+	m, ok := b.message.(*core.Gossip)
+	if !ok || b.from != "n2" || m.State.Cluster != 0xc || w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"merged":true`) {
+		t.Fatalf("asked %#v of %s; status %d: %.200s", b.message, b.from, w.Code, w.Body)
+	}
+	for i, got := range m.State.Members {
+		if diff := cmp.Diff(st.Members[i].Member, got); diff != "" {
+			t.Errorf("member %d (-shown +taken in):\n%s", i, diff)
+		}
+	}
+	b = &backend{status: st, code: core.CodeOK}
+	for _, lacks := range []func(*GossipRequest){
+		func(q *GossipRequest) { q.Cluster = "" },
+		func(q *GossipRequest) { q.FromNode = "n9" },
+		func(q *GossipRequest) { q.Members[1].Record = nil },
+	} {
+		q := throughJSON(t, GossipRequest{FromNode: "n2", Cluster: "000000000000000c", Members: membersOf(&st, time.Now())})
+		lacks(&q)
+		body, _ := json.Marshal(q)
+		if w := post(t, b, GossipPath, string(body)); b.message != nil || !strings.Contains(w.Body.String(), `"merged":false`) {
+			t.Errorf("gossip that is not whole is taken in: %.300s", body)
+		}
+	}
+}
+
+func TestGossipOfAnotherCluster(t *testing.T) {
+	w := post(t, &backend{status: cluster(t)}, GossipPath, `{"from_node":"n2","cluster":"000000000000000d","members":[]}`)
+	if w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), `node n1 is in cluster \"000000000000000c\"`) {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+}
+
+func TestSync(t *testing.T) {
+	sum := core.RangeSum{Sum: core.TreeHash{0x1f, 0x2e}}
+	const root = "000000000000002e000000000000001f"
+	listed := core.RangeSum{Sum: sum.Sum, Keys: [][]byte{[]byte("a"), {0xff}, []byte("\ufffd"), []byte("b")}}
+	for _, tt := range []struct {
+		name, body, want string
+		sums             []core.RangeSum
+		ranges           []string
+	}{
+		{
+			"everything", `{}`, `{"tree_root":"` + root + `","differences":[]}`,
+			[]core.RangeSum{sum},
+			[]string{"0-ffffffffffffffff 0"},
+		},
+		{
+			"a range", `{"key_range":{"start":"00000000000000ff","end":"00000000000001FF"}}`, `{"tree_root":"` + root + `","differences":[]}`,
+			[]core.RangeSum{sum},
+			[]string{"ff-1ff 0"},
+		},
+		{
+			"equal", `{"tree_root":"` + root + `"}`, `{"tree_root":"` + root + `","differences":[]}`,
+			[]core.RangeSum{sum},
+			[]string{"0-ffffffffffffffff 0"},
+		},
+		{
+			"different", `{"key_range":{"start":"","end":""},"tree_root":"` + strings.Repeat("0", 32) + `"}`,
+			`{"tree_root":"` + root + `","differences":["a","b"],"differences_base64":["/w==","77+9"]}`,
+			[]core.RangeSum{sum, listed},
+			[]string{"0-ffffffffffffffff 0", "0-ffffffffffffffff 1000"},
+		},
+	} {
+		b := &backend{code: core.CodeOK, sums: tt.sums}
+		wantOK(t, post(t, b, SyncPath, tt.body), tt.want)
+		if diff := cmp.Diff(tt.ranges, b.ranges); diff != "" {
+			t.Errorf("%s: ranges (-want +got):\n%s", tt.name, diff)
+		}
+	}
+	w := post(t, &backend{code: core.CodeTimeout}, SyncPath, `{}`)
+	if w.Code != http.StatusGatewayTimeout || !strings.Contains(w.Body.String(), `"tree_root":""`) {
+		t.Errorf("a range that takes too long: status %d: %s", w.Code, w.Body)
+	}
+}
+
+// Where there are more keys than an answer takes, the next range begins where
+// this one's keys end, and no key is left out.
+func TestSyncGoesOn(t *testing.T) {
+	keys := [][]byte{[]byte("a"), []byte("b"), []byte("c")}
+	slices.SortFunc(keys, func(a, b []byte) int {
+		return strings.Compare(digits(uint64(ring.Hash(a))), digits(uint64(ring.Hash(b))))
+	})
+	var reply SyncReply
+	reply.list(&core.RangeSum{Keys: keys, More: true})
+	if want := digits(uint64(ring.Hash(keys[2]))); reply.Next != want || len(reply.Differences) != 2 || reply.Differences[1] != string(keys[1]) {
+		t.Errorf("the keys %q are told as %+v, want next %s", keys, reply, want)
 	}
 }
 
 func TestBadRequests(t *testing.T) {
 	long := strings.Repeat("k", id.MaxKeyBytes+1)
 	for _, tt := range []struct {
-		name, method, body string
-		status             int
-		want               string
+		name, method, path, body string
+		status                   int
+		want                     string
 	}{
-		{"another method", http.MethodGet, ``, http.StatusMethodNotAllowed, "use POST"},
-		{"no JSON", http.MethodPost, `key=cart`, http.StatusBadRequest, `write it like {"key": "cart"}`},
-		{"no key", http.MethodPost, `{}`, http.StatusBadRequest, "one of key and key_base64"},
-		{"two keys", http.MethodPost, `{"key":"a","key_base64":"YQ=="}`, http.StatusBadRequest, "one of key and key_base64"},
-		{"a number", http.MethodPost, `{"key":7}`, http.StatusBadRequest, "cannot unmarshal"},
-		{"an empty key", http.MethodPost, `{"key":""}`, http.StatusBadRequest, "1 to 2048"},
-		{"a long key", http.MethodPost, `{"key":"` + long + `"}`, http.StatusBadRequest, "2049 bytes"},
-		{"bad base64", http.MethodPost, `{"key_base64":"?"}`, http.StatusBadRequest, "base64 with padding"},
-		{"half a character", http.MethodPost, `{"key":"\ud800"}`, http.StatusBadRequest, "key_base64"},
-		{"no UTF-8", http.MethodPost, "{\"key\":\"\xff\"}", http.StatusBadRequest, "key_base64"},
-		{"more than one value", http.MethodPost, `{"key":"a"}{"key":"b"}`, http.StatusBadRequest, "not a request"},
-		{"a large body", http.MethodPost, `{"key":"` + strings.Repeat("k", maxGetBody) + `"}`, http.StatusRequestEntityTooLarge, "at most"},
+		{"another method", http.MethodGet, GetPath, ``, http.StatusMethodNotAllowed, "use POST"},
+		{"no JSON", http.MethodPost, GetPath, `key=cart`, http.StatusBadRequest, `write it like {"key": "cart"}`},
+		{"no key", http.MethodPost, GetPath, `{}`, http.StatusBadRequest, "one of key and key_base64"},
+		{"two keys", http.MethodPost, GetPath, `{"key":"a","key_base64":"YQ=="}`, http.StatusBadRequest, "one of key and key_base64"},
+		{"a number", http.MethodPost, GetPath, `{"key":7}`, http.StatusBadRequest, "cannot unmarshal"},
+		{"an empty key", http.MethodPost, GetPath, `{"key":""}`, http.StatusBadRequest, "1 to 2048"},
+		{"a long key", http.MethodPost, GetPath, `{"key":"` + long + `"}`, http.StatusBadRequest, "2049 bytes"},
+		{"bad base64", http.MethodPost, GetPath, `{"key_base64":"?"}`, http.StatusBadRequest, "base64 with padding"},
+		{"half a character", http.MethodPost, GetPath, `{"key":"\ud800"}`, http.StatusBadRequest, "key_base64"},
+		{"no UTF-8", http.MethodPost, GetPath, "{\"key\":\"\xff\"}", http.StatusBadRequest, "key_base64"},
+		{"more than one value", http.MethodPost, GetPath, `{"key":"a"}{"key":"b"}`, http.StatusBadRequest, "not a request"},
+		{"a large body", http.MethodPost, GetPath, `{"key":"` + strings.Repeat("k", maxKeyBody) + `"}`, http.StatusRequestEntityTooLarge, "more than 17408 bytes"},
+
+		{"put without a key", http.MethodPost, PutPath, `{` + oneVersion + `}`, http.StatusBadRequest, "one of key and key_base64"},
+		{"put of nothing", http.MethodPost, PutPath, `{"key":"a"}`, http.StatusBadRequest, "give one of value"},
+		{"put of a text", http.MethodPost, PutPath, `{"key":"a","value":"b"}`, http.StatusBadRequest, `write it like {"key": "cart", "value"`},
+		{"a bad time", http.MethodPost, PutPath, `{"key":"a","value":{"timestamp":"yesterday"}}`, http.StatusBadRequest, "not a request"},
+		{"many versions", http.MethodPost, PutPath, `{"key":"a","versions":[` + strings.Repeat("{},", maxObjects) + `{}]}`, http.StatusBadRequest, "objects and lists"},
+		{"many values", http.MethodPost, PutPath, `{"key":"a","x":[` + strings.Repeat("1,", maxValues+1) + `1]}`, http.StatusBadRequest, "values; at most"},
+
+		{"hint for nobody", http.MethodPost, HintPath, `{"key":"a",` + oneVersion + `}`, http.StatusBadRequest, "original_node"},
+		{"hint without JSON", http.MethodPost, HintPath, ``, http.StatusBadRequest, `"original_node": "n2"`},
+
+		{"gossip of nobody", http.MethodPost, GossipPath, `{"members":[]}`, http.StatusBadRequest, "from_node"},
+		{"gossip of a text", http.MethodPost, GossipPath, `"hello"`, http.StatusBadRequest, "write it like"},
+		{"a bad cluster", http.MethodPost, GossipPath, `{"from_node":"n1","cluster":"7"}`, http.StatusBadRequest, "16 hexadecimal digits"},
+		{"a bad member", http.MethodPost, GossipPath, `{"from_node":"n1","members":[{"node_id":"a~b"}]}`, http.StatusBadRequest, "'~'"},
+		{"a bad record", http.MethodPost, GossipPath, `{"from_node":"n1","members":[{"node_id":"a","record":{}}]}`, http.StatusBadRequest, "member a: the address"},
+		{"many members", http.MethodPost, GossipPath, `{"from_node":"n1","members":[` + strings.Repeat("{},", id.MaxMembers) + `{}]}`, http.StatusBadRequest, "1025 members"},
+
+		{"a bad start", http.MethodPost, SyncPath, `{"key_range":{"start":"0x"}}`, http.StatusBadRequest, "start is"},
+		{"a bad end", http.MethodPost, SyncPath, `{"key_range":{"end":"-000000000000001"}}`, http.StatusBadRequest, "end is"},
+		{"no range", http.MethodPost, SyncPath, `{"key_range":{"start":"0000000000000002","end":"0000000000000001"}}`, http.StatusBadRequest, "after its end"},
+		{"a short root", http.MethodPost, SyncPath, `{"tree_root":"00"}`, http.StatusBadRequest, "32 hexadecimal digits"},
+		{"a bad root", http.MethodPost, SyncPath, `{"tree_root":"` + strings.Repeat("g", 32) + `"}`, http.StatusBadRequest, "16 hexadecimal digits"},
+		{"a list", http.MethodPost, SyncPath, `[]`, http.StatusBadRequest, "write it like"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := &backend{}
-			w := call(t, b, tt.method, tt.body)
-			var reply GetReply
+			w := call(t, b, tt.method, tt.path, tt.body)
+			var reply struct{ Error string }
 			if err := json.Unmarshal(w.Body.Bytes(), &reply); err != nil {
 				t.Fatalf("%v in %s", err, w.Body)
 			}
-			if w.Code != tt.status || !strings.Contains(reply.Error, tt.want) || b.asked != nil {
-				t.Errorf("status %d, error %q, asked %v; want %d, %q, nobody", w.Code, reply.Error, b.asked, tt.status, tt.want)
+			if w.Code != tt.status || !strings.Contains(reply.Error, tt.want) || !b.untouched() {
+				t.Errorf("status %d, error %.300q, asked %v; want %d, %q, nobody", w.Code, reply.Error, b.asked, tt.status, tt.want)
 			}
 		})
 	}
@@ -127,27 +387,156 @@ func TestNodesThatCannotAnswer(t *testing.T) {
 		core.CodeOverloaded: http.StatusServiceUnavailable,
 		core.CodeStopped:    http.StatusServiceUnavailable,
 		core.CodeTimeout:    http.StatusGatewayTimeout,
+		core.CodeQuorum:     http.StatusServiceUnavailable,
 	} {
-		w := call(t, &backend{result: core.Result{Code: code}}, http.MethodPost, `{"key":"a"}`)
-		if w.Code != status || !strings.Contains(w.Body.String(), `"error":"`) {
-			t.Errorf("%v is answered with %d %s; want %d", code, w.Code, w.Body, status)
+		for path, body := range map[string]string{
+			GetPath:  `{"key":"a"}`,
+			PutPath:  `{"key":"a",` + oneVersion + `}`,
+			HintPath: `{"original_node":"n2","key":"a",` + oneVersion + `}`,
+			SyncPath: `{}`,
+		} {
+			w := post(t, &backend{result: core.Result{Code: code}, code: code}, path, body)
+			if w.Code != status || !strings.Contains(w.Body.String(), `"error":"`) {
+				t.Errorf("%s: %v is answered with %d %s; want %d", path, code, w.Code, w.Body, status)
+			}
 		}
+	}
+}
+
+// Bodies share a budget; past it a request is refused and may come again.
+func TestBodiesAreBounded(t *testing.T) {
+	h := NewHandler(&backend{result: core.Result{Code: core.CodeNotFound}}, slog.New(slog.DiscardHandler))
+	if !h.bodies.bytes.TryAcquire(maxBodies) {
+		t.Fatal("the budget is not whole to begin with")
+	}
+	ask := func() *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.Routes()[GetPath].ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, GetPath, strings.NewReader(`{"key":"a"}`)))
+		return w
+	}
+	if w := ask(); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("without room for a body: status %d: %s", w.Code, w.Body)
+	}
+	h.bodies.bytes.Release(maxBodies)
+	for range 3 {
+		if w := ask(); w.Code != http.StatusOK {
+			t.Errorf("with room for it: status %d: %s", w.Code, w.Body)
+		}
+	}
+	if !h.bodies.bytes.TryAcquire(maxBodies) {
+		t.Error("bodies are not given back")
+	}
+}
+
+// requireCorpus fails the fuzzer unless inputs for it are committed.
+func requireCorpus(f *testing.F) {
+	f.Helper()
+	if seeds, err := os.ReadDir("testdata/fuzz/" + f.Name()); err != nil || len(seeds) == 0 {
+		f.Fatalf("no committed corpus: %v", err)
 	}
 }
 
 // FuzzParseGet: whatever comes in, a key that is let through has a length
 // that is allowed.
 func FuzzParseGet(f *testing.F) {
-	if seeds, err := os.ReadDir("testdata/fuzz/" + f.Name()); err != nil || len(seeds) == 0 {
-		f.Fatalf("no committed corpus: %v", err)
-	}
+	requireCorpus(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		key, err := parseGet(strings.NewReader(string(body)))
+		key, err := parseGet(body)
 		if err == nil && (len(key) == 0 || len(key) > id.MaxKeyBytes) {
 			t.Errorf("%q is let through with a key of %d bytes", body, len(key))
 		}
 		if err != nil && key != nil {
 			t.Errorf("%q has a key beside the error %v", body, err)
+		}
+	})
+}
+
+// FuzzParsePut: what is let through holds the invariants of a set, has one form,
+// and comes back as it was.
+func FuzzParsePut(f *testing.F) {
+	requireCorpus(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		c, err := parsePut(body)
+		if err != nil {
+			return
+		}
+		requireWhole(t, c)
+		out, err := json.Marshal(PutRequest{Key: KeyOf(c.key), Versions: SetOf(c.set)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parsePut(out)
+		if err != nil || string(again.key) != string(c.key) || !again.set.Equal(c.set) {
+			t.Fatalf("%q comes back as %v: %v", body, again, err)
+		}
+	})
+}
+
+func requireWhole(t *testing.T, c change) {
+	t.Helper()
+	if len(c.key) == 0 || len(c.key) > id.MaxKeyBytes {
+		t.Fatalf("a key of %d bytes", len(c.key))
+	}
+	if err := c.set.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	decoded, rest, err := version.DecodeSiblings(c.set.AppendBinary(nil))
+	if err != nil || len(rest) > 0 || !decoded.Equal(c.set) {
+		t.Fatalf("the set %v is not one that can be stored: %v", c.set, err)
+	}
+	if merged, err := version.Merge(c.set, c.set); err != nil || !merged.Equal(c.set) {
+		t.Fatalf("merged with itself: %v, %v", merged, err)
+	}
+}
+
+func FuzzParseHint(f *testing.F) {
+	requireCorpus(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		c, err := parseHint(body)
+		if err != nil {
+			return
+		}
+		requireWhole(t, c)
+		if _, err := id.ParseNode(string(c.original)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzParseGossip: only whole gossip is let through.
+func FuzzParseGossip(f *testing.F) {
+	requireCorpus(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		q, err := parseGossip(body)
+		if err != nil || len(q.members) == 0 {
+			return
+		}
+		if q.cluster == 0 || !slices.ContainsFunc(q.members, func(m core.Member) bool { return m.ID == q.from }) {
+			t.Fatalf("%q is let through as %+v", body, q)
+		}
+		for i := range q.members {
+			m := memberOf(&q.members[i])
+			if again, err := m.record(); err != nil || again != q.members[i] {
+				t.Fatalf("member %d comes back as %+v: %v", i, again, err)
+			}
+		}
+	})
+}
+
+func FuzzParseSync(f *testing.F) {
+	requireCorpus(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		q, err := parseSync(body)
+		if err != nil {
+			return
+		}
+		if q.first > q.last {
+			t.Fatalf("%q is let through as %x to %x", body, q.first, q.last)
+		}
+		if q.root != nil {
+			if again, err := parseRoot(rootOf(*q.root)); err != nil || again != *q.root {
+				t.Fatalf("the root %x comes back as %x: %v", *q.root, again, err)
+			}
 		}
 	})
 }

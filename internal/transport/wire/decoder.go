@@ -138,7 +138,7 @@ func (d *Decoder) envelope(now time.Duration, p part) (*core.Envelope, error) {
 	}
 	s := d.slot
 	s.reset()
-	switch p.message {
+	switch int32(p.message) {
 	case envelopeApply:
 		s.envelope.Message = &s.applyOf
 	case envelopeApplied:

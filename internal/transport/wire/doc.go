@@ -5,6 +5,9 @@
 // The format is the protobuf of api/dynamo/v1/peer.proto; sibling sets, clocks
 // and layouts are bytes fields in the encodings of packages version and ring.
 //
+// The same batch may travel as the JSON mapping of its protobuf message: it is
+// turned into the bytes of that message, and looked at as those are.
+//
 // An Encoder writes a batch: envelopes of one sender to one receiver, whose
 // names stand once. Decode checks everything: what it hands over holds the
 // invariants of package core, and whatever it is given, it returns an error

@@ -60,6 +60,17 @@ func (s *slot) reset() {
 // From, To and Cluster; now is Mono, and no deadline has passed. Deadlines
 // further away than id.MaxMessageAge are cut to it. Encode keeps nothing.
 func (c *Encoder) Encode(now time.Duration, envelopes []core.Envelope, alloc func(size int) []byte) []byte {
+	c.fill(now, envelopes)
+	b := alloc(c.batch.SizeVT())
+	if _, err := c.batch.MarshalToSizedBufferVT(b); err != nil {
+		panic(fmt.Sprintf("wire: %d bytes do not hold the batch that they were counted for: %v", len(b), err))
+	}
+	c.release(len(envelopes))
+	return b
+}
+
+// fill makes the batch of the envelopes. Release is to follow.
+func (c *Encoder) fill(now time.Duration, envelopes []core.Envelope) {
 	first := &envelopes[0]
 	c.batch.From, c.batch.To, c.batch.Cluster = string(first.From), string(first.To), first.Cluster
 	for i := range envelopes {
@@ -69,12 +80,6 @@ func (c *Encoder) Encode(now time.Duration, envelopes []core.Envelope, alloc fun
 		c.batch.Envelopes = append(c.batch.Envelopes, &c.slots[i].envelope)
 		c.envelope(c.slots[i], now, &envelopes[i])
 	}
-	b := alloc(c.batch.SizeVT())
-	if _, err := c.batch.MarshalToSizedBufferVT(b); err != nil {
-		panic(fmt.Sprintf("wire: %d bytes do not hold the batch that they were counted for: %v", len(b), err))
-	}
-	c.release(len(envelopes))
-	return b
 }
 
 // EncodeHello returns the message that greets a peer.

@@ -6,12 +6,12 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/admission"
 )
 
-// Admission says how much background work a node does beside the requests of
+// AdmissionConfig says how much background work a node does beside the requests of
 // clients: bringing other nodes what they missed, comparing and repairing
 // replicas, moving partitions, forgetting deleted keys. Each piece of it holds a
 // slot while it runs. While requests are slow there are fewer slots, and so fewer
 // bytes a second; one slot at least stays, so that the work always goes on.
-type Admission struct {
+type AdmissionConfig struct {
 	// Enabled lets requests slow background work down. Without it that takes
 	// what it can get.
 	Enabled bool
@@ -30,7 +30,7 @@ type Admission struct {
 	BytesPerSecond int64
 }
 
-// The bounds of an Admission that have no better home.
+// The bounds of an AdmissionConfig that have no better home.
 const (
 	maxAdmissionSlots  = 1024
 	maxAdmissionWindow = 100_000
@@ -38,15 +38,15 @@ const (
 	minSlotBytes = 64 << 10
 )
 
-func defaultAdmission() Admission {
+func defaultAdmission() AdmissionConfig {
 	l := admission.DefaultLimits()
-	return Admission{
+	return AdmissionConfig{
 		Enabled: true, LatencyThreshold: l.Target,
 		MinSlots: l.MinSlots, MaxSlots: l.MaxSlots, Window: l.Window, BytesPerSecond: l.BytesPerSecond,
 	}
 }
 
-func (a *Admission) check(f *faults) {
+func (a *AdmissionConfig) check(f *faults) {
 	f.check(a.LatencyThreshold >= time.Millisecond && a.LatencyThreshold <= time.Minute,
 		"Admission.LatencyThreshold is %v; 1ms to 1m0s are allowed: 100ms suits most uses", a.LatencyThreshold)
 	f.check(a.MinSlots >= 1 && a.MinSlots <= a.MaxSlots,
@@ -60,7 +60,7 @@ func (a *Admission) check(f *faults) {
 		a.BytesPerSecond, minSlotBytes, a.MaxSlots)
 }
 
-func (a *Admission) limits() admission.Limits {
+func (a *AdmissionConfig) limits() admission.Limits {
 	return admission.Limits{
 		Target: a.LatencyThreshold, MinSlots: a.MinSlots, MaxSlots: a.MaxSlots, Window: a.Window, BytesPerSecond: a.BytesPerSecond,
 	}
