@@ -111,7 +111,7 @@ func TestFiguresOfCounters(t *testing.T) {
 		Queued: runtime.Queued{Clients: 1, Peers: 2, MostClients: 3, MostPeers: 4, ClientsLimit: 5, PeersLimit: 6},
 		Storage: storage.Stats{
 			DiskBytes: 7, MemoryBytes: 8, Commits: 9, Fsyncs: 10, Keys: 50, LogBytes: 51, CacheHits: 52, CacheMisses: 53,
-			Flushes: 54, Compactions: 55, CompactionDebt: 56, Levels: 57, Stalls: 58, Stalled: 1500 * time.Millisecond,
+			Flushes: 54, Compactions: 55, CompactionDebt: 56, Levels: 57, Stalls: 58, Stalled: 1500 * time.Millisecond, Damaged: 59,
 		},
 		Transport: transport.Stats{Sent: transport.Traffic{Envelopes: 11, Messages: 12, Bytes: 13}, Received: transport.Traffic{Envelopes: 14, Messages: 15, Bytes: 16}, Refused: 17, Failed: 18, Expired: 19, Unknown: 20, Invalid: 21},
 		Build:     metrics.Build{Version: "v1", Revision: "abc", Go: "go9"},
@@ -145,6 +145,7 @@ func TestFiguresOfCounters(t *testing.T) {
 		`dynamo_storage_compaction_debt_bytes 56`,
 		`dynamo_storage_read_amplification 57`,
 		`dynamo_storage_stalls_total 58`,
+		`dynamo_storage_damaged_records_total 59`,
 		`dynamo_storage_stalled_seconds_total 1.5`,
 		`dynamo_transport_envelopes_total{direction="sent"} 11`,
 		`dynamo_transport_messages_total{direction="sent"} 12`,

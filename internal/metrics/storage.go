@@ -38,5 +38,7 @@ func storageFamilies() []family {
 			kind: prometheus.CounterValue,
 			read: func(r *Reading, show show) { show(r.Storage.Stalled.Seconds()) },
 		},
+		counter("storage_damaged_records_total", "Records that the storage engine has found damaged since it was opened.",
+			func(r *Reading) uint64 { return r.Storage.Damaged }),
 	}
 }

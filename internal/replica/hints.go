@@ -250,7 +250,7 @@ func (r *Replica) Hint(now core.Now, m *core.Hint, owned bool, out *core.Out) (f
 
 // hintAtOwner keeps a hint at a node that owns the key in another layout.
 func (r *Replica) hintAtOwner(now core.Now, m *core.Hint, before record, flush uint64, out *core.Out) (uint64, core.Refusal) {
-	own, _, _, err := r.store.get(core.DataKey(m.Key))
+	own, _, _, err := r.own(core.DataKey(m.Key))
 	if err != nil {
 		r.fail(m.Key, err, out)
 		return 0, 0
@@ -354,7 +354,7 @@ func (r *Replica) owed(key []byte, rec record) (version.Siblings, error) {
 	if !slices.ContainsFunc(rec.owners, func(o core.HintOwner) bool { return o.Since != 0 }) {
 		return rec.set, nil
 	}
-	own, _, _, err := r.store.get(core.DataKey(key))
+	own, _, _, err := r.own(core.DataKey(key))
 	if err != nil {
 		return version.Siblings{}, err
 	}

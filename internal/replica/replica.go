@@ -38,6 +38,7 @@ type Replica struct {
 	trees  trees
 	// readKey is the data key of the read under way: its memory is used again.
 	readKey []byte
+	lost    map[string]bool // data keys whose records the disk has lost, as far as they are remembered
 }
 
 // New returns the replica over what base holds.
@@ -67,7 +68,7 @@ func (r *Replica) Durable(n uint64) { r.store.durable(n) }
 // that they wait for. Where the store fails, out.Failed is set.
 func (r *Replica) Read(key []byte, out *core.Out) (set version.Siblings, flush uint64) {
 	r.readKey = core.AppendDataKey(r.readKey[:0], key)
-	rec, _, flush, err := r.store.get(r.readKey)
+	rec, _, flush, err := r.own(r.readKey)
 	if err != nil {
 		r.fail(key, err, out)
 		return version.Siblings{}, 0
@@ -84,7 +85,7 @@ func (r *Replica) Read(key []byte, out *core.Out) (set version.Siblings, flush u
 // failed.
 func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, ok bool) {
 	dataKey := core.DataKey(key)
-	rec, _, flush, err := r.store.get(dataKey)
+	rec, _, flush, err := r.own(dataKey)
 	if err != nil {
 		r.fail(key, err, out)
 		return 0, false
@@ -143,7 +144,7 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 		return r.writeHint(w, out)
 	}
 	dataKey := core.DataKey(w.Key)
-	rec, _, flush, err := r.store.get(dataKey)
+	rec, _, flush, err := r.own(dataKey)
 	if err != nil {
 		r.fail(w.Key, err, out)
 		return core.LocalResult{Code: core.CodeStopped}
@@ -264,7 +265,7 @@ func (r *Replica) nextEpoch() version.Epoch {
 // the record's actor (scenario pruned-own-entry).
 func (r *Replica) Prune(key []byte, set version.Siblings, out *core.Out) int {
 	dataKey := core.DataKey(key)
-	rec, found, flush, err := r.store.get(dataKey)
+	rec, found, flush, err := r.own(dataKey)
 	if err != nil {
 		r.fail(key, err, out)
 		return 0
@@ -288,7 +289,7 @@ func (r *Replica) Prune(key []byte, set version.Siblings, out *core.Out) int {
 // reports whether the key is gone.
 func (r *Replica) Remove(key []byte, set version.Siblings, out *core.Out) bool {
 	dataKey := core.DataKey(key)
-	rec, found, flush, err := r.store.get(dataKey)
+	rec, found, flush, err := r.own(dataKey)
 	if err != nil {
 		r.fail(key, err, out)
 		return false
@@ -342,6 +343,34 @@ func (r *Replica) holds(from, to []byte, out *core.Out) (held bool, flush uint64
 		held, flush, from = len(found) > 0, max(flush, f), next
 	}
 	return held, flush
+}
+
+// own returns this node's record of a data key, as overlay.get does. One that
+// the disk has lost is none, as on a disk that was replaced: it takes a fresh
+// epoch, and the other owners have it. The hash tree that still counts it is
+// built anew, or they would never be asked.
+func (r *Replica) own(dataKey []byte) (rec record, found bool, flush uint64, err error) {
+	rec, found, flush, err = r.store.get(dataKey)
+	if errors.Is(err, core.ErrDamaged) {
+		r.lose(dataKey)
+		return record{}, false, 0, nil
+	}
+	return rec, found, flush, err
+}
+
+// maxLost bounds the keys that are remembered as lost, so that reading one
+// again does not have its tree built again. Where there are more, some are.
+const maxLost = 4096
+
+func (r *Replica) lose(dataKey []byte) {
+	if r.lost[string(dataKey)] {
+		return
+	}
+	if r.lost == nil || len(r.lost) >= maxLost {
+		r.lost = make(map[string]bool)
+	}
+	r.lost[string(dataKey)] = true
+	r.rebuildTree(r.trees.partitionOf(core.DataPosition(dataKey)))
 }
 
 // fail records the first failure of a step: the node stops on it.

@@ -307,9 +307,28 @@ func (r *Replica) checkLeaf(p ring.Partition, leaf int, sum merkle.Hash) {
 	if it == nil || it.tree == nil || it.next != nil || it.tree.Node(merkle.Leaf, leaf) == sum {
 		return
 	}
-	it.next = new(merkle.Tree)
+	r.rebuildTree(p)
+}
+
+// rebuildTree has a partition's tree built by a scan from the start. A saved
+// one is as wrong as the one that there is, and is not looked for.
+func (r *Replica) rebuildTree(p ring.Partition) {
+	t := &r.trees
+	it := t.part(p)
+	if it == nil {
+		return
+	}
+	if it.saved == notLooked {
+		it.saved = isSaved // perhaps; the next write to the partition removes it
+	}
+	if it.tree == nil && it.next == nil {
+		return // its scan is still to begin
+	}
 	it.cursor, _ = core.DataRange(t.span(p))
-	t.queue = append(t.queue, p)
+	if it.next == nil {
+		t.queue = append(t.queue, p)
+	}
+	it.next = new(merkle.Tree)
 }
 
 // saveBytes bounds what one call of SaveTrees writes.

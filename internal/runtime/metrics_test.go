@@ -704,7 +704,7 @@ func elsewhere() map[string]string {
 		"dynamo_limits_hit_total{limit=hint_bytes}": "replica.TestHintsAreLimitedInBytesAndNeverEvicted",
 		"dynamo_hints_refused_total":                "replica.TestHintsAreLimitedInBytesAndNeverEvicted",
 		"dynamo_hints_expired_total":                "replica.TestMarkersExpireAndLeaveTheirPartitionDirty",
-		"dynamo_storage_":                           "pebble.TestStats, pebble.TestStalls, dynamo.TestMetricsOfADisk",
+		"dynamo_storage_":                           "pebble.TestStats, pebble.TestStalls, lss.TestDamagedValue, dynamo.TestMetricsOfADisk",
 		"dynamo_serving":                            "ends compares nodes",
 		"dynamo_under_replicated":                   "dynamo.TestMetricsOfUnderReplication",
 		"dynamo_leftover_partitions":                "handoff.TestLeftoversArePushedUntilAcknowledged; here they are gone at once",

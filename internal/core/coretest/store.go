@@ -3,6 +3,7 @@
 package coretest
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -11,7 +12,8 @@ import (
 
 // Store is a core.Store in a map. It is not safe for concurrent use.
 type Store struct {
-	pairs map[string][]byte
+	pairs   map[string][]byte
+	damaged map[string]bool
 	// Broken, when set, is what every read returns.
 	Broken error
 }
@@ -22,6 +24,7 @@ func NewStore() *Store { return &Store{pairs: make(map[string][]byte)} }
 // Commit applies a batch at once.
 func (s *Store) Commit(batch []core.Write) {
 	for _, w := range batch {
+		delete(s.damaged, string(w.Key))
 		if w.Delete {
 			delete(s.pairs, string(w.Key))
 		} else {
@@ -30,18 +33,30 @@ func (s *Store) Commit(batch []core.Write) {
 	}
 }
 
+// Damage has the disk lose the record of a key, until it is written again.
+func (s *Store) Damage(key []byte) {
+	if s.damaged == nil {
+		s.damaged = make(map[string]bool)
+	}
+	delete(s.pairs, string(key))
+	s.damaged[string(key)] = true
+}
+
 // Len returns the number of keys.
 func (s *Store) Len() int { return len(s.pairs) }
 
 // Clone returns a copy, as a disk is copied.
 func (s *Store) Clone() *Store {
-	return &Store{pairs: maps.Clone(s.pairs)}
+	return &Store{pairs: maps.Clone(s.pairs), damaged: maps.Clone(s.damaged)}
 }
 
 // Get is core.Store's.
 func (s *Store) Get(key []byte) ([]byte, error) {
 	if s.Broken != nil {
 		return nil, s.Broken
+	}
+	if s.damaged[string(key)] {
+		return nil, fmt.Errorf("%w: as the test wants it", core.ErrDamaged)
 	}
 	v, ok := s.pairs[string(key)]
 	if !ok {

@@ -17,27 +17,26 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 )
 
-// openDirectory opens a data directory on fs as a node does, with memtables
-// small enough for flushes and compactions to take place.
+// openDirectory opens a data directory on fs as a node does, with segments
+// small enough for sealing, merging and reuse to take place.
 func openDirectory(fs vfs.FS) (storage.Engine, storage.Identity, error) {
 	driver := lss.Driver()
 	driver.Open = func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 		return lss.Open(lss.Options{
-			Dir:           dir,
-			Create:        create,
-			FS:            o.FS,
-			CacheBytes:    o.CacheBytes,
-			Logger:        o.Logger,
-			OnFailure:     o.OnFailure,
-			MemTableBytes: smallMemTable,
+			Dir:          dir,
+			Create:       create,
+			FS:           o.FS,
+			Logger:       o.Logger,
+			OnFailure:    o.OnFailure,
+			SegmentBytes: smallSegment,
+			MergeRate:    unbounded,
 		})
 	}
 	return storage.Open(storage.Options{
-		Engine:     lss.Name,
-		Dir:        "var/data",
-		Node:       "n1",
-		CacheBytes: 1 << 20,
-		FS:         fs,
+		Engine: lss.Name,
+		Dir:    "var/data",
+		Node:   "n1",
+		FS:     fs,
 	}, driver)
 }
 
@@ -111,7 +110,7 @@ func (c *crasher) opened(i storage.Identity) {
 }
 
 // TestCrashEverywhere runs a script over two lives of an engine, which has
-// logs rotated and recycled, tables flushed and compacted and a clean stop,
+// segments sealed, merged and used again and a clean stop,
 // and starts again from what a power cut before each operation would leave:
 // with nothing that was not synced, and, in turns, with all of it, which may
 // end in half a write, and with some of it.
@@ -149,7 +148,7 @@ func TestCrashEverywhere(t *testing.T) {
 	close(c.points)
 	checkers.Wait()
 	t.Logf("%d crash points with two disks each, %d batches committed: %v", c.number, c.history.Committed(), c.seen)
-	for _, sort := range []string{"log", "recycled log", "table", "manifest", "identity"} {
+	for _, sort := range []string{"segment", "reused segment", "freed segment", "hint", "manifest", "identity"} {
 		if c.seen[sort] == 0 {
 			t.Errorf("no crash point at a %s: the script does not reach everything", sort)
 		}
@@ -160,13 +159,15 @@ func TestCrashEverywhere(t *testing.T) {
 func sort(op vfs.Op) string {
 	name := path.Base(op.Path)
 	switch {
-	case op.Kind == errorfs.OpReuseForWrite:
-		return "recycled log"
-	case strings.HasSuffix(name, ".log"):
-		return "log"
-	case strings.HasSuffix(name, ".sst"):
-		return "table"
-	case strings.HasPrefix(name, "MANIFEST"), strings.HasPrefix(name, "marker.manifest"):
+	case op.Kind == errorfs.OpRename && strings.HasSuffix(name, ".free"):
+		return "reused segment"
+	case op.Kind == errorfs.OpRename && strings.HasSuffix(name, ".seg"):
+		return "freed segment"
+	case strings.HasSuffix(name, ".seg"):
+		return "segment"
+	case strings.Contains(name, ".hint"):
+		return "hint"
+	case strings.HasPrefix(name, "MANIFEST"):
 		return "manifest"
 	case strings.HasPrefix(name, "identity"):
 		return "identity"

@@ -32,7 +32,7 @@ type Engine struct {
 	nextID   uint32
 	queue    []*group // what the flusher has to do, oldest first
 	buffered int      // bytes in the queue
-	spare    []byte   // a buffer that is not in use
+	spare    [][]byte // buffers that are not in use
 	closing  bool
 	damaged  uint64 // records that were found damaged
 	stalls   uint64
@@ -142,7 +142,9 @@ func (e *Engine) hasRoom(size int) bool {
 // writes to the new one.
 func (e *Engine) rotate() {
 	e.tail().last = true
+	likely := len(e.active.records) * 9 / 8 // as many as in the last one, and some
 	e.active, e.next = e.next, nil
+	e.active.records = make([]record, 0, likely)
 	e.swap(e.current.with(e.active))
 	e.work.Signal()
 	e.keeper.signal()
@@ -159,11 +161,14 @@ func (e *Engine) swap(segments map[uint32]*segment) {
 
 // tail returns the group that takes what is committed now.
 func (e *Engine) tail() *group {
-	if n := len(e.queue); n > 0 && !e.queue[n-1].taken && !e.queue[n-1].last {
+	if n := len(e.queue); n > 0 && e.queue[n-1].open() {
 		return e.queue[n-1]
 	}
-	g := &group{segment: e.active, start: e.active.size, buf: e.spare}
-	e.spare = nil
+	g := &group{segment: e.active, start: e.active.size}
+	if n := len(e.spare); n > 0 {
+		g.buf = e.spare[n-1]
+		e.spare = e.spare[:n-1]
+	}
 	e.queue = append(e.queue, g)
 	return g
 }
@@ -290,17 +295,22 @@ func (e *Engine) read(held *set, i item) ([]byte, error) {
 }
 
 // lost marks the key of an item as damaged, if that is still its current one.
+// The mark is a record of its own, so that a value which can be read again
+// later does not come back when others have built on its loss.
 func (e *Engine) lost(i item, cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now, ok := e.index.Get(i)
-	if !ok || now != i {
+	mark := []write{{record: record{key: i.key, kind: kindDamaged}}}
+	if e.makeRoom(frameBytes(mark)) != nil {
+		return
+	}
+	if now, ok := e.index.Get(i); !ok || now != i {
 		return
 	}
 	e.damaged++
-	e.current.segments[i.seg].live -= int64(i.size)
-	now.size = damagedSize
-	e.index.Set(now)
+	e.seq++
+	mark[0].seq = e.seq
+	e.append(mark, false)
 	e.o.Logger.Error("a stored record is damaged; its key has no value until it is written again",
 		"key", fmt.Sprintf("%q", i.key), "segment", segmentName(i.seg), "offset", i.off, "error", cause)
 }

@@ -21,15 +21,17 @@ const smallSegment = 32 << 10
 // options are those of a small engine in a folder of fs.
 func options(fs vfs.FS, create bool) lss.Options {
 	return lss.Options{
-		Dir:    "data",
-		Create: create,
-		FS:     fs,
-
+		Dir:          "data",
+		Create:       create,
+		FS:           fs,
 		Logger:       slog.New(slog.DiscardHandler),
 		SegmentBytes: smallSegment,
-		MergeRate:    func() int64 { return 1 << 40 },
+		MergeRate:    unbounded,
 	}
 }
+
+// unbounded is a rate of merging that nothing waits for.
+func unbounded() int64 { return 1 << 40 }
 
 func mustOpen(t testing.TB, o lss.Options) *lss.Engine {
 	t.Helper()
@@ -56,7 +58,6 @@ func openOS(t testing.TB) storage.Engine {
 		Dir:    t.TempDir(),
 		Create: true,
 		FS:     vfs.OS(),
-
 		Logger: slog.New(slog.DiscardHandler),
 	})
 }

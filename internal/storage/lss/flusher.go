@@ -14,6 +14,10 @@ type group struct {
 	done    []completion
 }
 
+// open reports whether the group takes more. A full one does not, so that no
+// buffer grows far.
+func (g *group) open() bool { return !g.taken && !g.last && len(g.buf) < groupBytes }
+
 // completion is one batch whose done is to be called.
 type completion struct {
 	err  error // what is known of its outcome already
@@ -79,8 +83,8 @@ func (e *Engine) complete(g *group, end uint32) {
 	e.queue[0] = nil
 	e.queue = e.queue[1:]
 	e.buffered -= len(g.buf)
-	if cap(g.buf) <= keptBuffer {
-		e.spare = g.buf[:0]
+	if cap(g.buf) <= keptBuffer && len(e.spare) < keptBuffers {
+		e.spare = append(e.spare, g.buf[:0])
 	}
 	if g.last {
 		s.flushed = true

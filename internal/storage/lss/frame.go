@@ -61,11 +61,6 @@ func (s salt) sum(off uint32, b []byte) uint32 {
 // position is a place in the log.
 type position struct{ segment, off uint32 }
 
-// after reports whether p is further on than q.
-func (p position) after(q position) bool {
-	return p.segment > q.segment || p.segment == q.segment && p.off > q.off
-}
-
 // write is a record that is to be put to a frame.
 type write struct {
 	record

@@ -1,6 +1,8 @@
 package lss
 
 import (
+	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -105,20 +107,23 @@ func (e *Engine) collect() {
 }
 
 // recycle takes back the files of a segment that the manifest does not name
-// any more. That one cannot be removed is no failure: the next start tries
-// again.
+// any more.
 func (e *Engine) recycle(id uint32, fileBytes int64) {
-	if err := e.folder.fs.Remove(e.folder.join(hintName(id))); err != nil {
-		e.o.Logger.Warn("a file that is not needed any more cannot be removed", "error", err)
-	}
+	e.remove(hintName(id))
 	if len(e.keeper.free) < maxFree && fileBytes <= 2*int64(e.o.SegmentBytes) {
 		if err := e.folder.fs.Rename(e.folder.join(segmentName(id)), e.folder.join(freeName(id))); err == nil {
 			e.keeper.free = append(e.keeper.free, freeName(id))
 		}
 		return
 	}
-	if err := e.folder.fs.Remove(e.folder.join(segmentName(id))); err != nil {
-		e.o.Logger.Warn("a file that is not needed any more cannot be removed", "error", err)
+	e.remove(segmentName(id))
+}
+
+// remove removes a file that is not needed any more, if it is there. That it
+// cannot be removed is no failure: the next start tries again.
+func (e *Engine) remove(name string) {
+	if err := e.folder.fs.Remove(e.folder.join(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.o.Logger.Warn("a file that is not needed any more cannot be removed", "file", name, "error", err)
 	}
 }
 

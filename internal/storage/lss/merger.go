@@ -117,8 +117,8 @@ func (e *Engine) collectLive(victim *segment, records []record) (writes []write,
 		default:
 			var err error
 			if w.value, err = victim.read(now); err != nil {
-				e.lost(now, err)
-				w.kind, w.value = kindDamaged, nil
+				e.lost(now, err) // which leaves nothing to move
+				continue
 			}
 		}
 		writes = append(writes, w)

@@ -27,8 +27,12 @@ const (
 	// maxBuffered is at how much that is not written yet commits wait for the
 	// flusher: as much as the largest sibling set, twice.
 	maxBuffered = 64 << 20
-	// keptBuffer bounds the buffer that is kept for the next group.
-	keptBuffer = 4 << 20
+	// groupBytes is where a group is full and the next one is begun.
+	groupBytes = 1 << 20
+	// keptBuffer and keptBuffers bound the buffers that are kept for the next
+	// groups.
+	keptBuffer  = 2 * groupBytes
+	keptBuffers = 4
 	// maxFree is how many segment files are kept for reuse.
 	maxFree = 3
 	// zeroBytes is the unit in which a new file is filled.
@@ -55,8 +59,8 @@ type Options struct {
 	// SegmentBytes is where a segment is full; 0 is DefaultSegmentBytes.
 	SegmentBytes int
 	// MergeRate returns how many bytes a second merging may copy; it is asked
-	// before every step. 0 lets it pause for a moment and ask again. nil is
-	// DefaultMergeBytes.
+	// before every step. 0 lets it pause for a moment and ask again; what needs
+	// no copying is given back all the same. nil is DefaultMergeBytes.
 	MergeRate func() int64
 }
 

@@ -146,9 +146,7 @@ func (e *Engine) tidy(m manifest) error {
 			e.keeper.free = append(e.keeper.free, name)
 		case strings.HasSuffix(name, ".free"), strings.HasSuffix(name, ".seg"),
 			strings.HasSuffix(name, ".hint"), strings.HasSuffix(name, ".tmp"):
-			if err := e.folder.fs.Remove(e.folder.join(name)); err != nil {
-				e.o.Logger.Warn("a file that is not needed any more cannot be removed", "error", err)
-			}
+			e.remove(name)
 		}
 	}
 	return nil
@@ -160,6 +158,7 @@ type loaded struct {
 	hint    hint // of a sealed one
 	hinted  bool
 	spans   []span // of any other
+	bytes   []byte // of one that was not sealed
 	durable []position
 }
 
@@ -195,10 +194,7 @@ func (e *Engine) loadSegments(m manifest) ([]*loaded, error) {
 // else all of it.
 func (e *Engine) loadSegment(u use) (*loaded, error) {
 	name := segmentName(u.id)
-	f, err := e.folder.fs.Open(e.folder.join(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s is missing", storage.ErrDamaged, name)
-	}
+	f, err := e.openSegment(name, u.end != 0)
 	if err != nil {
 		return nil, err
 	}
@@ -210,6 +206,7 @@ func (e *Engine) loadSegment(u use) (*loaded, error) {
 	l.segment.fileBytes.Store(info.Size())
 	if u.end != 0 {
 		if l.hint, l.hinted = e.loadHint(u); l.hinted {
+			l.segment.filter = newFilter(l.hint.records)
 			return l, nil
 		}
 	}
@@ -221,7 +218,26 @@ func (e *Engine) loadSegment(u use) (*loaded, error) {
 		e.o.Logger.Error("the head of a segment is damaged; the manifest has all that it says", "segment", name)
 	}
 	l.spans, l.durable = spans(b, l.segment.seed, u.end)
+	if u.end == 0 {
+		l.bytes = b
+	}
 	return l, nil
+}
+
+// openSegment opens the file of a segment, for reading alone if it is sealed.
+// The others are to be synced.
+func (e *Engine) openSegment(name string, sealed bool) (vfs.File, error) {
+	f, err := e.folder.fs.Open(e.folder.join(name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w: %s is missing", storage.ErrDamaged, name)
+	case err != nil || sealed:
+		return f, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	return e.folder.fs.OpenReadWrite(e.folder.join(name), "")
 }
 
 // loadHint returns what the hint file says of a sealed segment.
@@ -255,39 +271,50 @@ func (e *Engine) judge(all []*loaded) error {
 		s := l.segment
 		if l.hinted {
 			s.size = s.end
-		} else {
-			c, err := judge(l.spans, durable[s.id])
-			if err != nil {
-				return fmt.Errorf("%s: %w", segmentName(s.id), err)
-			}
-			if c.damaged > 0 {
-				e.damaged += uint64(c.damaged)
-				e.o.Logger.Error("stored records are damaged; their keys have no value until they are written again",
-					"segment", segmentName(s.id), "records", c.damaged)
-			}
-			s.size, s.records = c.end, c.records
-			l.spans = nil
-			if len(s.records) == 0 {
-				s.retired = true
-				continue
-			}
-			e.writeHintOf(l)
+		} else if err := e.replay(l, durable[s.id]); err != nil {
+			return fmt.Errorf("%s: %w", segmentName(s.id), err)
 		}
-		s.minSeq, s.filter = l.hint.minSeq, newFilter(l.hint.records)
+		if s.retired {
+			continue
+		}
+		s.minSeq = l.hint.minSeq
 		s.flushed, s.sealed = true, true
 		s.written.Store(s.size)
 	}
 	return e.failed()
 }
 
-// writeHintOf writes the hint file that a segment lacks.
-func (e *Engine) writeHintOf(l *loaded) {
+// replay takes what counts out of a segment without a hint file, and writes
+// one. What is replayed is durable from then on, even if the machine has it in
+// its memory only, because it was the process alone that crashed.
+func (e *Engine) replay(l *loaded, durable uint32) error {
 	s := l.segment
-	l.hint = newHint(s.id, s.salt, s.size, s.records)
-	s.records = nil
-	if err := e.folder.replace(hintName(s.id), l.hint.encode()); err != nil {
-		e.disk.Fail(err)
+	if n := len(l.spans); n > 0 && l.spans[n-1].gap && l.spans[n-1].start < durable && l.bytes != nil {
+		// The last frames cannot be found from their heads, and where they end
+		// is known from elsewhere.
+		l.spans, _ = spans(l.bytes, s.seed, durable)
 	}
+	c, err := judge(l.spans, durable)
+	if err != nil {
+		return err
+	}
+	l.spans, l.bytes = nil, nil
+	if c.damaged > 0 {
+		e.damaged += uint64(c.damaged)
+		e.o.Logger.Error("stored records are damaged; their keys have no value until they are written again",
+			"segment", segmentName(s.id), "records", c.damaged)
+	}
+	if len(c.records) == 0 {
+		s.retired = true
+		return nil
+	}
+	if s.end == 0 {
+		_ = s.file.SyncData() // the disk tells of its failure itself
+	}
+	s.size = c.end
+	l.hint = newHint(s.id, s.salt, s.size, c.records)
+	s.filter = newFilter(l.hint.records)
+	return e.folder.replace(hintName(s.id), l.hint.encode())
 }
 
 // build makes the index out of the latest record of each key.

@@ -118,7 +118,6 @@ func backward(b []byte, s salt, from, to uint32) []span {
 type contents struct {
 	records []record
 	end     uint32 // of the last frame that counts
-	torn    bool   // something was cut off
 	damaged int    // records whose value is lost
 }
 
@@ -133,7 +132,6 @@ func judge(found []span, durable uint32) (contents, error) {
 		certain := f.end <= durable
 		switch {
 		case !certain && (f.gap || !f.whole):
-			c.torn = true
 			return c, nil
 		case f.gap || !f.known:
 			return c, fmt.Errorf("%w: the bytes %d to %d cannot be read, and which keys were written there is not known",

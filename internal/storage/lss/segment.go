@@ -75,14 +75,15 @@ func (s *segment) close() error {
 // what is current.
 func (s *segment) garbage() int64 { return s.fileBytes.Load() - s.live }
 
-// recordBytes is what a record takes in a segment, as far as it is counted.
+// recordBytes is what a record takes where merging copies it to, with many
+// others in one frame. So garbage is what merging gives back, also where small
+// batches have more around their records than in them.
 func recordBytes(keyBytes int, size uint32) int64 {
 	return int64(keyBytes)*2 + int64(size) + recordOverhead
 }
 
-// recordOverhead is the head and foot of a frame with one record, and two
-// entries of a table.
-const recordOverhead = headBytes + footBytes + 2*10
+// recordOverhead is two entries of a table, less their keys.
+const recordOverhead = 2 * 10
 
 // set is the segments that there are at one moment. A reader holds the set
 // while it reads, and a file is let go of when no set with it is held.

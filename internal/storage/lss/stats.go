@@ -21,7 +21,9 @@ func (e *Engine) Stats() storage.Stats {
 	for _, g := range e.queue {
 		stats.MemoryBytes += int64(cap(g.buf))
 	}
-	stats.MemoryBytes += int64(cap(e.spare))
+	for _, b := range e.spare {
+		stats.MemoryBytes += int64(cap(b))
+	}
 	for _, s := range e.current.segments {
 		stats.DiskBytes += s.fileBytes.Load()
 		stats.MemoryBytes += int64(len(s.filter))*8 + int64(len(s.records))*recordMemory

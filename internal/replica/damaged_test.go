@@ -1,0 +1,82 @@
+package replica
+
+import (
+	"testing"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/version"
+)
+
+// A record that the disk has lost is none: it is minted under a fresh epoch,
+// merged into, and the store goes on.
+func TestALostRecordTakesAFreshEpoch(t *testing.T) {
+	h := newHarness(t)
+	before := h.put("k", "one", version.Clock{})
+	h.flush()
+	h.store.Damage(core.DataKey([]byte("k")))
+	if set := h.read(); !set.IsEmpty() {
+		t.Fatalf("a lost record reads %v", set)
+	}
+	after := h.put("k", "two", version.Clock{})
+	if a, b := actorOf(t, before.Set, "one"), actorOf(t, after.Set, "two"); a == b {
+		t.Errorf("the lost record's actor %v mints again", a)
+	}
+	if _, ok := h.Apply([]byte("k"), before.Set, &h.out); !ok {
+		t.Fatal("what another owner holds is refused")
+	}
+	h.flush()
+	if set := h.read(); len(set.Versions) != 2 {
+		t.Errorf("merged with what another owner holds, it reads %v", set.Versions)
+	}
+}
+
+// lossy is a log that has lost a record.
+type lossy struct {
+	*log
+	lost string
+}
+
+func (l lossy) Get(key []byte) ([]byte, error) {
+	if string(key) == l.lost {
+		return nil, core.ErrDamaged
+	}
+	return l.log.Get(key)
+}
+
+// The hash tree still counts a record that is lost, whether it was built or
+// taken over, so it is built anew: else the other owners would never be asked.
+func TestALostRecordLeavesItsTree(t *testing.T) {
+	for _, saved := range []bool{false, true} {
+		g := newGrove(t)
+		keys := g.keys()
+		for _, k := range keys[:6] {
+			g.put(t, k)
+		}
+		g.flush(true)
+		g.build(t)
+		if saved {
+			for g.SaveTrees(&g.out) {
+				g.flush(true)
+			}
+			g.flush(true)
+			g.start()
+		}
+		lost := core.DataKey([]byte(keys[0]))
+		delete(g.log.pairs, string(lost)) // scans pass over it
+		g.store.base = lossy{g.log, string(lost)}
+		if set, _ := g.Read([]byte(keys[0]), &g.out); !set.IsEmpty() || g.out.Failed != nil {
+			t.Fatalf("a lost record reads %v, %v", set, g.out.Failed)
+		}
+		g.build(t)
+		p := g.layout.Partition([]byte(keys[0]))
+		if got, want := g.Tree(p).Root(), g.rescan(t, p).Root(); got != want {
+			t.Errorf("saved %v: the tree still counts the record", saved)
+		}
+		built := g.Trees().Built
+		g.Read([]byte(keys[0]), &g.out)
+		g.build(t)
+		if g.Trees().Built != built {
+			t.Error("reading it again has the tree built again")
+		}
+	}
+}
