@@ -52,14 +52,14 @@ type Config struct {
 	// some 30 a node let it grow evenly.
 	Partitions int
 
-	// StorageEngine is the engine that keeps the data: "pebble", "lss", or
-	// "memory", which forgets everything when the node stops.
+	// StorageEngine is the engine that keeps the data: "pebble", "lss", "bolt",
+	// "badger", or "memory", which forgets everything when the node stops.
 	StorageEngine string
 	// StoragePath is this node's data directory. Empty means dynamo-data/ID
 	// in the working directory. The memory engine does not use it.
 	StoragePath string
 	// CacheBytes is the size of the engine's cache of blocks, in bytes; at
-	// least 1 MiB. The memory engine does not use it.
+	// least 1 MiB. Only pebble and badger have such a cache.
 	CacheBytes int64
 	// Sync is when a node counts a write as stored: "always" when it is safe
 	// on its disk; "interval" at once, and it is safe within a second: faster,

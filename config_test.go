@@ -37,7 +37,7 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"Partitions", func(c *Config) { c.Partitions = 0 }, []string{"Partitions is 0"}},
 		{"Shards", func(c *Config) { c.Shards = -1 }, []string{"Shards is -1", "0 to 4095"}},
 		{"Shards", func(c *Config) { c.Shards = 4096 }, []string{"Shards is 4096"}},
-		{"StorageEngine", func(c *Config) { c.StorageEngine = "rocks" }, []string{`"rocks"`, "pebble, lss, memory"}},
+		{"StorageEngine", func(c *Config) { c.StorageEngine = "rocks" }, []string{`"rocks"`, "pebble, lss, bolt, badger, memory"}},
 		{"StoragePath", func(c *Config) { c.StoragePath = "a\x00b" }, []string{"NUL"}},
 		{"CacheBytes", func(c *Config) { c.CacheBytes = 10 }, []string{"CacheBytes is 10", "1048576"}},
 		{"Sync", func(c *Config) { c.Sync = "never" }, []string{`"never"`, "always and interval"}},

@@ -56,7 +56,7 @@ func usages() map[string]string {
 		"R":                   "replicas that must answer a read, 1 to n",
 		"W":                   "replicas that must have stored a write, 1 to n",
 		"Partitions":          "slices that the keys are divided into, a power of two; fixed when a cluster is formed",
-		"StorageEngine":       "storage engine: pebble, lss, or memory, which forgets all at the end",
+		"StorageEngine":       "storage engine: pebble, lss, bolt, badger, or memory, which forgets all at the end",
 		"StoragePath":         "data directory; empty is dynamo-data/ID in the working directory",
 		"CacheBytes":          "cache of the storage engine, in bytes",
 		"Sync":                "when a write counts as stored: always (on the disk) or interval (on the disk within a second)",

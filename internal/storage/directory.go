@@ -105,11 +105,11 @@ func (d directory) inspect(drivers []Driver) (contents, error) {
 		return found, err
 	}
 	if len(other) > 0 {
-		return contents{}, fmt.Errorf("%w: it has no %s and is not empty: it holds %q", ErrForeign, identityName, other[0])
+		return contents{}, fmt.Errorf("%w: it has no %s and is not empty: it holds %q; give the node an empty directory, or one that does not exist", ErrForeign, identityName, other[0])
 	}
 	found.half = d.half(aside, found.folder)
 	if len(found.folder) > 0 && !unfinished && found.half == nil {
-		return contents{}, fmt.Errorf("%w: it holds an engine's folder, but no %s", ErrDamaged, identityName)
+		return contents{}, fmt.Errorf("%w: it holds an engine's folder, but no %s; put that back, or give the node another directory", ErrDamaged, identityName)
 	}
 	return found, nil
 }
@@ -130,7 +130,7 @@ func (d directory) lock() (io.Closer, error) {
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		return nil, fmt.Errorf("data directory cannot be written to: %w", err)
 	}
-	return nil, fmt.Errorf("%w by another process or node: %w", ErrInUse, err)
+	return nil, fmt.Errorf("%w by another process or node; stop that, or give this one another directory: %w", ErrInUse, err)
 }
 
 // read reads the identity in the file of that name.

@@ -66,7 +66,7 @@ func decodeIdentity(b []byte) (Identity, error) {
 		return Identity{}, fmt.Errorf("%w: its identity is not JSON: %w", ErrDamaged, err)
 	}
 	if version.Format > Format {
-		return Identity{}, fmt.Errorf("%w: it has format %d, and this program knows up to %d", ErrForeign, version.Format, Format)
+		return Identity{}, fmt.Errorf("%w: it has format %d, and this program knows up to %d; use the newer program that wrote it, or another directory", ErrForeign, version.Format, Format)
 	}
 	var f identityFile
 	d := json.NewDecoder(bytes.NewReader(b))

@@ -1,10 +1,13 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 )
@@ -35,9 +38,22 @@ func Open(o Options, drivers ...Driver) (Engine, Identity, error) {
 	dir := directory{fs: o.FS, path: o.Dir}
 	engine, identity, err := dir.open(driver, drivers, o)
 	if err != nil {
-		return nil, Identity{}, fmt.Errorf("%s: %w", o.Dir, err)
+		return nil, Identity{}, fmt.Errorf("%s: %w%s", o.Dir, err, advice(err))
 	}
 	return engine, identity, nil
+}
+
+// advice says what to do about an error of the system.
+func advice(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "; the disk is full: make room on it, or give the node another directory"
+	case errors.Is(err, syscall.EROFS):
+		return "; the file system is read-only: mount it for writing, or give the node another directory"
+	case errors.Is(err, fs.ErrPermission):
+		return "; let this user write there, or give the node another directory"
+	}
+	return ""
 }
 
 // realPath returns the absolute path without symbolic links, as far as it
@@ -103,13 +119,13 @@ func (d directory) open(driver Driver, drivers []Driver, o Options) (engine Engi
 func (d directory) reopen(found contents, driver Driver, o Options) (Engine, error) {
 	i := found.identity
 	if i.Engine != driver.Name {
-		return nil, fmt.Errorf("%w: it was written by the engine %q, and %q is configured", ErrForeign, i.Engine, driver.Name)
+		return nil, fmt.Errorf("%w: it was written by the engine %q, and %q is configured; configure that engine, or another directory", ErrForeign, i.Engine, driver.Name)
 	}
 	if i.Node != o.Node {
-		return nil, fmt.Errorf("%w: it belongs to the node %q, and this is %q", ErrForeign, i.Node, o.Node)
+		return nil, fmt.Errorf("%w: it belongs to the node %q, and this is %q; start the node under that ID, or give it another directory", ErrForeign, i.Node, o.Node)
 	}
 	if !found.folder[driver.Name] {
-		return nil, fmt.Errorf("%w: the engine's folder %q is missing", ErrDamaged, driver.Name)
+		return nil, fmt.Errorf("%w: the engine's folder %q is missing; put it back, or start with another directory as a node whose disk was lost", ErrDamaged, driver.Name)
 	}
 	return driver.Open(d.join(driver.Name), false, o)
 }

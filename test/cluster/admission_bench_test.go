@@ -64,7 +64,7 @@ func foreground(b *testing.B, nodes []*dynamo.Node) []time.Duration {
 
 // lostDisk has three nodes hold the keys, and then the third begin anew without
 // any of them, so that anti-entropy brings all of them back.
-func lostDisk(b *testing.B, admission dynamo.Admission) (nodes []*dynamo.Node, before []time.Duration) {
+func lostDisk(b *testing.B, admission dynamo.AdmissionConfig) (nodes []*dynamo.Node, before []time.Duration) {
 	b.Helper()
 	nodes = embedded(b, 3, func(cfg *dynamo.Config) {
 		cfg.AntiEntropyInterval = time.Second
@@ -120,7 +120,7 @@ func repaired(nodes []*dynamo.Node) (n uint64) {
 // again as the p99 without.
 func BenchmarkAdmission(b *testing.B) {
 	admission := dynamo.DefaultConfig().Admission
-	measure := func(name string, admission dynamo.Admission) (alone time.Duration) {
+	measure := func(name string, admission dynamo.AdmissionConfig) (alone time.Duration) {
 		nodes, before := lostDisk(b, admission)
 		had := repaired(nodes)
 		during := foreground(b, nodes)

@@ -2,6 +2,8 @@ package engines
 
 import (
 	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/badger"
+	"github.com/dynamo-kv/dynamo/internal/storage/bolt"
 	"github.com/dynamo-kv/dynamo/internal/storage/lss"
 	"github.com/dynamo-kv/dynamo/internal/storage/memory"
 	"github.com/dynamo-kv/dynamo/internal/storage/pebble"
@@ -9,7 +11,7 @@ import (
 
 // Drivers returns the engines that there are, the default one first.
 func Drivers() []storage.Driver {
-	return []storage.Driver{pebble.Driver(), lss.Driver(), memory.Driver()}
+	return []storage.Driver{pebble.Driver(), lss.Driver(), bolt.Driver(), badger.Driver(), memory.Driver()}
 }
 
 // SetAside is storage.SetAside with every engine.

@@ -60,7 +60,7 @@ func TestRestart(t *testing.T) {
 
 func TestUnknownEngine(t *testing.T) {
 	_, _, err := engines.Open(storage.Options{Engine: "papyrus", Dir: "unused", Node: "n1"})
-	if err == nil || !strings.Contains(err.Error(), `"papyrus" is not known; there are: pebble, lss, memory`) {
+	if err == nil || !strings.Contains(err.Error(), `"papyrus" is not known; there are: pebble, lss, bolt, badger, memory`) {
 		t.Errorf("%v: does not name the engines that there are", err)
 	}
 }

@@ -150,7 +150,7 @@ func testDeadlinesAreCarried(t *testing.T, network Network) {
 // A set of 32 MiB arrives whole, and what goes to other nodes does not wait.
 func testLargeEnvelopes(t *testing.T, network Network) {
 	a, b, c := start(t, network, "", 0), start(t, network, "", 0), start(t, network, "", 0)
-	large := siblings(2, id.MaxValueBytes)
+	large := siblings(2, largeValue)
 	a.send(t, b.addr, a.request(1, &core.Apply{Key: []byte("k"), Set: large}))
 	a.send(t, b.addr, a.request(2, &core.Read{Key: []byte("k")}))
 	a.send(t, c.addr, a.request(3, &core.Read{Key: []byte("k")}))

@@ -1,0 +1,172 @@
+package bolt_test
+
+import (
+	"errors"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/bolt"
+	"github.com/dynamo-kv/dynamo/internal/storage/storagetest"
+)
+
+var kills = flag.Int("storage.kills", 4, "processes that TestKill kills")
+
+// TestKill kills processes that commit.
+func TestKill(t *testing.T) { storagetest.Process(t, *kills, reopen) }
+
+// reopen opens the engine in a folder of dir, and makes it at first.
+func reopen(t testing.TB, dir string) storage.Engine {
+	dir = filepath.Join(dir, "bolt")
+	_, err := os.Stat(filepath.Join(dir, "data.bolt"))
+	return mustOpen(t, options(dir, errors.Is(err, fs.ErrNotExist)))
+}
+
+// filled makes a store with some large values, closes it, and returns the path
+// of its folder.
+func filled(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "bolt")
+	e := mustOpen(t, options(dir, true))
+	var batch []core.Write
+	for i := range byte(100) {
+		batch = append(batch, core.Write{Key: []byte{i}, Value: make([]byte, 10_000)})
+	}
+	if err := errors.Join(commit(e, batch...), e.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func commit(e storage.Engine, batch ...core.Write) error {
+	done := make(chan error, 1)
+	e.Commit(batch, core.Sync, func(err error) { done <- err })
+	return <-done
+}
+
+// TestFull has a file that may not grow any further: the batch that needs more
+// fails with the engine, and what was durable before is there at the next start.
+func TestFull(t *testing.T) {
+	dir := filled(t)
+	o := options(dir, false)
+	o.MaxBytes = 64 << 20
+	e := mustOpen(t, o)
+	durable := 0
+	var err error
+	for ; err == nil && durable < 20; durable++ {
+		err = commit(e, core.Write{Key: []byte{200, byte(durable)}, Value: make([]byte, 10<<20)})
+	}
+	durable--
+	if durable < 1 || !errors.Is(err, storage.ErrFailed) {
+		t.Errorf("after %d batches: %v, want ErrFailed after some", durable, err)
+	}
+	if err := commit(e); !errors.Is(err, storage.ErrFailed) {
+		t.Errorf("the batch after that: %v, want ErrFailed", err)
+	}
+	if err := e.Close(); !errors.Is(err, storage.ErrFailed) {
+		t.Errorf("close: %v, want ErrFailed", err)
+	}
+	e = mustOpen(t, options(dir, false))
+	for i := range durable {
+		if v, err := e.Get([]byte{200, byte(i)}); err != nil || len(v) != 10<<20 {
+			t.Errorf("batch %d, which was durable, reads %d bytes, %v", i, len(v), err)
+		}
+	}
+	if _, err := e.Get([]byte{200, byte(durable)}); !errors.Is(err, core.ErrNotFound) {
+		t.Errorf("the batch that failed: %v", err)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMissing opens folders without a complete store, in which bbolt would
+// begin anew.
+func TestMissing(t *testing.T) {
+	dir := t.TempDir()
+	if e, err := bolt.Open(options(filepath.Join(dir, "absent"), false)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder that does not exist: %v, %v", e, err)
+	}
+	if e, err := bolt.Open(options(dir, false)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an empty folder: %v, %v", e, err)
+	}
+	if e, err := bolt.Open(options(dir, true)); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a folder that is there and is to be made: %v, %v", e, err)
+	}
+	path := filepath.Join(dir, "data.bolt")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := bolt.Open(options(dir, false)); !errors.Is(err, storage.ErrDamaged) {
+		t.Errorf("an empty file: %v, %v", e, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != 0 {
+		t.Errorf("the empty file was written to: %v, %v", info, err)
+	}
+}
+
+// TestDamage overwrites pages, and cuts the file, from under a store: bbolt
+// panics or faults, and the engine says that it has failed.
+func TestDamage(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		damage func(t *testing.T, path string)
+	}{
+		{"overwritten", func(t *testing.T, path string) {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := 2 * os.Getpagesize(); i < len(b); i++ { // all but the two pages that bbolt starts from
+				b[i] = 0xa5
+			}
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"cut", func(t *testing.T, path string) {
+			if err := os.Truncate(path, int64(4*os.Getpagesize())); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := filled(t)
+			test.damage(t, filepath.Join(dir, "data.bolt"))
+			e, err := bolt.Open(options(dir, false))
+			if err != nil {
+				t.Logf("found when it is opened: %v", err)
+				return
+			}
+			_, err = e.Scan(nil, nil, core.Limit{Keys: 1000, Bytes: 1 << 30}, func(_, _ []byte) bool { return true })
+			if !errors.Is(err, storage.ErrFailed) || !errors.Is(err, storage.ErrDamaged) {
+				t.Errorf("scan: %v, want ErrFailed and ErrDamaged", err)
+			}
+			if err := e.Close(); !errors.Is(err, storage.ErrFailed) {
+				t.Errorf("close: %v, want ErrFailed", err)
+			}
+		})
+	}
+}
+
+// TestCutInUse cuts the file while it is open.
+func TestCutInUse(t *testing.T) {
+	dir := filled(t)
+	told := make(chan error, 1)
+	o := options(dir, false)
+	o.OnFailure = func(err error) { told <- err }
+	e := mustOpen(t, o)
+	if err := os.Truncate(filepath.Join(dir, "data.bolt"), int64(4*os.Getpagesize())); err != nil {
+		t.Fatal(err)
+	}
+	_, err := e.Get([]byte{50})
+	for _, err := range []error{err, <-told, e.Close()} {
+		if !errors.Is(err, storage.ErrFailed) {
+			t.Errorf("told of %v, want ErrFailed", err)
+		}
+	}
+}

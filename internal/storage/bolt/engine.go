@@ -1,0 +1,213 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/grouped"
+)
+
+// Engine implements storage.Engine.
+type Engine struct{ *grouped.Engine }
+
+var _ storage.Engine = (*Engine)(nil)
+
+// Open opens the engine in its folder.
+func Open(o Options) (*Engine, error) {
+	if err := o.prepare(); err != nil {
+		return nil, fmt.Errorf("bolt: %w", err)
+	}
+	l, err := open(filepath.Join(o.Dir, fileName), o)
+	if err != nil {
+		return nil, fmt.Errorf("bolt: %w", err)
+	}
+	if o.Create {
+		if err := syncDir(o.Dir); err != nil {
+			return nil, errors.Join(fmt.Errorf("bolt: %w", err), l.Close())
+		}
+	}
+	return &Engine{grouped.New(l, grouped.Options{
+		Name:      Name,
+		Logger:    o.Logger,
+		OnFailure: o.OnFailure,
+		Buckets:   o.Buckets,
+	})}, nil
+}
+
+// prepare makes the folder, or checks that it is there with a store in it,
+// which bbolt would make.
+func (o Options) prepare() error {
+	if o.Create {
+		return os.Mkdir(o.Dir, 0o700)
+	}
+	info, err := os.Stat(filepath.Join(o.Dir, fileName))
+	if err == nil && info.Size() == 0 {
+		err = fmt.Errorf("%w: %s is empty", storage.ErrDamaged, fileName)
+	}
+	return err
+}
+
+// syncDir makes durable which entries a directory has.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// library implements grouped.Library.
+type library struct{ db *bbolt.DB }
+
+var _ grouped.Library = library{}
+
+// bucketName is the bucket that holds everything.
+var bucketName = []byte("data") //nolint:gochecknoglobals // a constant; slices cannot be
+
+// keyPrefix begins the keys in the bucket: bbolt knows no empty key.
+const keyPrefix = 'k'
+
+func inner(key []byte) []byte {
+	return append(append(make([]byte, 0, 1+len(key)), keyPrefix), key...)
+}
+
+// open opens the file, or makes it with the bucket in it.
+func open(path string, o Options) (l library, err error) {
+	err = guard(func() (err error) {
+		l.db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			// Who opens has the data directory's lock, so nobody has the file's.
+			Timeout:         time.Nanosecond,
+			InitialMmapSize: mapBytes,
+			MaxSize:         o.MaxBytes,
+			FreelistType:    bbolt.FreelistMapType,
+			NoStatistics:    true,
+		})
+		return err
+	})
+	if errors.Is(err, berrors.ErrTimeout) {
+		return library{}, fmt.Errorf("%w: another program holds %s; stop that first", storage.ErrInUse, path)
+	}
+	if err != nil {
+		return library{}, fmt.Errorf("%s: %w", path, err)
+	}
+	l.db.AllocSize = growBytes
+	if err := l.begin(o.Create); err != nil {
+		return library{}, errors.Join(fmt.Errorf("%s: %w", path, err), l.Close())
+	}
+	return l, nil
+}
+
+// begin makes the bucket, or checks that there is one.
+func (l library) begin(create bool) error {
+	return guard(func() error {
+		if create {
+			return l.db.Update(func(tx *bbolt.Tx) error {
+				_, err := tx.CreateBucket(bucketName)
+				return err
+			})
+		}
+		return l.db.View(func(tx *bbolt.Tx) error {
+			if tx.Bucket(bucketName) == nil {
+				return fmt.Errorf("%w: it has no bucket %q", storage.ErrDamaged, bucketName)
+			}
+			return nil
+		})
+	})
+}
+
+// guard makes errors of the panics in which bbolt ends where it meets damage,
+// and of faults where the file ends before its map does.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", storage.ErrDamaged, p)
+		}
+	}()
+	return f()
+}
+
+// Get implements grouped.Library.
+func (l library) Get(key []byte) (value []byte, found bool, err error) {
+	err = guard(func() error {
+		return l.db.View(func(tx *bbolt.Tx) error {
+			v := tx.Bucket(bucketName).Get(inner(key))
+			if found = v != nil; found {
+				value = append(make([]byte, 0, len(v)), v...)
+			}
+			return nil
+		})
+	})
+	return value, found, err
+}
+
+// Apply implements grouped.Library, in one transaction.
+func (l library) Apply(batches [][]core.Write) error {
+	return guard(func() error {
+		return l.db.Update(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketName)
+			for _, batch := range batches {
+				for _, w := range batch {
+					if err := write(b, w); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	})
+}
+
+func write(b *bbolt.Bucket, w core.Write) error {
+	if w.Delete {
+		return b.Delete(inner(w.Key))
+	}
+	return b.Put(inner(w.Key), w.Value)
+}
+
+// Snapshot implements grouped.Library.
+func (l library) Snapshot() (grouped.Snapshot, error) {
+	tx, err := l.db.Begin(false)
+	if err != nil {
+		return nil, err
+	}
+	return snapshot{tx}, nil
+}
+
+// snapshot is a transaction that reads.
+type snapshot struct{ tx *bbolt.Tx }
+
+// Ascend implements grouped.Snapshot.
+func (s snapshot) Ascend(from []byte, f func(key, value []byte) bool) error {
+	return guard(func() error {
+		c := s.tx.Bucket(bucketName).Cursor()
+		for k, v := c.Seek(inner(from)); k != nil && f(k[1:], v); k, v = c.Next() {
+		}
+		return nil
+	})
+}
+
+// Close implements grouped.Snapshot.
+func (s snapshot) Close() { _ = s.tx.Rollback() } // it fails only if it has ended already
+
+// Stats implements grouped.Library. The memory is that of a page for the tree's
+// root, at least; the rest is the system's, which takes it back when it needs to.
+func (l library) Stats() storage.Stats {
+	s := storage.Stats{Keys: -1, MemoryBytes: int64(l.db.Info().PageSize)}
+	if info, err := os.Stat(l.db.Path()); err == nil {
+		s.DiskBytes = info.Size()
+	}
+	return s
+}
+
+// Close implements grouped.Library.
+func (l library) Close() error { return guard(l.db.Close) }
