@@ -318,7 +318,7 @@ func TestFillWritesEveryKeyOnce(t *testing.T) {
 
 func TestFillEndsWithAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		full := &Failure{"overloaded", errors.New("full")}
+		full := &Failure{"storage_full", errors.New("full")}
 		db := newFake(always(time.Second), func(at time.Duration) error {
 			if at > 3*time.Second {
 				return full
@@ -330,6 +330,26 @@ func TestFillEndsWithAnError(t *testing.T) {
 		}
 		if len(db.puts) > 12 {
 			t.Errorf("%d keys were written", len(db.puts))
+		}
+	})
+}
+
+func TestFillComesBackToAnOverloadedNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		busy := &Failure{KindOverloaded, errors.New("too much")}
+		until := 3 * time.Second
+		db := newFake(always(time.Millisecond), func(at time.Duration) error {
+			if at < until {
+				return busy
+			}
+			return nil
+		})
+		if _, err := New(db, options(t, "a", 2)).Fill(t.Context(), nil); err != nil || len(db.puts) != 100 {
+			t.Errorf("%d of 100 keys were written: %v", len(db.puts), err)
+		}
+		until = time.Hour
+		if _, err := New(db, options(t, "a", 2)).Fill(t.Context(), nil); !errors.Is(err, busy) {
+			t.Errorf("the error of a node that stays overloaded is %v", err)
 		}
 	})
 }

@@ -38,6 +38,10 @@ const (
 	KindOther   = "other"
 )
 
+// KindOverloaded is that of a node which has more to do than it can, and takes
+// the operation later.
+const KindOverloaded = "overloaded"
+
 // kindOf returns what an error is counted under.
 func kindOf(err error) string {
 	if f, ok := errors.AsType[*Failure](err); ok {

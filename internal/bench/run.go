@@ -108,8 +108,16 @@ func (l *Load) begin(p Plan, total uint64) *run {
 	return r
 }
 
-// Fill writes every key once. It ends with the first error: keys that are
-// missing would make what is measured after it worthless.
+// A node that is overloaded is asked to take a key again after a pause that
+// grows from fillPause to fillLongest: some six seconds in all.
+const (
+	fillPause   = 50 * time.Millisecond
+	fillLongest = 3 * time.Second
+)
+
+// Fill writes every key once. It ends with the first error, but that of a node
+// which stays overloaded for a while: keys that are missing would make what is
+// measured after it worthless.
 func (l *Load) Fill(ctx context.Context, progress func(Progress)) (*Result, error) {
 	r := l.begin(Plan{Progress: progress}, l.opts.Keys)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -120,14 +128,29 @@ func (l *Load) Fill(ctx context.Context, progress func(Progress)) (*Result, erro
 			if i >= r.total {
 				return
 			}
-			now := time.Now()
-			if err := c.do(ctx, OpInsert, i, now, now); err != nil {
+			if err := c.insert(ctx, i); err != nil {
 				cancel(err)
 			}
 		}
 	})
 	err := context.Cause(ctx)
 	return r.result(err != nil), err
+}
+
+// insert writes a key, and again while its node is overloaded.
+func (c *caller) insert(ctx context.Context, i uint64) error {
+	for pause := fillPause; ; pause *= 2 {
+		now := time.Now()
+		err := c.do(ctx, OpInsert, i, now, now)
+		if err == nil || kindOf(err) != KindOverloaded || pause > fillLongest {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // Run does the plan. It returns what was measured also when ctx has ended
