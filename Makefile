@@ -34,9 +34,11 @@ archtest: ## the floors: which package may import what, and which must be pure
 	@$(GO) test ./internal/archtest
 
 .PHONY: test
-test: ## all tests but tier 3, with the race detector and in random order
+test: ## all tests but tier 3, in random order, with the race detector but for the simulator
 	@echo "== test"
-	@$(GO) test -race -shuffle=on -timeout 20m -skip '^TestTier3' ./...
+	@$(GO) test -race -shuffle=on -timeout 20m -skip '^TestTier3' $$($(GO) list ./... | grep -v '/internal/sim$$')
+	@echo "== test of the simulator: a run has one goroutine, and needs no race detector"
+	@$(GO) test -shuffle=on -timeout 20m ./internal/sim
 	@echo "== test of clusters that speak HTTP"
 	@DYNAMO_TRANSPORT=http $(GO) test -race -shuffle=on -timeout 20m -skip '^TestTier3' . ./test/cluster
 
