@@ -40,7 +40,7 @@ test: ## all tests but tier 3, in random order, with the race detector but for t
 	@echo "== test of the simulator: a run has one goroutine, and needs no race detector"
 	@$(GO) test -shuffle=on -timeout 20m ./internal/sim
 	@echo "== test of clusters that speak HTTP"
-	@DYNAMO_TRANSPORT=http $(GO) test -race -shuffle=on -timeout 20m -skip '^TestTier3' . ./test/cluster
+	@DYNAMO_TRANSPORT=http $(GO) test -shuffle=on -timeout 20m -skip '^TestTier3' . ./test/cluster
 
 .PHONY: tier3
 tier3: ## real processes in network namespaces, as root: make tier3 MINUTES=10
