@@ -308,6 +308,9 @@ func (n *network) sever(side uint32, back bool) {
 func (w *world) heal() {
 	w.healing, w.healedAt = true, w.now
 	w.trace.printf(w.now, "everything heals")
+	if len(w.active) > 0 {
+		w.troubled = w.now // a fault that was armed for long goes on until now
+	}
 	w.active = nil
 	w.setNetwork()
 	for _, p := range w.nodes {

@@ -46,6 +46,7 @@ func regressions() map[uint64]string {
 	return map[uint64]string{
 		2011: "a read showed the version of its own copy that was not durable, when others made up its quorum",
 		209:  "the checker of blocking reads did not expect a disk to be lost between an owner's word and the answer",
+		846:  "the times were taken for calm right after a fault that had gone on until everything healed",
 		1177: "a leftover that came back while its partition was being handed over stayed for good",
 		1793: "a forward that the next start of its receiver had refused was sent to that one again, and minted twice",
 		497:  "the context of a repeated Overwrite did not cover what it had replaced, and the checker did not count what that had replaced in turn",
