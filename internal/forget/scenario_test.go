@@ -23,6 +23,7 @@ type scenario struct {
 func scenarios() []scenario {
 	return []scenario{
 		{"reap-fallback", bug.ReapWithoutOthers, reapFallback},
+		{"reap-silent", bug.ReapWithoutSilent, reapSilent},
 		{"reap-volatile", bug.ReapVolatile, reapVolatile},
 		{"reap-one-round", bug.ReapEarly, reapOneRound},
 		{"reap-late-tombstone", bug.SecondRoundAtOnce, reapLateTombstone},
@@ -53,6 +54,19 @@ func reapFallback(t *testing.T) string {
 			c.remove(c.other)
 		}
 	})
+}
+
+// reapSilent: an owner is dead, and its disk has the value.
+func reapSilent(t *testing.T) string {
+	t.Helper()
+	c := newCluster(t)
+	v, stone := deleted()
+	c.store(v, c.owners...)
+	c.owners[2].down = true
+	c.store(stone, c.owners[:2]...)
+	c.run(5 * enough)
+	c.must("while an owner is dead", "ooo")
+	return c.bad
 }
 
 // heldElsewhere says how it ends badly when somebody holds something for a key
