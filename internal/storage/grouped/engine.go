@@ -44,7 +44,7 @@ type Options struct {
 type Engine struct {
 	o       Options
 	library Library
-	gate    gate
+	gate    storage.Gate
 	failure atomic.Pointer[error]
 	commits atomic.Uint64
 	close   func() error
@@ -109,11 +109,11 @@ func (e *Engine) failed() error {
 
 // enter begins a call that reads.
 func (e *Engine) enter() error {
-	if err := e.gate.enter(); err != nil {
+	if err := e.gate.Enter(); err != nil {
 		return err
 	}
 	if err := e.failed(); err != nil {
-		e.gate.leave()
+		e.gate.Leave()
 		return err
 	}
 	return nil
@@ -124,7 +124,7 @@ func (e *Engine) Get(key []byte) ([]byte, error) {
 	if err := e.enter(); err != nil {
 		return nil, err
 	}
-	defer e.gate.leave()
+	defer e.gate.Leave()
 	e.mu.Lock()
 	i, ok := e.overlay.tree.Get(item{key: key})
 	e.mu.Unlock()
@@ -152,7 +152,7 @@ func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byt
 	if err := e.enter(); err != nil {
 		return nil, err
 	}
-	defer e.gate.leave()
+	defer e.gate.Leave()
 	if to != nil && bytes.Compare(from, to) >= 0 {
 		return nil, nil
 	}
@@ -196,11 +196,11 @@ func (e *Engine) gather(from, to []byte, limit core.Limit) (found []pair, next [
 
 // Commit implements storage.Engine.
 func (e *Engine) Commit(batch []core.Write, d core.Durability, done func(error)) {
-	if err := e.gate.enter(); err != nil {
+	if err := e.gate.Enter(); err != nil {
 		done(err)
 		return
 	}
-	defer e.gate.leave()
+	defer e.gate.Leave()
 	e.commits.Add(1)
 	if now, err := e.put(append([]core.Write(nil), batch...), d, done); now {
 		done(err)
@@ -265,10 +265,10 @@ func sizeOf(batch []core.Write) int {
 
 // Stats implements storage.Engine.
 func (e *Engine) Stats() storage.Stats {
-	if err := e.gate.enter(); err != nil {
+	if err := e.gate.Enter(); err != nil {
 		return storage.Stats{}
 	}
-	defer e.gate.leave()
+	defer e.gate.Leave()
 	stats := e.library.Stats()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -283,7 +283,7 @@ func (e *Engine) Stats() storage.Stats {
 func (e *Engine) Close() error { return e.close() }
 
 func (e *Engine) shutDown() error {
-	e.gate.close()
+	e.gate.Close()
 	e.mu.Lock()
 	e.closing = true
 	e.work.Signal()

@@ -17,7 +17,7 @@ type Engine struct {
 	o       Options
 	disk    *vfs.FailStop
 	folder  folder
-	gate    gate
+	gate    storage.Gate
 	commits atomic.Uint64
 	merges  atomic.Uint64
 	close   func() error
@@ -53,11 +53,11 @@ var _ storage.Engine = (*Engine)(nil)
 
 // Commit implements storage.Engine.
 func (e *Engine) Commit(batch []core.Write, d core.Durability, done func(error)) {
-	if err := e.gate.enter(); err != nil {
+	if err := e.gate.Enter(); err != nil {
 		done(err)
 		return
 	}
-	defer e.gate.leave()
+	defer e.gate.Leave()
 	e.commits.Add(1)
 	var few [4]write // most batches are small, and these need no memory
 	writes := few[:0]
@@ -235,11 +235,11 @@ func failure(err error) error { return fmt.Errorf("%w: %w", storage.ErrFailed, e
 
 // enter begins a call that reads.
 func (e *Engine) enter() error {
-	if err := e.gate.enter(); err != nil {
+	if err := e.gate.Enter(); err != nil {
 		return err
 	}
 	if err := e.failed(); err != nil {
-		e.gate.leave()
+		e.gate.Leave()
 		return err
 	}
 	return nil
@@ -250,7 +250,7 @@ func (e *Engine) Get(key []byte) (value []byte, err error) {
 	if err := e.enter(); err != nil {
 		return nil, err
 	}
-	defer e.gate.leave()
+	defer e.gate.Leave()
 	e.mu.RLock()
 	found, ok := e.index.Get(item{key: view(key)})
 	if !ok {
@@ -320,7 +320,7 @@ func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byt
 	if err := e.enter(); err != nil {
 		return nil, err
 	}
-	defer e.gate.leave()
+	defer e.gate.Leave()
 	if to != nil && bytes.Compare(from, to) >= 0 {
 		return nil, nil
 	}
@@ -367,7 +367,7 @@ func (e *Engine) readShared(held *set, i item) ([]byte, error) {
 func (e *Engine) Close() error { return e.close() }
 
 func (e *Engine) shutDown() error {
-	e.gate.close()
+	e.gate.Close()
 	e.merger.stop()
 	e.mu.Lock()
 	e.tail().sync = true

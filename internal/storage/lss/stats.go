@@ -4,10 +4,10 @@ import "github.com/dynamo-kv/dynamo/internal/storage"
 
 // Stats implements storage.Engine.
 func (e *Engine) Stats() storage.Stats {
-	if err := e.gate.enter(); err != nil {
+	if err := e.gate.Enter(); err != nil {
 		return storage.Stats{}
 	}
-	defer e.gate.leave()
+	defer e.gate.Leave()
 	stats := storage.Stats{
 		Commits:     e.commits.Load(),
 		Fsyncs:      e.disk.Syncs(),

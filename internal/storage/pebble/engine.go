@@ -18,7 +18,7 @@ type Engine struct {
 	db        *pebble.DB
 	disk      *vfs.FailStop
 	stalls    *stalls
-	gate      gate
+	gate      storage.Gate
 	completer *completer
 	commits   atomic.Uint64
 	close     func() error
@@ -105,11 +105,11 @@ func (e *Engine) fail(err error) error {
 
 // enter begins a call that reads.
 func (e *Engine) enter() error {
-	if err := e.gate.enter(); err != nil {
+	if err := e.gate.Enter(); err != nil {
 		return err
 	}
 	if err := e.failed(); err != nil {
-		e.gate.leave()
+		e.gate.Leave()
 		return err
 	}
 	return nil
@@ -120,7 +120,7 @@ func (e *Engine) Get(key []byte) ([]byte, error) {
 	if err := e.enter(); err != nil {
 		return nil, err
 	}
-	defer e.gate.leave()
+	defer e.gate.Leave()
 	value, closer, err := e.db.Get(key)
 	if err == pebble.ErrNotFound { //nolint:errorlint // pebble returns it as it is, and this is the hot path
 		return nil, core.ErrNotFound
@@ -143,7 +143,7 @@ func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byt
 	if err := e.enter(); err != nil {
 		return nil, err
 	}
-	defer e.gate.leave()
+	defer e.gate.Leave()
 	if to != nil && bytes.Compare(from, to) >= 0 {
 		return nil, nil
 	}
@@ -185,11 +185,11 @@ func show(iter *pebble.Iterator, limit core.Limit, f func(key, value []byte) boo
 
 // Commit implements storage.Engine.
 func (e *Engine) Commit(batch []core.Write, d core.Durability, done func(error)) {
-	if err := e.gate.enter(); err != nil {
+	if err := e.gate.Enter(); err != nil {
 		done(err)
 		return
 	}
-	defer e.gate.leave()
+	defer e.gate.Leave()
 	e.commits.Add(1)
 	x := completion{done: done}
 	if x.err = e.failed(); x.err == nil {
@@ -254,7 +254,7 @@ const (
 func (e *Engine) Close() error { return e.close() }
 
 func (e *Engine) shutDown() error {
-	e.gate.close()
+	e.gate.Close()
 	e.completer.close()
 	if err := stopped(e.disk, e.db.Close()); err != nil {
 		return fmt.Errorf("pebble: %w", err)

@@ -43,10 +43,10 @@ func (s *stalls) read() (count uint64, spent time.Duration) {
 
 // Stats implements storage.Engine.
 func (e *Engine) Stats() storage.Stats {
-	if err := e.gate.enter(); err != nil {
+	if err := e.gate.Enter(); err != nil {
 		return storage.Stats{}
 	}
-	defer e.gate.leave()
+	defer e.gate.Leave()
 	m := e.db.Metrics()
 	stats := storage.Stats{
 		Keys:           -1,
