@@ -1,16 +1,12 @@
 package lss_test
 
 import (
-	"fmt"
-	"math/rand/v2"
 	"path"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
-	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/lss"
 	"github.com/dynamo-kv/dynamo/internal/storage/storagetest"
@@ -40,120 +36,13 @@ func openDirectory(fs vfs.FS) (storage.Engine, storage.Identity, error) {
 	}, driver)
 }
 
-// crashPoint is a disk as a power cut leaves it, and what must be on it.
-type crashPoint struct {
-	number   int
-	op       vfs.Op // which did not take place any more
-	keep     int    // percent of what was not synced
-	disk     *vfs.Disk
-	least    int              // batches that were durable
-	most     int              // batches that were committed
-	identity storage.Identity // zero as long as no start had returned
-}
-
-func (p crashPoint) String() string {
-	return fmt.Sprintf("crash point %d, before operation %v of %s, keeping %d %% of what was not synced",
-		p.number, p.op.Kind, p.op.Path, p.keep)
-}
-
-// check starts again after the crash.
-func (p crashPoint) check(h *storagetest.History) error {
-	e, identity, err := openDirectory(p.disk.FS())
-	if err != nil {
-		return err
-	}
-	if p.identity != (storage.Identity{}) && identity != p.identity {
-		return fmt.Errorf("the identity is %+v, and was %+v", identity, p.identity)
-	}
-	if _, err := h.Check(e, p.least, p.most); err != nil {
-		return err
-	}
-	return e.Close()
-}
-
-// crasher cuts the power before every operation that changes the disk.
-type crasher struct {
-	disk    *vfs.Disk
-	history *storagetest.History
-	points  chan crashPoint
-
-	mu       sync.Mutex // held over an operation's crash points, to number them
-	rng      *rand.Rand
-	number   int
-	seen     map[string]int // crash points by the sort of file that was changed
-	identity storage.Identity
-}
-
-// before is called before every operation on the disk.
-func (c *crasher) before(op vfs.Op) error {
-	if !vfs.Mutates(op) {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.number++
-	c.seen[sort(op)]++
-	for _, keep := range []int{0, 50 + 50*(c.number%2)} {
-		p := crashPoint{number: c.number, op: op, keep: keep, identity: c.identity}
-		p.least = c.history.Synced()
-		p.disk = c.disk.PowerCut(c.rng, keep)
-		p.most = c.history.Committed()
-		c.points <- p
-	}
-	return nil
-}
-
-func (c *crasher) opened(i storage.Identity) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.identity = i
-}
-
-// TestCrashEverywhere runs a script over two lives of an engine, which has
-// segments sealed, merged and used again and a clean stop,
-// and starts again from what a power cut before each operation would leave:
-// with nothing that was not synced, and, in turns, with all of it, which may
-// end in half a write, and with some of it.
+// TestCrashEverywhere: the script has segments sealed, merged and used again.
 func TestCrashEverywhere(t *testing.T) {
-	c := &crasher{
-		disk:    vfs.NewDisk(),
-		history: storagetest.NewHistory(),
-		points:  make(chan crashPoint),
-		rng:     rand.New(rand.NewPCG(1, 2)),
-		seen:    make(map[string]int),
-	}
-	var checkers sync.WaitGroup
-	for range 2 {
-		checkers.Go(func() {
-			for p := range c.points {
-				if err := p.check(c.history); err != nil {
-					t.Errorf("%v: %v", p, err)
-				}
-			}
-		})
-	}
-	fs := vfs.SplitWrites(vfs.Watch(c.disk.FS(), c.before))
-	rng := rand.New(rand.NewPCG(3, 4))
-	for range 2 {
-		e, identity, err := openDirectory(fs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.opened(identity)
-		script(t, e, c.history, rng)
-		if err := e.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	close(c.points)
-	checkers.Wait()
-	t.Logf("%d crash points with two disks each, %d batches committed: %v", c.number, c.history.Committed(), c.seen)
-	for _, sort := range []string{"segment", "reused segment", "freed segment", "hint", "manifest", "identity"} {
-		if c.seen[sort] == 0 {
-			t.Errorf("no crash point at a %s: the script does not reach everything", sort)
-		}
-	}
+	storagetest.CrashEverywhere(t, openDirectory, sort, "segment", "reused segment", "freed segment", "hint", "manifest", "identity")
 }
+
+// TestFailEverywhere has each of its operations fail.
+func TestFailEverywhere(t *testing.T) { storagetest.FailEverywhere(t, openDirectory) }
 
 // sort says what sort of file an operation changes.
 func sort(op vfs.Op) string {
@@ -173,27 +62,5 @@ func sort(op vfs.Op) string {
 		return "identity"
 	default:
 		return "other"
-	}
-}
-
-// script commits batches, some of them without a sync and some without waiting
-// for the one before.
-func script(t *testing.T, e storage.Engine, h *storagetest.History, rng *rand.Rand) {
-	t.Helper()
-	const batches = 44
-	done := make(chan error, batches)
-	for i := range batches {
-		d := core.Sync
-		if i%5 == 1 {
-			d = core.NoSync
-		}
-		h.Commit(e, rng, d, 3000, done)
-		if i%4 == 3 {
-			for range 4 {
-				if err := <-done; err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package pebble_test
+package storagetest
 
 import (
 	"errors"
@@ -12,7 +12,6 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
-	"github.com/dynamo-kv/dynamo/internal/storage/storagetest"
 	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 )
 
@@ -68,19 +67,20 @@ func (f *faulty) removal() bool {
 	return f.op.Kind == errorfs.OpRemove || f.op.Kind == errorfs.OpRemoveAll
 }
 
-// TestFailEverywhere has every operation of a script fail that changes the
+// FailEverywhere has every operation of a script fail that changes the
 // disk, one in each run. The engine must say so with every completion from
 // then on, panic nowhere, write nothing more, close, and find all that was
 // durable when it is opened again.
-func TestFailEverywhere(t *testing.T) {
+func FailEverywhere(t *testing.T, open OpenOn) {
+	t.Helper()
 	runs := 0
 	for at := int64(1); ; at++ {
 		f := &faulty{disk: vfs.NewDisk(), at: at, broken: at%3 == 0}
-		h := storagetest.NewHistory()
-		if err := failingLife(f, h); err != nil {
+		h := NewHistory()
+		if err := failingLife(open, f, h); err != nil {
 			t.Errorf("%v: %v", f, err)
 		}
-		if err := nextLife(f.disk, h); err != nil {
+		if err := nextLife(open, f.disk, h); err != nil {
 			t.Errorf("%v: in its next life: %v", f, err)
 		}
 		if !f.reached() {
@@ -92,9 +92,9 @@ func TestFailEverywhere(t *testing.T) {
 }
 
 // failingLife runs the script until the end or the failure.
-func failingLife(f *faulty, h *storagetest.History) error {
+func failingLife(open OpenOn, f *faulty, h *History) error {
 	const batches = 24
-	e, _, err := openDirectory(f.fs())
+	e, _, err := open(f.fs())
 	if err != nil {
 		if !f.reached() {
 			return fmt.Errorf("open, before anything failed: %w", err)
@@ -135,8 +135,8 @@ func failingLife(f *faulty, h *storagetest.History) error {
 }
 
 // maxLate is how many operations may have been under way when one failed: each
-// of pebble's goroutines (log, flush, compaction, cleaner) may have one, and
-// the two halves of a write count twice.
+// of an engine's goroutines (pebble: log, flush, compaction, cleaner) may have
+// one, and the two halves of a write count twice.
 const maxLate = 8
 
 // checkOutcomes checks that the completions of one caller are successes, and
@@ -159,9 +159,9 @@ func checkOutcomes(outcomes []error) error {
 
 // nextLife opens the engine on the disk when it works again: after a start of
 // the process alone, and after a power cut that took all that was not synced.
-func nextLife(disk *vfs.Disk, h *storagetest.History) error {
+func nextLife(open OpenOn, disk *vfs.Disk, h *History) error {
 	for _, keep := range []int{0, 100} {
-		e, _, err := openDirectory(disk.PowerCut(rand.New(rand.NewPCG(7, 8)), keep).FS())
+		e, _, err := open(disk.PowerCut(rand.New(rand.NewPCG(7, 8)), keep).FS())
 		if err != nil {
 			return err
 		}
