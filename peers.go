@@ -43,6 +43,9 @@ func (n *Node) newPeers(h runtime.Handler, mono func() time.Duration) (*peers, e
 // Send queues e for the node at addr.
 func (p *peers) Send(addr string, e *core.Envelope) bool { return p.out.Send(addr, e) }
 
+// Reach ends the pause before addr is tried again.
+func (p *peers) Reach(addr string) { p.out.Reach(addr) }
+
 // Stats counts what was sent and received by the protocol that this node sends
 // by.
 func (p *peers) Stats() transport.Stats { return p.out.Stats() }

@@ -23,6 +23,10 @@ type Transport interface {
 	// and must not change any more. From, To, Cluster and Deadline must be
 	// set; Addr is not looked at. Send never waits.
 	Send(addr string, e *core.Envelope) bool
+	// Reach ends the pause that follows a failed attempt to connect to addr:
+	// the caller has heard of a node that listens there. The next envelope for
+	// it is tried at once. Reach never waits.
+	Reach(addr string)
 	// Stats counts what the transport has done since it was made.
 	Stats() Stats
 	// Close ends all connections and goroutines and waits for them. Requests

@@ -29,8 +29,8 @@
 // # Failures
 //
 // A peer that refuses gets no attempt before a pause has passed, from 50 ms
-// growing to a second; until then what is sent to it fails at once. There is
-// no attempt without something to send. A connection that is silent for
+// growing to a second; until then what is sent to it fails at once. Reach ends
+// the pause. There is no attempt without something to send. A connection that is silent for
 // id.MaxMessageAge/2 is closed, by keepalive at both ends and by TCP's user
 // timeout, and so is one that takes that long for a message: this is what
 // keeps the time that no deadline sees below id.MaxMessageAge. For the same

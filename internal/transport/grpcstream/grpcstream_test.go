@@ -1,15 +1,16 @@
 package grpcstream
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"math/big"
 	"net"
 	"path/filepath"
-	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -246,82 +247,27 @@ func soon(c <-chan *core.Envelope) *core.Envelope {
 
 // A node that stood still sends nothing over its connections of before.
 func TestStoppedSender(t *testing.T) {
-	a, b := start(t, plain), start(t, plain)
+	dialled := make(chan net.Conn, 10)
+	a, b := start(t, func(o *Options) {
+		o.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			conn, err := dialTCP(ctx, addr)
+			if err == nil {
+				dialled <- conn
+			}
+			return conn, err
+		}
+	}), start(t, plain)
 	a.send(t, b.addr, 1)
 	receive(t, "before", b.delivered)
-	before := a.peer(b.addr).link
+	before := receive(t, "the first connection", dialled)
 	a.pass(silence + 1)
 	a.send(t, b.addr, 2)
 	if e := receive(t, "after", b.delivered); e.Req != 2 {
 		t.Errorf("envelope %d arrives, want 2", e.Req)
 	}
-	if err := a.Close(); err != nil {
-		t.Error(err)
-	}
-	if before.whole() {
-		t.Error("the connection of before the pause still stands")
-	}
-}
-
-func (t *Transport) peer(addr string) *peer {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.peers[addr]
-}
-
-// An address that is not used any more is forgotten, unless something waits.
-func TestRetire(t *testing.T) {
-	a, b := start(t, plain), start(t, plain)
-	a.send(t, b.addr, 1)
-	receive(t, "the first", b.delivered)
-	old := a.peer(b.addr)
-	if !a.retire(old) || a.peer(b.addr) != nil {
-		t.Fatal("an idle peer is not forgotten")
-	}
-	a.send(t, b.addr, 2)
-	receive(t, "the second", b.delivered)
-	if a.peer(b.addr) == old {
-		t.Error("the peer that was forgotten has come back")
-	}
-
-	waiting := newPeer(a.Transport, "127.0.0.1:1")
-	if !waiting.queue.Put(a.request(3)) || a.retire(waiting) {
-		t.Error("a peer is forgotten that something waits for")
-	}
-}
-
-func TestPeersAreBounded(t *testing.T) {
-	a, b := start(t, plain), start(t, plain)
-	a.send(t, b.addr, 1)
-	receive(t, "the first", b.delivered)
-	a.mu.Lock()
-	for i := range maxPeers - 1 {
-		a.peers[strconv.Itoa(i)] = newPeer(a.Transport, "")
-	}
-	a.mu.Unlock()
-	if a.Send("127.0.0.1:1", a.request(2)) {
-		t.Errorf("one more than %d addresses is accepted", maxPeers)
-	}
-	a.send(t, b.addr, 3)
-	receive(t, "a peer that is known", b.delivered)
-}
-
-// The pauses between attempts grow from 50 ms to a second and start over once
-// a connection has lasted.
-func TestBackOff(t *testing.T) {
-	p := newPeer(start(t, plain).Transport, "")
-	for _, want := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {
-		before := time.Now()
-		p.backOff()
-		if got, want := p.next.Sub(before), want*time.Millisecond; got < want*7/10 || got > want*13/10 {
-			t.Errorf("a pause of %s, want about %s", got, want)
-		}
-	}
-	for range 1000 {
-		p.backOff()
-	}
-	if p.next.After(time.Now().Add(time.Second)) {
-		t.Error("a pause above one second")
+	receive(t, "a second connection", dialled)
+	if err := before.SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the connection of before the pause still stands: %v", err)
 	}
 }
 

@@ -1,24 +1,12 @@
 package grpcstream
 
 import (
-	"math"
 	"time"
 
-	"github.com/dynamo-kv/dynamo/internal/backoff"
-	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/transport/pause"
 )
 
 const (
-	// maxPeers bounds the addresses that are sent to at a time: all members,
-	// and as many that have moved to another address lately.
-	maxPeers = 2 * id.MaxMembers
-
-	// idleAfter is when a connection that nothing is sent over is closed.
-	// Members gossip far more often; what is closed is an address that is not
-	// used any more.
-	idleAfter = 5 * time.Minute
-
 	// connectTimeout is the time for a connection, its handshakes and the
 	// peer's hello: several round trips around the world.
 	connectTimeout = 5 * time.Second
@@ -68,9 +56,3 @@ const (
 	// whoever sends them chooses how many there are.
 	complainEvery = 10 * time.Second
 )
-
-// retry returns when to try again to connect: soon, so that a node that has
-// restarted is reached quickly, and never less often than each second.
-func retry() backoff.Policy {
-	return backoff.Policy{Retries: math.MaxInt, Base: 50 * time.Millisecond, Factor: 2, Max: time.Second, Jitter: 0.2}
-}

@@ -16,6 +16,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/transport"
+	"github.com/dynamo-kv/dynamo/internal/transport/outbox"
 	"github.com/dynamo-kv/dynamo/internal/transport/pause"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
 )
@@ -51,12 +52,9 @@ type Transport struct {
 
 	ctx       context.Context // of all that runs; ends with Close
 	cancel    context.CancelFunc
-	running   sync.WaitGroup // the peers' goroutines and the watch
+	running   sync.WaitGroup // the watch
+	peers     *outbox.Table
 	closeOnce sync.Once
-
-	mu     sync.RWMutex // Send reads, also while it puts
-	closed bool
-	peers  map[string]*peer
 }
 
 var _ transport.Transport = (*Transport)(nil)
@@ -88,8 +86,11 @@ func New(o Options) (*Transport, error) {
 		pauses:      pause.New(o.Mono),
 		encoders:    sync.Pool{New: func() any { return new(wire.Encoder) }},
 		ctx:         ctx, cancel: cancel,
-		peers: map[string]*peer{},
 	}
+	t.peers = outbox.NewTable(ctx, outbox.Options{
+		Handler: o.Handler, Mono: o.Mono, Count: &t.count,
+		Sender: func(p *outbox.Peer) outbox.Sender { return &sender{t: t, peer: p} },
+	})
 	t.server = newServer(t, o.ServeCredentials)
 	t.running.Go(func() { t.pauses.Watch(ctx) })
 	return t, nil
@@ -110,51 +111,10 @@ func (t *Transport) Serve(ln net.Listener, services ...func(grpc.ServiceRegistra
 }
 
 // Send queues e for the node at addr.
-func (t *Transport) Send(addr string, e *core.Envelope) bool {
-	if t.put(addr, e) || t.addPeer(addr) && t.put(addr, e) {
-		return true
-	}
-	t.count.Refused()
-	return false
-}
+func (t *Transport) Send(addr string, e *core.Envelope) bool { return t.peers.Send(addr, e) }
 
-// put queues e if there is a peer at addr.
-func (t *Transport) put(addr string, e *core.Envelope) bool {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	p := t.peers[addr]
-	return p != nil && p.queue.Put(e)
-}
-
-// addPeer sees to it that there is a peer for addr, and says whether there is:
-// not after Close, and not when there are too many.
-func (t *Transport) addPeer(addr string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case t.closed:
-		return false
-	case t.peers[addr] != nil:
-		return true
-	case len(t.peers) >= maxPeers:
-		return false
-	}
-	p := newPeer(t, addr)
-	t.peers[addr] = p
-	t.running.Go(p.run)
-	return true
-}
-
-// retire forgets a peer that nothing waits for, and says whether it did.
-func (t *Transport) retire(p *peer) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !p.queue.CloseIfEmpty() {
-		return false
-	}
-	delete(t.peers, p.addr)
-	return true
-}
+// Reach ends the pause before the next attempt to connect to addr.
+func (t *Transport) Reach(addr string) { t.peers.Reach(addr) }
 
 // Stats counts what the transport has done.
 func (t *Transport) Stats() transport.Stats { return t.count.Stats() }
@@ -163,11 +123,9 @@ func (t *Transport) Stats() transport.Stats { return t.count.Stats() }
 // when no goroutine of the transport is left.
 func (t *Transport) Close() error {
 	t.closeOnce.Do(func() {
-		t.mu.Lock()
-		t.closed = true
-		t.mu.Unlock()
 		t.cancel()
 		t.server.Stop()
+		t.peers.Close()
 		t.running.Wait()
 	})
 	return nil

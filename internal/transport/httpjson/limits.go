@@ -1,10 +1,8 @@
 package httpjson
 
 import (
-	"math"
 	"time"
 
-	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/transport/pause"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
@@ -72,14 +70,6 @@ const (
 	// reading it and for the answer.
 	sendTimeout = readTimeout + writeTimeout
 
-	// maxPeers bounds the addresses that are sent to at a time: all members,
-	// and as many that have moved to another address lately.
-	maxPeers = 2 * id.MaxMembers
-
-	// idleAfter is when an address that nothing is sent to is forgotten.
-	// Members gossip far more often.
-	idleAfter = 5 * time.Minute
-
 	// maxHelloBytes bounds a hello with its header, and maxReplyBytes the
 	// answer to a batch: some short fields, and an error.
 	maxHelloBytes = 4 << 10
@@ -89,9 +79,3 @@ const (
 	// whoever sends them chooses how many there are.
 	complainEvery = 10 * time.Second
 )
-
-// retry returns when to try again to connect: soon, so that a node that has
-// restarted is reached quickly, and never less often than each second.
-func retry() backoff.Policy {
-	return backoff.Policy{Retries: math.MaxInt, Base: 50 * time.Millisecond, Factor: 2, Max: time.Second, Jitter: 0.2}
-}

@@ -13,6 +13,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/transport"
+	"github.com/dynamo-kv/dynamo/internal/transport/outbox"
 	"github.com/dynamo-kv/dynamo/internal/transport/pause"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
 )
@@ -46,13 +47,13 @@ type Transport struct {
 
 	ctx       context.Context // of all that runs; ends with Close
 	cancel    context.CancelFunc
-	running   sync.WaitGroup // the peers' goroutines and the watch
-	inbound   sync.WaitGroup // batches that are being received
+	running   sync.WaitGroup // the watch
+	peers     *outbox.Table
 	closeOnce sync.Once
 
-	mu     sync.RWMutex // Send reads, also while it puts
-	closed bool
-	peers  map[string]*peer
+	mu      sync.RWMutex
+	closed  bool
+	inbound sync.WaitGroup // batches that are being received: added to under mu
 }
 
 var _ transport.Transport = (*Transport)(nil)
@@ -76,58 +77,20 @@ func New(o Options) (*Transport, error) {
 		pauses:   pause.New(o.Mono),
 		encoders: sync.Pool{New: func() any { return new(wire.Encoder) }},
 		ctx:      ctx, cancel: cancel,
-		peers: map[string]*peer{},
 	}
+	t.peers = outbox.NewTable(ctx, outbox.Options{
+		Handler: o.Handler, Mono: o.Mono, Count: &t.count,
+		Sender: func(p *outbox.Peer) outbox.Sender { return &sender{t: t, peer: p, pauses: t.pauses.Now()} },
+	})
 	t.running.Go(func() { t.pauses.Watch(ctx) })
 	return t, nil
 }
 
 // Send queues e for the node at addr.
-func (t *Transport) Send(addr string, e *core.Envelope) bool {
-	if t.put(addr, e) || t.addPeer(addr) && t.put(addr, e) {
-		return true
-	}
-	t.count.Refused()
-	return false
-}
+func (t *Transport) Send(addr string, e *core.Envelope) bool { return t.peers.Send(addr, e) }
 
-// put queues e if there is a peer at addr.
-func (t *Transport) put(addr string, e *core.Envelope) bool {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	p := t.peers[addr]
-	return p != nil && p.queue.Put(e)
-}
-
-// addPeer sees to it that there is a peer for addr, and says whether there is:
-// not after Close, and not when there are too many.
-func (t *Transport) addPeer(addr string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case t.closed:
-		return false
-	case t.peers[addr] != nil:
-		return true
-	case len(t.peers) >= maxPeers:
-		return false
-	}
-	p := newPeer(t, addr)
-	t.peers[addr] = p
-	t.running.Go(p.run)
-	return true
-}
-
-// retire forgets a peer that nothing waits for, and says whether it did.
-func (t *Transport) retire(p *peer) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !p.queue.CloseIfEmpty() {
-		return false
-	}
-	delete(t.peers, p.addr)
-	return true
-}
+// Reach ends the pause before the next attempt to send to addr.
+func (t *Transport) Reach(addr string) { t.peers.Reach(addr) }
 
 // enter says that a batch is about to be received. False: not any more. The
 // caller ends it with inbound.Done.
@@ -154,6 +117,7 @@ func (t *Transport) Close() error {
 		t.mu.Unlock()
 		t.cancel()
 		t.client.Close()
+		t.peers.Close()
 		t.running.Wait()
 		t.inbound.Wait()
 	})

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -253,67 +252,6 @@ func TestStoppedSender(t *testing.T) {
 	}
 	if remotes.Load() == before {
 		t.Error("the connection of before the pause is used")
-	}
-}
-
-// An address that is not used any more is forgotten, unless something waits.
-func TestRetire(t *testing.T) {
-	a, b := start(t), start(t)
-	a.send(t, b.addr, 1)
-	receive(t, "the first", b.delivered)
-	old := a.peer(b.addr)
-	if !a.retire(old) || a.peer(b.addr) != nil {
-		t.Fatal("an idle peer is not forgotten")
-	}
-	a.send(t, b.addr, 2)
-	receive(t, "the second", b.delivered)
-	if a.peer(b.addr) == old {
-		t.Error("the peer that was forgotten has come back")
-	}
-
-	waiting := newPeer(a.Transport, "127.0.0.1:1")
-	if !waiting.queue.Put(a.request(3)) || a.retire(waiting) {
-		t.Error("a peer is forgotten that something waits for")
-	}
-}
-
-func (t *Transport) peer(addr string) *peer {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.peers[addr]
-}
-
-func TestPeersAreBounded(t *testing.T) {
-	a, b := start(t), start(t)
-	a.send(t, b.addr, 1)
-	receive(t, "the first", b.delivered)
-	a.mu.Lock()
-	for i := range maxPeers - 1 {
-		a.peers[strconv.Itoa(i)] = newPeer(a.Transport, "")
-	}
-	a.mu.Unlock()
-	if a.Send("127.0.0.1:1", a.request(2)) {
-		t.Errorf("one more than %d addresses is accepted", maxPeers)
-	}
-	a.send(t, b.addr, 3)
-	receive(t, "a peer that is known", b.delivered)
-}
-
-// The pauses between attempts grow from 50 ms to a second.
-func TestBackOff(t *testing.T) {
-	p := newPeer(start(t).Transport, "")
-	for _, want := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {
-		before := time.Now()
-		p.backOff()
-		if got, want := p.next.Sub(before), want*time.Millisecond; got < want*7/10 || got > want*13/10 {
-			t.Errorf("a pause of %s, want about %s", got, want)
-		}
-	}
-	for range 1000 {
-		p.backOff()
-	}
-	if p.next.After(time.Now().Add(time.Second)) {
-		t.Error("a pause above one second")
 	}
 }
 

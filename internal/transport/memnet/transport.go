@@ -1,7 +1,7 @@
 package memnet
 
 import (
-	"runtime"
+	"context"
 	"sync"
 	"time"
 
@@ -20,99 +20,64 @@ type Transport struct {
 	handler transport.Handler
 	mono    func() time.Duration
 	count   transport.Counters
-	done    chan struct{}  // closed by Close
-	senders sync.WaitGroup // a goroutine for each peer
-	inbound sync.WaitGroup // messages that are being received
+	cancel  context.CancelFunc // of the peers
+	peers   *outbox.Table
 
-	mu     sync.Mutex
-	closed bool
-	peers  map[string]*outbox.Queue
+	mu      sync.Mutex
+	closed  bool
+	inbound sync.WaitGroup // messages that are being received: added to under mu
 }
 
 func newTransport(n *Network, addr string, h transport.Handler, mono func() time.Duration) *Transport {
-	return &Transport{
-		network: n, addr: addr, handler: h, mono: mono,
-		done: make(chan struct{}), peers: map[string]*outbox.Queue{},
-	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &Transport{network: n, addr: addr, handler: h, mono: mono, cancel: cancel}
+	t.peers = outbox.NewTable(ctx, outbox.Options{
+		Handler: h, Mono: mono, Count: &t.count,
+		Sender: func(p *outbox.Peer) outbox.Sender {
+			return &sender{t: t, peer: p, link: link{from: addr, to: p.Addr()}}
+		},
+	})
+	return t
 }
 
 // Send queues e for the node at addr.
-func (t *Transport) Send(addr string, e *core.Envelope) bool {
-	q := t.peer(addr)
-	if q == nil || !q.Put(e) {
-		t.count.Refused()
-		return false
-	}
-	return true
+func (t *Transport) Send(addr string, e *core.Envelope) bool { return t.peers.Send(addr, e) }
+
+// Reach does nothing: no attempt is put off here.
+func (t *Transport) Reach(string) {}
+
+// sender sends to one address. There is no connection: every message finds
+// its own way.
+type sender struct {
+	t    *Transport
+	peer *outbox.Peer
+	link link
+	enc  wire.Encoder
 }
 
-// peer returns the queue for addr, nil after Close.
-func (t *Transport) peer(addr string) *outbox.Queue {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return nil
-	}
-	q := t.peers[addr]
-	if q == nil {
-		q = outbox.New()
-		t.peers[addr] = q
-		t.senders.Go(func() { t.run(q, link{from: t.addr, to: addr}) })
-	}
-	return q
-}
+// Ready says that messages can leave.
+func (s *sender) Ready() bool { return true }
 
-// run sends what is queued for one peer, until Close.
-func (t *Transport) run(q *outbox.Queue, l link) {
-	defer func() { t.fail(q.Close()) }()
-	var batch outbox.Batch
-	var enc wire.Encoder
-	for {
-		select {
-		case <-t.done:
-			return
-		case <-q.Ready():
-		}
-		for more := true; more && !t.stopping(); {
-			runtime.Gosched() // so that a batch forms
-			now := t.mono()
-			more = q.Take(now, &batch)
-			t.count.Expired(len(batch.Expired))
-			transport.GiveBack(t.handler, batch.Expired)
-			if len(batch.Envelopes) > 0 {
-				t.send(&enc, now, l, batch.Envelopes)
-			}
-		}
-	}
-}
+// Broken receives never.
+func (s *sender) Broken() <-chan struct{} { return nil }
 
-func (t *Transport) stopping() bool {
-	select {
-	case <-t.done:
-		return true
-	default:
-		return false
-	}
-}
+// Drop does nothing.
+func (s *sender) Drop() {}
 
-func (t *Transport) send(enc *wire.Encoder, now time.Duration, l link, envelopes []core.Envelope) {
-	to, left, f := t.network.route(l, envelopes)
+// Send lets a message arrive, be lost or come back.
+func (s *sender) Send(now time.Duration, envelopes []core.Envelope) {
+	to, left, f := s.t.network.route(s.link, envelopes)
 	switch f {
 	case refused:
-		t.fail(left)
+		s.peer.Fail(left)
 	case lost:
-		t.count.Sent(len(envelopes), 0)
+		s.t.count.Sent(len(envelopes), 0)
 	case arrives:
 		defer to.inbound.Done()
-		b := enc.Encode(now, left, func(size int) []byte { return make([]byte, size) })
-		t.count.Sent(len(envelopes), len(b))
+		b := s.enc.Encode(now, left, func(size int) []byte { return make([]byte, size) })
+		s.t.count.Sent(len(envelopes), len(b))
 		_ = to.receive(b) // counted there, and its sender would not be told
 	}
-}
-
-func (t *Transport) fail(envelopes []core.Envelope) {
-	t.count.Failed(len(envelopes))
-	transport.GiveBack(t.handler, envelopes)
 }
 
 // enter says that a message is about to be received. False: not any more. The
@@ -145,10 +110,10 @@ func (t *Transport) Close() error {
 	t.closed = true
 	t.mu.Unlock()
 	if first {
-		close(t.done)
+		t.cancel()
 		t.network.leave(t)
 	}
 	t.inbound.Wait()
-	t.senders.Wait()
+	t.peers.Close()
 	return nil
 }

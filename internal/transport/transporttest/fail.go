@@ -77,6 +77,23 @@ func testRestartIsReached(t *testing.T, network Network) {
 	}
 }
 
+// A node of which the caller has heard that it is back is tried at once,
+// however often it was not there.
+func testReachEndsAPause(t *testing.T, network Network) {
+	a := start(t, network, "", 0)
+	addr := network.Unused(t)
+	a.Reach(addr) // nothing was sent to it: that says nothing
+	a.send(t, addr, a.request(1, &core.Read{Key: []byte("k")}))
+	a.awaitFailed(t)
+	b := start(t, network, addr, 0)
+	a.Reach(addr)
+	a.send(t, addr, a.request(2, &core.Read{Key: []byte("k")}))
+	if e := b.awaitDelivered(t); e.Req != 2 {
+		t.Errorf("envelope %d arrives, want 2", e.Req)
+	}
+	requireNone(t, "given back", a.failed)
+}
+
 // arrivesSoon waits a little for an envelope.
 func arrivesSoon(c <-chan *core.Envelope) bool {
 	soon := time.NewTimer(20 * time.Millisecond)

@@ -34,6 +34,7 @@ func Run(t *testing.T, network func(testing.TB) Network) {
 		{"ExpiredIsNotSent", testExpiredIsNotSent},
 		{"RefusedComesBack", testRefusedComesBack},
 		{"RestartIsReached", testRestartIsReached},
+		{"ReachEndsAPause", testReachEndsAPause},
 		{"LargeEnvelopes", testLargeEnvelopes},
 		{"TooLargeIsRefused", testTooLargeIsRefused},
 		{"OutboxIsBounded", testOutboxIsBounded},
