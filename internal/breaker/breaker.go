@@ -119,8 +119,7 @@ func (b *Breaker) Record(now time.Duration, generation uint32, ok, failed int) {
 		}
 	case Open:
 		if ok > 0 {
-			b.until = now
-			b.Advance(now)
+			b.Expect(now)
 		}
 	}
 }
@@ -132,6 +131,15 @@ func (b *Breaker) recordClosed(now time.Duration, ok, failed int) {
 	b.failures += failed
 	if b.failures >= b.config.Failures {
 		b.open(now)
+	}
+}
+
+// Expect makes a breaker that is open half-open: the peer is said to be back,
+// so there is no point in waiting any longer before it is tried.
+func (b *Breaker) Expect(now time.Duration) {
+	if b.state == Open {
+		b.until = now
+		b.Advance(now)
 	}
 }
 

@@ -111,6 +111,22 @@ func TestAnswerWhileOpenMakesItHalfOpen(t *testing.T) {
 	want(t, &b, breaker.Closed)
 }
 
+// A peer that is said to be back is tried at once; that alone closes nothing.
+func TestExpectedPeerIsTriedAtOnce(t *testing.T) {
+	b := opened(t, 0)
+	b.Expect(time.Second)
+	want(t, &b, breaker.HalfOpen)
+	generation := b.Generation()
+	b.Expect(2 * time.Second)
+	if b.Generation() != generation {
+		t.Error("a half-open breaker begins anew")
+	}
+	b.Record(2*time.Second, generation, 2, 0)
+	want(t, &b, breaker.Closed)
+	b.Expect(3 * time.Second)
+	want(t, &b, breaker.Closed)
+}
+
 func TestAnotherPeerBeginsAnew(t *testing.T) {
 	b := opened(t, 0)
 	b.Forget()

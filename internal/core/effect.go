@@ -76,6 +76,9 @@ type Out struct {
 	Shards      []ShardReport  // from a shard, for Control
 	Loads       []LoadReport   // from a shard, for Control
 	Statuses    []StatusChange // from Control, for whoever watches
+	// Reached are addresses where a peer is said to listen again, from Control:
+	// before anything is sent, the transport is told to try them at once.
+	Reached []string
 	// Spans are of traced requests. Those of SpansHeld end when this flush and
 	// all before it are durable.
 	Spans, SpansHeld []Span
@@ -103,6 +106,8 @@ func (o *Out) Reset() {
 	clear(o.Loads)
 	o.Loads = o.Loads[:0]
 	o.Statuses = o.Statuses[:0]
+	clear(o.Reached)
+	o.Reached = o.Reached[:0]
 	clear(o.Spans)
 	clear(o.SpansHeld)
 	o.Spans, o.SpansHeld = o.Spans[:0], o.SpansHeld[:0]

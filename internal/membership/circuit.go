@@ -48,6 +48,19 @@ func (m *Machine) forgetCalls(p *peer) {
 	m.viewDirty, m.membersStale = true, true
 }
 
+// returned takes that a peer is heard of again that was silent: what there is
+// for it need not wait until its breaker, and the transport, would have tried
+// it next.
+func (m *Machine) returned(now core.Now, p *peer) {
+	m.reached = append(m.reached, p.rec.Addr)
+	if !m.breaks() {
+		return
+	}
+	before := p.breaker.Generation()
+	p.breaker.Expect(now.Mono)
+	m.noteCircuit(now, p, before)
+}
+
 // noteCircuit makes a change of a breaker known.
 func (m *Machine) noteCircuit(now core.Now, p *peer, before uint32) {
 	if p.breaker.Generation() == before {

@@ -1,6 +1,7 @@
 package membership_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -131,9 +132,33 @@ func TestRestartedPeerBeginsWithAClosedBreaker(t *testing.T) {
 	}
 	c.world.run(time.Second)
 	c.want(core.CircuitClosed)
+	if want := []string{"n2:1"}; !slices.Equal(c.reached, want) {
+		t.Errorf("reached %v; want %v: the transport may still wait for the process before", c.reached, want)
+	}
 	c.calls(before-1, 0, 5) // what the process before has not answered
 	c.calls(before, 0, 5)
 	c.want(core.CircuitClosed)
+}
+
+// A peer that is heard of again is tried at once, however long its breaker
+// would have stayed open, and whoever listens there is dialled at once.
+func TestReturnedPeerIsTriedAtOnce(t *testing.T) {
+	c := newCaller(t)
+	c.world.setCut("n1:1", "n2:1", true)
+	c.world.run(20 * time.Second)
+	if got := c.view.Peers[0].Status; got != core.Dead {
+		t.Fatalf("n2 is %v after 20 s of silence; want it dead", got)
+	}
+	c.open()
+	c.world.setCut("n1:1", "n2:1", false)
+	c.world.run(5 * time.Second)
+	c.want(core.CircuitClosed)
+	if c.probes != 3 {
+		t.Errorf("%d probes were sent; want 3", c.probes)
+	}
+	if want := []string{"n2:1"}; !slices.Equal(c.reached, want) {
+		t.Errorf("reached %v; want %v", c.reached, want)
+	}
 }
 
 func TestLateOutcomesDoNotCountForBreakers(t *testing.T) {

@@ -61,6 +61,7 @@ type node struct {
 	start   int // of the process; events of an earlier one are void
 	unsaved []flush
 	view    *core.View
+	reached []string // where it has told its transport to try again at once
 	shards  []core.ShardReport
 	replies []core.Reply
 	sent    int
@@ -246,6 +247,7 @@ func (n *node) step(input func(core.Now, *core.Out)) {
 		n.world.fault("%s: %v", n.cfg.Self, out.Failed)
 	}
 	number := n.machine.Flush()
+	n.reached = append(n.reached, out.Reached...)
 	for _, c := range out.Statuses {
 		if n.watched {
 			n.world.log("%s: %s is %v, was %v", n.cfg.Self, c.Peer, c.To, c.From)

@@ -173,6 +173,9 @@ func (m *Machine) assess(now core.Now, p *peer) {
 		return
 	}
 	status, again := m.detector.judge(now.Mono, &p.health)
+	if status == core.Alive && p.health.status != core.Alive {
+		m.returned(now, p)
+	}
 	m.setStatus(p, status)
 	m.assessAt = min(m.assessAt, again)
 }

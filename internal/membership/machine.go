@@ -70,6 +70,7 @@ type Machine struct {
 	probeAt      time.Duration       // when a breaker may change by itself
 	excusedUntil time.Duration       // after a stall of this node: failures before this do not count
 	changes      []core.StatusChange // of this step
+	reached      []string            // of this step: where peers are back
 
 	// What Status hands out, until membersStale.
 	members      []core.MemberStatus
@@ -335,6 +336,8 @@ func (m *Machine) settle(now core.Now, out *core.Out) {
 	m.assessAll(now)
 	out.Statuses = append(out.Statuses, m.changes...)
 	m.changes = m.changes[:0]
+	out.Reached = append(out.Reached, m.reached...)
+	m.reached = m.reached[:0]
 	m.refreshSelf()
 	m.advance()
 	m.plan(now)

@@ -116,6 +116,9 @@ func (m *Machine) replace(now core.Now, p *peer, rec core.Member) {
 		p.health.status = status // until it is judged, which tells of the change
 		m.forgetCalls(p)
 	}
+	if rec.Addr != old.Addr || rec.Start != old.Start {
+		m.reached = append(m.reached, rec.Addr)
+	}
 	if rec.Addr != old.Addr || rec.Start != old.Start || rec.State != old.State {
 		m.viewDirty = true
 	}

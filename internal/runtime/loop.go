@@ -176,6 +176,9 @@ func (l *loop) flush(out *core.Out) error {
 		l.committed = n
 		l.runtime.engine.Commit(out.Writes, l.durability, func(err error) { l.queue.durable(n, err) })
 	}
+	for _, addr := range out.Reached {
+		l.runtime.transport.Reach(addr)
+	}
 	for i := range out.Sends {
 		l.send(&out.Sends[i])
 	}

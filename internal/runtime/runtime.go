@@ -28,6 +28,7 @@ type Engine interface {
 // waits; false says that nothing was queued.
 type Transport interface {
 	Send(addr string, e *core.Envelope) bool
+	Reach(addr string) // a node that listens there has been heard of
 	Close() error
 }
 

@@ -92,13 +92,13 @@ type flight struct {
 // lengths are those of an Out's slices before a step.
 type lengths struct {
 	writes, sends, sendsHeld, replies, repliesHeld, statuses int
-	spans, spansHeld                                         int
+	spans, spansHeld, reached                                int
 }
 
 func (b *lengths) of(out *core.Out) {
 	b.writes, b.sends, b.sendsHeld = len(out.Writes), len(out.Sends), len(out.SendsHeld)
 	b.replies, b.repliesHeld = len(out.Replies), len(out.RepliesHeld)
-	b.statuses = len(out.Statuses)
+	b.statuses, b.reached = len(out.Statuses), len(out.Reached)
 	b.spans, b.spansHeld = len(out.Spans), len(out.SpansHeld)
 }
 

@@ -151,6 +151,9 @@ func (t *tracer) effects(out *core.Out, before *lengths) {
 		t.str(string(c.Peer))
 		t.num(uint64(c.From), uint64(c.To))
 	}
+	for _, addr := range out.Reached[before.reached:] {
+		t.str(addr)
+	}
 }
 
 func (t *tracer) reply(r *core.Reply) {
