@@ -81,6 +81,7 @@ too, such as --engine memory, and goes to each node. The faults --kill-at,
 		Args: arguments(0, 0),
 	}
 	b.register(cmd)
+	cmd.AddCommand(newBenchEngines())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return b.run(cmd) }
 	return cmd
 }

@@ -37,10 +37,17 @@ func (p *progress) of(phase string) func(bench.Progress) {
 		}
 		line := fmt.Sprintf("%s %s: %.0f operations/s, p50 %.2f ms, p99 %.2f ms, %d errors",
 			phase, far, q.Last.Rate, q.Last.P50, q.Last.P99, q.Last.Errors)
-		if p.lines {
-			p.say(line + "\n")
-			return
-		}
+		p.stage(line)
+	}
+}
+
+// stage tells what is being done.
+func (p *progress) stage(line string) {
+	switch {
+	case p.off:
+	case p.lines:
+		p.say(line + "\n")
+	default:
 		p.say("\r" + line + "\x1b[K") // over the last one, and nothing after it
 		p.pending = true
 	}

@@ -49,6 +49,16 @@ func (n *Node) Usage() (Usage, error) {
 	return u, nil
 }
 
+// OwnMemory returns what this process has in memory now, and the most that it
+// had, in bytes; 0 where the system has no /proc to tell.
+func OwnMemory() (rss, peak int64) {
+	memory, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, 0
+	}
+	return kibibytes(string(memory), "VmRSS:"), kibibytes(string(memory), "VmHWM:")
+}
+
 // cpuTicks returns the user and system time in /proc/PID/stat. The name of the
 // program stands before them, in parentheses, and may hold anything.
 func cpuTicks(stat string) (int64, error) {
