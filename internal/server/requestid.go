@@ -25,14 +25,15 @@ const (
 	maxLoggedPath = 128
 )
 
-// requestID returns the name of a request: its client's, or where that is none
-// that is allowed, one of 16 random hexadecimal digits.
-func requestID(h http.Header) string {
+// requestID returns the name of a request as the one value of its header: its
+// client's, or where that is none that is allowed, one of 16 random hexadecimal
+// digits.
+func requestID(h http.Header) []string {
 	if given := h[HeaderRequestID]; len(given) == 1 && soundRequestID(given[0]) {
-		return given[0]
+		return given
 	}
 	var b [16]byte
-	return string(strconv.AppendUint(b[:0], rand.Uint64()|1<<63, 16)) // with the highest bit, so that it has 16 digits
+	return []string{string(strconv.AppendUint(b[:0], rand.Uint64()|1<<63, 16))} // with the highest bit, so that it has 16 digits
 }
 
 func soundRequestID(id string) bool {

@@ -15,13 +15,13 @@ import (
 
 func TestRequestIDs(t *testing.T) {
 	for _, given := range []string{"a", "0b5c-1.x_Y", strings.Repeat("z", maxRequestID)} {
-		if got := requestID(http.Header{HeaderRequestID: {given}}); got != given {
+		if got := requestID(http.Header{HeaderRequestID: {given}})[0]; got != given {
 			t.Errorf("the ID %q became %q", given, got)
 		}
 	}
 	seen := map[string]bool{}
 	for _, given := range [][]string{nil, {""}, {"a b"}, {"a\n"}, {"ü"}, {"a", "b"}, {strings.Repeat("z", maxRequestID+1)}} {
-		got := requestID(http.Header{HeaderRequestID: given})
+		got := requestID(http.Header{HeaderRequestID: given})[0]
 		if len(got) != 16 || strings.Trim(got, "0123456789abcdef") != "" || seen[got] {
 			t.Errorf("%q in place of the ID %q", got, given)
 		}
