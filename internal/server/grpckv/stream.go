@@ -20,6 +20,7 @@ import (
 // in a message.
 type call struct {
 	request core.Request
+	observed
 	of      *session
 	id      uint64
 	held    int64 // of the service's memory
@@ -84,7 +85,7 @@ func (t *session) receive(ctx context.Context) error {
 			if !t.admit(ctx) {
 				return status.FromContextError(ctx.Err()).Err()
 			}
-			t.begin(r)
+			t.begin(ctx, r)
 		}
 	}
 }
@@ -111,8 +112,8 @@ func (t *session) admit(ctx context.Context) bool {
 }
 
 // begin checks and begins one request.
-func (t *session) begin(r *dynamov1.Request) {
-	c := &call{of: t, id: r.Id}
+func (t *session) begin(ctx context.Context, r *dynamov1.Request) {
+	c := &call{of: t, id: r.Id, observed: named(r.RequestId)}
 	q := &c.request
 	err := t.service.parse(q, r)
 	if err != nil {
@@ -130,6 +131,7 @@ func (t *session) begin(r *dynamov1.Request) {
 		c.refuse(failed(q.Op, overloaded()))
 		return
 	}
+	t.service.watch(ctx, &c.observed, q, r.Traceparent)
 	t.service.backend.Begin(q, timeout, c.done)
 }
 
@@ -149,6 +151,7 @@ func (s *service) parse(q *core.Request, r *dynamov1.Request) error {
 // done takes the result of a request. It may be called by any goroutine.
 func (c *call) done(r core.Result) {
 	q := &c.request
+	c.ended(r)
 	if r.Code != core.CodeOK && r.Code != core.CodeNotFound {
 		c.refuse(failed(q.Op, r))
 		return
@@ -170,6 +173,7 @@ func (c *call) done(r core.Result) {
 }
 
 func (c *call) refuse(f *failure) {
+	f.RequestId = c.name()
 	c.failure = f
 	c.of.finish(c)
 }
@@ -201,6 +205,7 @@ func (t *session) send(ctx context.Context) {
 		runtime.Gosched() // whoever is about to finish shall: see the package's documentation
 		last := false
 		calls, last = t.take(calls)
+		t.log(ctx, calls)
 		err := t.sendAll(&e, calls)
 		t.release(calls)
 		clear(calls)
@@ -216,6 +221,18 @@ func (t *session) take(spare []*call) (calls []*call, last bool) {
 	defer t.mu.Unlock()
 	calls, t.finished = t.finished, spare[:0]
 	return calls, t.ended && t.underWay == len(calls)
+}
+
+// log logs how calls have ended. It is done here since those who finish a call
+// must not wait.
+func (t *session) log(ctx context.Context, calls []*call) {
+	for _, c := range calls {
+		if c.failure != nil {
+			t.service.logFailure(ctx, &c.observed, &c.request, c.failure)
+		} else {
+			t.service.logDone(ctx, &c.observed, &c.request, c.result)
+		}
+	}
 }
 
 // sendAll sends the replies to these calls. With an error the stream has ended.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -286,7 +287,7 @@ func (w *wired) SendMsg(m any) error {
 func FuzzStream(f *testing.F) {
 	f.Fuzz(func(t *testing.T, message []byte) {
 		b := &fake{result: found(dotted("a", "b"))}
-		s := newService(Options{Backend: b, Limits: testLimits})
+		s := newService(Options{Backend: b, Limits: testLimits, Logger: slog.New(slog.DiscardHandler)})
 		var sent dynamov1.Requests
 		valid := sent.UnmarshalVT(message) == nil && len(sent.Requests) <= maxRequests
 		w := &wired{ctx: t.Context(), message: append([]byte{}, message...)}
