@@ -72,22 +72,31 @@ func (t *session) receive(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
-		var batch dynamov1.Requests
-		err := batch.UnmarshalVT(m.Bytes())
+		err := t.beginAll(ctx, m.Bytes())
 		m.Free()
-		switch {
-		case err != nil:
-			return status.Errorf(codes.InvalidArgument, "the message is no Requests: %v", err)
-		case len(batch.Requests) > maxRequests:
-			return status.Errorf(codes.InvalidArgument, "the message has %d requests; at most %d are allowed", len(batch.Requests), maxRequests)
-		}
-		for _, r := range batch.Requests {
-			if !t.admit(ctx) {
-				return status.FromContextError(ctx.Err()).Err()
-			}
-			t.begin(ctx, r)
+		if err != nil {
+			return err
 		}
 	}
+}
+
+// beginAll begins the requests of one message.
+func (t *session) beginAll(ctx context.Context, message []byte) error {
+	var batch dynamov1.Requests
+	err := batch.UnmarshalVT(message)
+	switch {
+	case err != nil:
+		return status.Errorf(codes.InvalidArgument, "the message is no Requests: %v", err)
+	case len(batch.Requests) > maxRequests:
+		return status.Errorf(codes.InvalidArgument, "the message has %d requests; at most %d are allowed", len(batch.Requests), maxRequests)
+	}
+	for _, r := range batch.Requests {
+		if !t.admit(ctx) {
+			return status.FromContextError(ctx.Err()).Err()
+		}
+		t.begin(ctx, r)
+	}
+	return nil
 }
 
 // admit waits until one more request may be under way, and counts it. False:
