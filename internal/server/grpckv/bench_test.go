@@ -49,6 +49,7 @@ func BenchmarkReceive(b *testing.B) {
 			}
 			f := &instant{result: c.result}
 			s := &session{service: newService(Options{Backend: f, Limits: testLimits, Logger: slog.New(slog.DiscardHandler)}), wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+			var d decoder
 			var e encoder
 			var calls []*call
 			b.ReportAllocs()
@@ -56,7 +57,7 @@ func BenchmarkReceive(b *testing.B) {
 				if n%size > 0 {
 					continue // the message before had this one in it
 				}
-				if err := s.beginAll(b.Context(), message); err != nil {
+				if err := s.beginAll(b.Context(), &d, message); err != nil {
 					b.Fatal(err)
 				}
 				calls, _ = s.take(calls)

@@ -27,6 +27,10 @@ const (
 	maxReplies    = 1024
 	maxReplyBytes = 256 << 10
 
+	// keepDecoded bounds the structs of requests that a stream keeps between two
+	// messages: as many as the Go client sends at a time.
+	keepDecoded = 1024
+
 	// keepScratch bounds the memory that a stream keeps between two messages.
 	keepScratch = 64 << 10
 

@@ -1,11 +1,13 @@
 package grpckv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"runtime"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -14,6 +16,7 @@ import (
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/frame"
+	"github.com/dynamo-kv/dynamo/internal/server"
 )
 
 // call is one request of a stream, from when it is begun until its reply is
@@ -65,6 +68,7 @@ func (s *service) Stream(stream grpc.BidiStreamingServer[dynamov1.Requests, dyna
 
 // receive begins what comes until the client has no more or the stream ends.
 func (t *session) receive(ctx context.Context) error {
+	var d decoder
 	for {
 		var m frame.Message
 		if err := t.stream.RecvMsg(&m); errors.Is(err, io.EOF) {
@@ -72,7 +76,7 @@ func (t *session) receive(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
-		err := t.beginAll(ctx, m.Bytes())
+		err := t.beginAll(ctx, &d, m.Bytes())
 		m.Free()
 		if err != nil {
 			return err
@@ -81,16 +85,13 @@ func (t *session) receive(ctx context.Context) error {
 }
 
 // beginAll begins the requests of one message.
-func (t *session) beginAll(ctx context.Context, message []byte) error {
-	var batch dynamov1.Requests
-	err := batch.UnmarshalVT(message)
-	switch {
-	case err != nil:
-		return status.Errorf(codes.InvalidArgument, "the message is no Requests: %v", err)
-	case len(batch.Requests) > maxRequests:
-		return status.Errorf(codes.InvalidArgument, "the message has %d requests; at most %d are allowed", len(batch.Requests), maxRequests)
+func (t *session) beginAll(ctx context.Context, d *decoder, message []byte) error {
+	defer d.clear()
+	requests, err := d.decode(message)
+	if err != nil {
+		return status.Errorf(codes.InvalidArgument, "the message is no Requests that can be carried out: %v", err)
 	}
-	for _, r := range batch.Requests {
+	for _, r := range requests {
 		if !t.admit(ctx) {
 			return status.FromContextError(ctx.Err()).Err()
 		}
@@ -120,28 +121,42 @@ func (t *session) admit(ctx context.Context) bool {
 	}
 }
 
-// begin checks and begins one request.
+// begin checks and begins one request. It keeps nothing of its memory, which is
+// the message's.
 func (t *session) begin(ctx context.Context, r *dynamov1.Request) {
 	c := &call{of: t, id: r.Id, observed: named(r.RequestId)}
 	q := &c.request
-	err := t.service.parse(q, r)
+	timeout, err := t.service.check(q, r)
 	if err != nil {
-		c.refuse(refusal(q.Op, err))
+		c.turnAway(refusal(q.Op, err))
 		return
 	}
-	timeout, err := t.service.timeoutOf(r.Timeout)
-	if err != nil {
-		c.refuse(refusal(q.Op, err))
+	need := sizeOf(q)
+	if !t.service.memory.TryAcquire(need) {
+		c.turnAway(failed(q.Op, overloaded()))
 		return
 	}
-	if need := sizeOf(q); t.service.memory.TryAcquire(need) {
-		c.held = need
-	} else {
-		c.refuse(failed(q.Op, overloaded()))
-		return
-	}
+	c.held = need
+	n := len(q.Key)
+	own := append(append(make([]byte, 0, need), q.Key...), q.Value...)
+	q.Key, q.Value = own[:n:n], own[n:]
 	t.service.watch(ctx, &c.observed, q, r.Traceparent)
 	t.service.backend.Begin(q, timeout, c.done)
+}
+
+// turnAway ends a request that was not begun. What is left of it is for the log.
+func (c *call) turnAway(f *failure) {
+	q := &c.request
+	q.Key, q.Value = bytes.Clone(q.Key[:min(len(q.Key), server.MaxLoggedPath)]), nil
+	c.refuse(f)
+}
+
+// check parses a request, and returns the time that it has.
+func (s *service) check(q *core.Request, r *dynamov1.Request) (time.Duration, error) {
+	if err := s.parse(q, r); err != nil {
+		return 0, err
+	}
+	return s.timeoutOf(r.Timeout)
 }
 
 func (s *service) parse(q *core.Request, r *dynamov1.Request) error {
