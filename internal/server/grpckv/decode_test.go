@@ -99,10 +99,11 @@ func TestRequestsOutliveTheirMessage(t *testing.T) {
 	s := newService(Options{Backend: f, Limits: testLimits, Logger: slog.New(slog.DiscardHandler)})
 	session := &session{service: s, wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	seen := version.NewContext([]byte("k"), dotted("a").Clock)
+	large := strings.Repeat("v", maxShared+1)
 	one, refused := put(1, "value"), put(2, "value")
 	one.GetPut().Context, one.GetPut().WriteId = seen.AppendBinary(nil), []byte("0123456789abcdef")
 	refused.GetPut().Quorum = 99
-	message := encoded(t, &dynamov1.Requests{Requests: []*dynamov1.Request{one, refused, get(3, "key")}})
+	message := encoded(t, &dynamov1.Requests{Requests: []*dynamov1.Request{one, refused, get(3, "key"), put(4, large)}})
 	var d decoder
 	if err := session.beginAll(t.Context(), &d, message); err != nil {
 		t.Fatal(err)
@@ -110,7 +111,7 @@ func TestRequestsOutliveTheirMessage(t *testing.T) {
 	for i := range message {
 		message[i] = 0xff
 	}
-	if len(f.asked) != 2 {
+	if len(f.asked) != 3 {
 		t.Fatalf("%d requests were begun", len(f.asked))
 	}
 	q := f.asked[0]
@@ -119,6 +120,9 @@ func TestRequestsOutliveTheirMessage(t *testing.T) {
 	}
 	if string(f.asked[1].Key) != "key" {
 		t.Errorf("a get has become %+v", f.asked[1])
+	}
+	if string(f.asked[2].Key) != "k" || string(f.asked[2].Value) != large {
+		t.Errorf("a large put has become %.100v", f.asked[2])
 	}
 	if turned := session.finished; len(turned) != 1 || string(turned[0].request.Key) != "k" {
 		t.Errorf("%d are refused", len(turned))

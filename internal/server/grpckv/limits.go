@@ -31,6 +31,10 @@ const (
 	// messages: as many as the Go client sends at a time.
 	keepDecoded = 1024
 
+	// maxShared bounds the value that shares an allocation with its key: beyond it
+	// copying costs more than allocating.
+	maxShared = 4 << 10
+
 	// keepScratch bounds the memory that a stream keeps between two messages.
 	keepScratch = 64 << 10
 

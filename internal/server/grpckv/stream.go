@@ -137,11 +137,21 @@ func (t *session) begin(ctx context.Context, r *dynamov1.Request) {
 		return
 	}
 	c.held = need
-	n := len(q.Key)
-	own := append(append(make([]byte, 0, need), q.Key...), q.Value...)
-	q.Key, q.Value = own[:n:n], own[n:]
+	own(q)
 	t.service.watch(ctx, &c.observed, q, r.Traceparent)
 	t.service.backend.Begin(q, timeout, c.done)
+}
+
+// own gives a request memory of its own for its key and value: the same for both
+// where it is little, so that a key that is kept keeps no large value.
+func own(q *core.Request) {
+	if len(q.Value) > maxShared {
+		q.Key, q.Value = bytes.Clone(q.Key), bytes.Clone(q.Value)
+		return
+	}
+	n := len(q.Key)
+	b := append(append(make([]byte, 0, n+len(q.Value)), q.Key...), q.Value...)
+	q.Key, q.Value = b[:n:n], b[n:]
 }
 
 // turnAway ends a request that was not begun. What is left of it is for the log.
