@@ -1,6 +1,7 @@
 package grpckv
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -18,57 +19,76 @@ type instant struct {
 
 func (f *instant) Begin(_ *core.Request, _ time.Duration, done func(core.Result)) { done(f.result) }
 
+// received returns what takes a message of size requests of 100 bytes and makes
+// the message of their replies, without gRPC and the node.
+func received(tb testing.TB, op core.Op, size int) (once func()) {
+	tb.Helper()
+	set := dotted(string(make([]byte, 100)))
+	f := &instant{result: found(set)}
+	if op == core.OpPut {
+		f.result = core.Result{Code: core.CodeOK, Outcome: core.Written, Context: set.Clock, Acknowledged: 2, Required: 2}
+	}
+	var batch dynamov1.Requests
+	for n := range uint64(size) {
+		r := get(n+1, "key-1234")
+		if op == core.OpPut {
+			r = put(n+1, string(make([]byte, 100)))
+			m := r.GetPut()
+			m.Key, m.Overwrite, m.WriteId = []byte("key-1234"), true, []byte("0123456789abcdef")
+		}
+		r.Timeout = uint64(2 * time.Second)
+		batch.Requests = append(batch.Requests, r)
+	}
+	message := encoded(tb, &batch)
+	s := &session{
+		service: newService(Options{Backend: f, Limits: testLimits, Logger: slog.New(slog.DiscardHandler)}),
+		wake:    make(chan struct{}, 1), room: make(chan struct{}, 1),
+	}
+	var d decoder
+	var e encoder
+	var calls []*call
+	return func() {
+		if err := s.beginAll(context.Background(), &d, message); err != nil {
+			tb.Fatal(err)
+		}
+		calls, _ = s.take(calls)
+		for _, c := range calls {
+			if c.failure != nil {
+				tb.Fatal(c.failure)
+			}
+			e.add(c)
+		}
+		var m frame.Message
+		e.encode(m.Alloc)
+		m.Free()
+		s.release(calls)
+		clear(calls)
+	}
+}
+
+// TestAllocations: a request of a stream is itself, its memory and its callback.
+func TestAllocations(t *testing.T) {
+	const size = 64
+	for _, op := range []core.Op{core.OpGet, core.OpPut} {
+		n := testing.AllocsPerRun(100, received(t, op, size)) / size
+		if n > 3.2 { // with some for the message
+			t.Errorf("a %s allocates %v times; at most 3 are allowed", op, n)
+		}
+	}
+}
+
 // BenchmarkReceive: what a request of 100 bytes costs from the message that it is
-// in until its reply is in one, without gRPC and the node. Messages have eight.
+// in until its reply is in one, eight of them a message.
 func BenchmarkReceive(b *testing.B) {
 	const size = 8
-	set := dotted(string(make([]byte, 100)))
-	for _, c := range []struct {
-		op     string
-		one    func(n uint64) *dynamov1.Request
-		result core.Result
-	}{
-		{"get", func(n uint64) *dynamov1.Request { return get(n, "key-1234") }, found(set)},
-		{"put", func(n uint64) *dynamov1.Request {
-			r := put(n, string(make([]byte, 100)))
-			r.GetPut().Key, r.GetPut().Overwrite, r.GetPut().WriteId = []byte("key-1234"), true, make([]byte, 16)
-			r.GetPut().WriteId[0] = 1
-			return r
-		}, core.Result{Code: core.CodeOK, Outcome: core.Written, Context: set.Clock, Acknowledged: 2, Required: 2}},
-	} {
-		b.Run(c.op, func(b *testing.B) {
-			var batch dynamov1.Requests
-			for n := range uint64(size) {
-				r := c.one(n + 1)
-				r.Timeout = 2e9
-				batch.Requests = append(batch.Requests, r)
-			}
-			message, err := batch.MarshalVT()
-			if err != nil {
-				b.Fatal(err)
-			}
-			f := &instant{result: c.result}
-			s := &session{service: newService(Options{Backend: f, Limits: testLimits, Logger: slog.New(slog.DiscardHandler)}), wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
-			var d decoder
-			var e encoder
-			var calls []*call
+	for _, op := range []core.Op{core.OpGet, core.OpPut} {
+		b.Run(op.String(), func(b *testing.B) {
+			once := received(b, op, size)
 			b.ReportAllocs()
 			for n := 0; b.Loop(); n++ {
-				if n%size > 0 {
-					continue // the message before had this one in it
+				if n%size == 0 { // the others were in its message
+					once()
 				}
-				if err := s.beginAll(b.Context(), &d, message); err != nil {
-					b.Fatal(err)
-				}
-				calls, _ = s.take(calls)
-				for _, c := range calls {
-					e.add(c)
-				}
-				var m frame.Message
-				e.encode(m.Alloc)
-				m.Free()
-				s.release(calls)
-				clear(calls)
 			}
 		})
 	}
