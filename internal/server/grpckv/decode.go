@@ -187,7 +187,7 @@ func decodeDelete(m *dynamov1.DeleteRequest, b []byte) error {
 // fields goes over the fields of a message. What is not asked for is skipped.
 type fields struct {
 	rest   []byte
-	number protowire.Number
+	number int
 	kind   protowire.Type
 	value  []byte // with its length, where it has one
 	err    error
@@ -208,7 +208,7 @@ func (f *fields) next() bool {
 		f.err = protowire.ParseError(size)
 		return false
 	}
-	f.number, f.kind, f.value = number, kind, f.rest[tag:tag+size]
+	f.number, f.kind, f.value = int(number), kind, f.rest[tag:tag+size]
 	f.rest = f.rest[tag+size:]
 	return true
 }
@@ -220,7 +220,7 @@ func (f *fields) bytes() []byte {
 		return nil
 	}
 	b, _ := protowire.ConsumeBytes(f.value) // which next has checked
-	return b[:len(b):len(b)]
+	return slices.Clip(b)
 }
 
 // varint returns the value of a field of a number.

@@ -46,8 +46,10 @@ func encoded(t testing.TB, m *dynamov1.Requests) []byte {
 func TestDecode(t *testing.T) {
 	var d decoder
 	empty := &dynamov1.Requests{Requests: []*dynamov1.Request{
-		{Op: &dynamov1.Request_Delete{Delete: &dynamov1.DeleteRequest{}}}, {Op: &dynamov1.Request_Get{Get: &dynamov1.GetRequest{}}},
-		{Op: &dynamov1.Request_Put{Put: &dynamov1.PutRequest{}}}, {},
+		{Op: &dynamov1.Request_Delete{Delete: &dynamov1.DeleteRequest{}}},
+		{Op: &dynamov1.Request_Get{Get: &dynamov1.GetRequest{}}},
+		{Op: &dynamov1.Request_Put{Put: &dynamov1.PutRequest{}}},
+		{},
 	}}
 	shifted := full()
 	shifted.Requests = append(shifted.Requests[1:], shifted.Requests[0])

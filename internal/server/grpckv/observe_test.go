@@ -55,7 +55,7 @@ func (l *lines) read(t *testing.T) map[string]map[string]any {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := map[string]map[string]any{}
-	for _, line := range bytes.Split(bytes.TrimSpace(l.out.Bytes()), []byte("\n")) {
+	for line := range bytes.SplitSeq(bytes.TrimSpace(l.out.Bytes()), []byte("\n")) {
 		if len(line) == 0 {
 			continue
 		}
