@@ -53,8 +53,8 @@ func TestAttempts(t *testing.T) {
 			}
 			var id []byte
 			for i, f := range fakes {
-				asked := f.requests()
-				if len(asked) < c.asked[i] || c.asked[i] == 0 && len(asked) > 0 && c.cfg != quick {
+				asked := f.await(c.asked[i]) // an answer may come before an earlier attempt has left
+				if c.asked[i] == 0 && len(asked) > 0 && c.cfg != quick {
 					t.Errorf("node %d was asked %d times, want %d", i+1, len(asked), c.asked[i])
 				}
 				for _, r := range asked {
