@@ -3,6 +3,7 @@ package dynamo
 import (
 	"context"
 	"encoding/hex"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -10,9 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/client"
 )
 
 // otlpCollector keeps the spans that it is sent, by node.
@@ -69,19 +76,25 @@ const (
 
 // One put over three nodes is one connected trace below its caller's span: the
 // edge, the coordinator, the wait for each peer, what each peer serves, and
-// the engine of all three.
+// the engine of all three. However it comes to its node.
 func TestOnePutIsOneTrace(t *testing.T) {
-	collected, url := startCollector(t)
-	cfg := memoryConfig(3)
-	cfg.W = 3
-	cfg.Tracing = TracingConfig{Endpoint: url} // nothing but what others have sampled
-	nodes := startCluster(t, 3, cfg)
-	put(t, nodes[0], "unsampled", "v", nil)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+nodes[0].Addr()+"/v1/kv/k", strings.NewReader("v"))
+	for name, put := range map[string]func(t *testing.T, n *Node){
+		"http": putOverHTTP, "a single call": putOverGRPC, "the Go client": putThroughClient,
+	} {
+		t.Run(name, func(t *testing.T) { onePutIsOneTrace(t, put) })
+	}
+}
+
+const callersTraceparent = "00-" + callersTrace + "-" + callersSpan + "-01"
+
+func putOverHTTP(t *testing.T, n *Node) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+n.Addr()+"/v1/kv/k", strings.NewReader("v"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Traceparent", "00-"+callersTrace+"-"+callersSpan+"-01")
+	r.Header.Set("Traceparent", callersTraceparent)
+	r.Header.Set("Dynamo-Request-Id", "callers")
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -90,6 +103,47 @@ func TestOnePutIsOneTrace(t *testing.T) {
 	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusNoContent {
 		t.Fatalf("status %d, %v", resp.StatusCode, err)
 	}
+}
+
+func putOverGRPC(t *testing.T, n *Node) {
+	t.Helper()
+	conn, err := grpc.NewClient(n.Addr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", callersTraceparent, "dynamo-request-id", "callers")
+	if _, err := dynamov1.NewKVClient(conn).Put(ctx, &dynamov1.PutRequest{Key: []byte("k"), Value: []byte("v")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func putThroughClient(t *testing.T, n *Node) {
+	t.Helper()
+	c, err := client.New(t.Context(), []string{n.Addr()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx := propagation.TraceContext{}.Extract(t.Context(), propagation.MapCarrier{"traceparent": callersTraceparent})
+	if _, err := c.Put(t.Context(), "unsampled, too", []byte("v"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Put(ctx, "k", []byte("v"), nil, client.WithRequestID("callers")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func onePutIsOneTrace(t *testing.T, send func(t *testing.T, n *Node)) {
+	collected, url := startCollector(t)
+	cfg := memoryConfig(3)
+	cfg.W = 3
+	cfg.Tracing = TracingConfig{Endpoint: url} // nothing but what others have sampled
+	nodes := startCluster(t, 3, cfg)
+	put(t, nodes[0], "unsampled", "v", nil)
+	send(t, nodes[0])
 	for _, n := range nodes { // which exports what waits
 		if err := n.Stop(); err != nil {
 			t.Fatal(err)
@@ -97,6 +151,7 @@ func TestOnePutIsOneTrace(t *testing.T) {
 	}
 	all := map[string]*otlp.Span{}
 	names := map[string]int{}
+	coordinator := ""
 	for node, spans := range collected.spans {
 		for _, s := range spans {
 			if hex.EncodeToString(s.GetTraceId()) != callersTrace {
@@ -104,6 +159,10 @@ func TestOnePutIsOneTrace(t *testing.T) {
 			}
 			all[hex.EncodeToString(s.GetSpanId())] = s
 			names[node+" "+s.GetName()]++
+			if s.GetName() == "dynamo put" {
+				coordinator = node // since all are owners
+				wantRequestID(t, s, "callers")
+			}
 		}
 	}
 	for _, s := range all {
@@ -115,19 +174,28 @@ func TestOnePutIsOneTrace(t *testing.T) {
 			t.Errorf("%s ends before it begins", s.GetName())
 		}
 	}
-	want := map[string]int{"n1 dynamo put": 1, "n1 coordinate put": 1, "n1 ask apply": 2, "n1 engine write": 1}
-	for _, peer := range []string{"n2", "n3"} {
-		want[peer+" serve apply"], want[peer+" engine write"] = 1, 1
-	}
-	for name, n := range want {
-		if names[name] != n {
-			t.Errorf("%d spans %s; want %d", names[name], name, n)
+	want := map[string]int{}
+	for _, n := range nodes {
+		want[n.ID()+" engine write"] = 1
+		if n.ID() == coordinator {
+			want[n.ID()+" dynamo put"], want[n.ID()+" coordinate put"], want[n.ID()+" ask apply"] = 1, 1, 2
+		} else {
+			want[n.ID()+" serve apply"] = 1
 		}
-		delete(names, name)
 	}
-	if len(names) > 0 {
-		t.Errorf("spans beside them: %v", names)
+	if !maps.Equal(names, want) {
+		t.Errorf("the spans are %v; want %v", names, want)
 	}
+}
+
+func wantRequestID(t *testing.T, s *otlp.Span, want string) {
+	t.Helper()
+	for _, a := range s.GetAttributes() {
+		if a.GetKey() == "dynamo.request_id" && a.GetValue().GetStringValue() == want {
+			return
+		}
+	}
+	t.Errorf("%s has the attributes %v; want the request ID %s", s.GetName(), s.GetAttributes(), want)
 }
 
 // A request of the embedding program is traced as configured, and one through

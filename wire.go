@@ -91,7 +91,7 @@ func (n *Node) assemble(addr string, seeds []string) (*parts, error) {
 		Backend: p.runtime, Limits: n.limits(), Logger: n.logger, Peers: p.asks, Tracer: p.edge(),
 		Others: n.others(p), ConnContext: p.peers.http.ConnContext,
 	})
-	kv := grpckv.Options{Backend: p.runtime, Limits: n.limits(), Logger: n.logger}
+	kv := grpckv.Options{Backend: p.runtime, Limits: n.limits(), Tracer: p.edge(), Logger: n.logger}
 	p.serve("peers", func() error {
 		return p.peers.grpc.Serve(p.split.HTTP2(), func(to grpc.ServiceRegistrar) { grpckv.Register(to, kv) })
 	})

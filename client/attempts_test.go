@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
+
+	"go.opentelemetry.io/otel/propagation"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
 	"github.com/dynamo-kv/dynamo/client"
@@ -50,8 +53,8 @@ func TestAttempts(t *testing.T) {
 			}
 			var id []byte
 			for i, f := range fakes {
-				asked := f.requests()
-				if len(asked) < c.asked[i] || c.asked[i] == 0 && len(asked) > 0 && c.cfg != quick {
+				asked := f.await(c.asked[i]) // an answer may come before an earlier attempt has left
+				if c.asked[i] == 0 && len(asked) > 0 && c.cfg != quick {
 					t.Errorf("node %d was asked %d times, want %d", i+1, len(asked), c.asked[i])
 				}
 				for _, r := range asked {
@@ -108,6 +111,95 @@ func TestFailures(t *testing.T) {
 				t.Errorf("a quorum error: %v", q)
 			}
 		})
+	}
+}
+
+// TestTraces: a request belongs to the trace of its context's span, sampled or
+// not, and to none without one.
+func TestTraces(t *testing.T) {
+	fakes, c := startFakes(t, patient(), succeeds)
+	sampled, not := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+	want := []string{"", sampled, not, ""} // the last one uses the memory of an earlier one
+	for _, parent := range want {
+		ctx := propagation.TraceContext{}.Extract(t.Context(), propagation.MapCarrier{"traceparent": parent})
+		if _, err := c.Get(ctx, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, r := range fakes[0].requests() {
+		if r.Traceparent != want[i] || r.RequestId != "" {
+			t.Errorf("request %d belongs to the trace %q and is called %q; want %q", i, r.Traceparent, r.RequestId, want[i])
+		}
+	}
+}
+
+// TestRequestIDs: a request's name goes to its node and into its error. Where it
+// has none, the error has the one that the node has chosen.
+func TestRequestIDs(t *testing.T) {
+	refuses := func(r *dynamov1.Request) *dynamov1.Reply {
+		f := &dynamov1.Failure{Reason: dynamov1.Reason_REASON_TOO_LARGE, Outcome: notWritten, RequestId: r.RequestId}
+		if f.RequestId == "" {
+			f.RequestId = "the-nodes"
+		}
+		return &dynamov1.Reply{Result: &dynamov1.Reply_Failure{Failure: f}}
+	}
+	brief := patient()
+	brief.Timeout = 50 * time.Millisecond
+	for name, c := range map[string]struct {
+		cfg     *client.Config
+		answer  func(*dynamov1.Request) *dynamov1.Reply
+		options []client.Option
+		want    string
+	}{
+		"refused":                       {patient(), refuses, []client.Option{client.WithRequestID("order-17")}, "order-17"},
+		"refused, named by the node":    {patient(), refuses, nil, "the-nodes"},
+		"no answer":                     {brief, silent, []client.Option{client.WithRequestID("order-17")}, "order-17"},
+		"no answer, and nobody names":   {brief, silent, nil, ""},
+		"no sense":                      {patient(), fails(1000, noOutcome), []client.Option{client.WithRequestID("order-17")}, "order-17"},
+		"refused here":                  {patient(), refuses, []client.Option{client.WithRequestID("order-17"), client.BlockingRepair()}, "order-17"},
+		"the name itself is no such":    {patient(), refuses, []client.Option{client.WithRequestID("order 17")}, ""},
+		"the name itself is none":       {patient(), refuses, []client.Option{client.WithRequestID("")}, ""},
+		"the name itself is too long":   {patient(), refuses, []client.Option{client.WithRequestID(strings.Repeat("x", 65))}, ""},
+		"the name itself is just right": {patient(), refuses, []client.Option{client.WithRequestID(strings.Repeat("x", 64))}, strings.Repeat("x", 64)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, cl := startFakes(t, c.cfg, c.answer)
+			_, err := cl.Put(t.Context(), key, nil, nil, c.options...)
+			e, ok := errors.AsType[*client.Error](err)
+			if !ok || e.RequestID != c.want || c.want != "" && !strings.HasSuffix(err.Error(), "(request "+c.want+")") {
+				t.Errorf("%v; want the request ID %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestRequestIDOfAFailureBefore: a request that ends while it waits for its next
+// attempt has the name under which the latest one failed.
+func TestRequestIDOfAFailureBefore(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	overloaded := func(r *dynamov1.Request) *dynamov1.Reply {
+		reply := fails(dynamov1.Reason_REASON_OVERLOADED, notWritten)(r)
+		reply.GetFailure().RequestId = "the-nodes"
+		return reply
+	}
+	again := func(*dynamov1.Request) *dynamov1.Reply {
+		cancel()
+		return nil
+	}
+	_, cl := startFakes(t, patient(), first(1, overloaded, again))
+	_, err := cl.Put(ctx, key, nil, nil)
+	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, context.Canceled) || e.RequestID != "the-nodes" {
+		t.Errorf("%v; want the node's request ID", err)
+	}
+}
+
+func TestRequestIDOfNothingFound(t *testing.T) {
+	_, cl := startFakes(t, patient(), func(*dynamov1.Request) *dynamov1.Reply {
+		return &dynamov1.Reply{Result: &dynamov1.Reply_Got{Got: &dynamov1.GetReply{}}}
+	})
+	_, err := cl.Get(t.Context(), key, client.WithRequestID("order-17"))
+	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrKeyNotFound) || e.RequestID != "order-17" {
+		t.Errorf("%v; want the request ID order-17", err)
 	}
 }
 

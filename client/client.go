@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
@@ -65,7 +66,7 @@ func New(ctx context.Context, addrs []string, cfg *Config) (*Client, error) {
 	if c.logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)
 	}
-	c.dial = dialOptions(cfg.Dial)
+	c.dial = dialOptions(cfg)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.running.Go(c.follow)
 	select {
@@ -99,7 +100,12 @@ func (c *Client) connect(addr string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(target.String(), c.dial...)
 }
 
-func dialOptions(dial func(ctx context.Context, addr string) (net.Conn, error)) []grpc.DialOption {
+func dialOptions(cfg *Config) []grpc.DialOption {
+	secure := insecure.NewCredentials()
+	if cfg.TLS != nil {
+		secure = credentials.NewTLS(cfg.TLS) // which copies it
+	}
+	dial := cfg.Dial
 	if dial == nil {
 		dial = func(ctx context.Context, addr string) (net.Conn, error) {
 			var d net.Dialer
@@ -107,7 +113,7 @@ func dialOptions(dial func(ctx context.Context, addr string) (net.Conn, error)) 
 		}
 	}
 	return []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(secure),
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(frame.Codec{}),
 			grpc.MaxCallRecvMsgSize(maxReplyBytes),

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,7 +25,12 @@ type Config struct {
 	// Connections is how many connections there are to each node that is used:
 	// 1 to 16. One is cheapest; more keep large values from delaying others.
 	Connections int
-	// Dial connects to the address of a node; nil is TCP. It is where TLS goes.
+	// TLS has every connection encrypted: it says whom the client trusts as a
+	// node, by certificates for the hosts of their addresses, and with which
+	// certificate of its own it comes. nil: none is. It is copied.
+	TLS *tls.Config
+	// Dial connects to the address of a node; nil is TCP. With TLS it is what
+	// TLS is spoken over.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Logger gets what the client has to say; nil drops it.
 	Logger *slog.Logger

@@ -19,6 +19,7 @@ func (c *Client) do(ctx context.Context, r *request) (*dynamov1.Reply, error) {
 	if c.ctx.Err() != nil || ctx.Err() != nil {
 		return nil, c.ended(ctx, r)
 	}
+	r.trace = traceOf(ctx)
 	r.deadline = time.Now().Add(r.timeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(r.deadline) {
 		r.deadline = d
@@ -111,6 +112,7 @@ func (c *Client) judge(r *request, a *attempt) (ended bool, err error) {
 		c.budget.earn()
 		return true, nil
 	}
+	r.failed = f.RequestId
 	r.maybe = r.maybe || f.Outcome != dynamov1.WriteOutcome_WRITE_OUTCOME_NOT_WRITTEN
 	if c.goesOn(r, f) {
 		r.last = errors.New(f.Message)

@@ -39,6 +39,7 @@ func (e *encoder) add(id uint64, timeout time.Duration, r *request) {
 	}
 	s := e.slots[n]
 	s.request.Id, s.request.Timeout = id, uint64(timeout)
+	s.request.RequestId, s.request.Traceparent = r.requestID, r.trace
 	switch r.op {
 	case opGet:
 		s.get.Key, s.get.R, s.get.Quorum, s.get.BlockingRepair = r.key, r.r, r.quorum, r.blocking
@@ -62,7 +63,7 @@ func (e *encoder) encode(alloc func(size int) []byte) {
 		panic(fmt.Sprintf("client: %d bytes do not hold the requests that they were counted for: %v", len(b), err))
 	}
 	for _, s := range e.slots[:len(e.requests.Requests)] { // lets go of keys and values
-		s.request.Op = nil
+		s.request.Op, s.request.RequestId, s.request.Traceparent = nil, "", ""
 		s.get.Key = nil
 		s.put.Key, s.put.Value, s.put.Context, s.put.WriteId = nil, nil, nil, nil
 		s.delete.Key, s.delete.Context, s.delete.WriteId = nil, nil, nil

@@ -14,7 +14,7 @@ var errMalformed = errors.New("malformed reply")
 
 // refused completes the error of a request that was never sent.
 func refused(r *request, e *Error) *Error {
-	e.Op = r.op.String()
+	e.Op, e.RequestID = r.op.String(), r.requestID
 	if r.op != opGet {
 		e.Outcome = NotWritten
 	}
@@ -32,6 +32,14 @@ func (r *request) outcome() Outcome {
 	return NotWritten
 }
 
+// name returns the request's ID in the logs of nodes; empty: none is known.
+func (r *request) name() string {
+	if r.requestID != "" {
+		return r.requestID
+	}
+	return r.failed
+}
+
 // ended returns the error of a request whose time is up, whose context has
 // ended, or whose client is closed.
 func (c *Client) ended(ctx context.Context, r *request) *Error {
@@ -39,7 +47,7 @@ func (c *Client) ended(ctx context.Context, r *request) *Error {
 	if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) {
 		why = context.DeadlineExceeded // which ctx will say in a moment
 	}
-	e := &Error{Op: r.op.String(), Kind: ErrTimeout, Outcome: r.outcome(), Cause: errors.Join(why, r.last)}
+	e := &Error{Op: r.op.String(), Kind: ErrTimeout, Outcome: r.outcome(), Cause: errors.Join(why, r.last), RequestID: r.name()}
 	switch {
 	case c.ctx.Err() != nil:
 		e.Kind = ErrClosed
@@ -58,12 +66,12 @@ func (c *Client) ended(ctx context.Context, r *request) *Error {
 // malformed returns the error of a reply that cannot be understood.
 func malformed(r *request, err error) *Error {
 	r.maybe = true
-	return &Error{Op: r.op.String(), Kind: errMalformed, Outcome: r.outcome(), Detail: err.Error()}
+	return &Error{Op: r.op.String(), Kind: errMalformed, Outcome: r.outcome(), Detail: err.Error(), RequestID: r.name()}
 }
 
 // failed returns the error of a failure that a node has told.
 func failed(r *request, f *dynamov1.Failure) *Error {
-	e := &Error{Op: r.op.String(), Kind: kindOf(f.Reason), Outcome: r.outcome(), Detail: f.Message}
+	e := &Error{Op: r.op.String(), Kind: kindOf(f.Reason), Outcome: r.outcome(), Detail: f.Message, RequestID: r.name()}
 	if errors.Is(e, errMalformed) {
 		e.Detail = fmt.Sprintf("the reason %d is not known: %s", f.Reason, f.Message)
 	}

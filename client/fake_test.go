@@ -25,6 +25,7 @@ type fakeNode struct {
 
 	mu    sync.Mutex
 	asked []*dynamov1.Request
+	more  chan struct{} // closed and renewed with each of them
 }
 
 func (f *fakeNode) Watch(_ *dynamov1.TopologyRequest, stream grpc.ServerStreamingServer[dynamov1.TopologyReply]) error {
@@ -50,6 +51,8 @@ func (f *fakeNode) Stream(stream grpc.BidiStreamingServer[dynamov1.Requests, dyn
 			for _, r := range m.Requests {
 				f.mu.Lock()
 				f.asked = append(f.asked, r)
+				close(f.more)
+				f.more = make(chan struct{})
 				f.mu.Unlock()
 				answers.Go(func() {
 					reply := f.answer(r)
@@ -92,6 +95,19 @@ func (f *fakeNode) requests() []*dynamov1.Request {
 	return append([]*dynamov1.Request(nil), f.asked...)
 }
 
+// await returns what the node was asked, once that is so many requests.
+func (f *fakeNode) await(n int) []*dynamov1.Request {
+	for {
+		f.mu.Lock()
+		asked, more := append([]*dynamov1.Request(nil), f.asked...), f.more
+		f.mu.Unlock()
+		if len(asked) >= n {
+			return asked
+		}
+		<-more
+	}
+}
+
 // startFakes returns as many nodes as there are answers, all owners of all
 // keys in this order, and a client of them.
 func startFakes(t *testing.T, cfg *client.Config, answers ...func(*dynamov1.Request) *dynamov1.Reply) ([]*fakeNode, *client.Client) {
@@ -104,7 +120,7 @@ func startFakes(t *testing.T, cfg *client.Config, answers ...func(*dynamov1.Requ
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := &fakeNode{addr: ln.Addr().String(), topology: topology, answer: answer}
+		f := &fakeNode{addr: ln.Addr().String(), topology: topology, answer: answer, more: make(chan struct{})}
 		topology.Owners = append(topology.Owners, uint32(i))
 		topology.Nodes = append(topology.Nodes, &dynamov1.TopologyNode{Id: f.addr, Address: f.addr})
 		fakes = append(fakes, f)

@@ -47,7 +47,7 @@ func (c *Client) Get(ctx context.Context, key string, options ...Option) (*GetRe
 		*r.met = result.Quorum
 	}
 	if len(result.Values) == 0 {
-		return result, &Error{Op: r.op.String(), Kind: ErrKeyNotFound}
+		return result, &Error{Op: r.op.String(), Kind: ErrKeyNotFound, RequestID: r.requestID}
 	}
 	return result, nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -85,5 +86,19 @@ func WithIdempotencyKey(key string) Option {
 		w, err := version.WriteIDFrom(key)
 		r.keep(err)
 		r.writeID = w
+	}
+}
+
+// WithRequestID names the request in the logs and traces of the nodes that it
+// comes to, and in its error: 1 to 64 of the characters A-Z a-z 0-9 . _ -.
+// Without it a node draws a name for a request that fails, which its error has
+// as well.
+func WithRequestID(name string) Option {
+	return func(r *request) {
+		if !id.SoundRequestID(name) {
+			r.keep(fmt.Errorf("the request ID is %q; 1 to %d of the characters A-Z a-z 0-9 . _ - are allowed", name, id.MaxRequestIDBytes))
+			return
+		}
+		r.requestID = name
 	}
 }

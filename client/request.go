@@ -37,6 +37,8 @@ type request struct {
 	writeID   version.WriteID
 	timeout   time.Duration
 	deadline  time.Time
+	requestID string     // in nodes' logs and traces; empty: each node chooses
+	trace     string     // W3C's traceparent; empty: none
 	met       *QuorumMet // to be filled in
 	settle    Resolver   // of an update
 	err       error      // the first that an option has found
@@ -52,6 +54,7 @@ type request struct {
 	second  bool      // it goes on after a quorum that was not met
 	maybe   bool      // a node may have carried out the write
 	last    error     // why the latest attempt failed
+	failed  string    // the request ID in the latest failure that a node told
 }
 
 // newRequest returns a request that can be used, and used again.
@@ -113,4 +116,6 @@ func invalid(format string, args ...any) *Error {
 }
 
 // size returns about the bytes that the request takes in a message.
-func (r *request) size() int { return len(r.key) + len(r.value) + len(r.context) + 64 }
+func (r *request) size() int {
+	return len(r.key) + len(r.value) + len(r.context) + len(r.requestID) + len(r.trace) + 64
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"strconv"
 	"strings"
@@ -37,13 +38,15 @@ type benchmark struct {
 	duration, warmup, timeout  time.Duration
 	addrs                      []string
 	json, timeline             bool
+	tls                        security
 	self                       selfCluster
 	faults                     faults
 
 	// What follows from them:
 	load      bench.Options
-	rateFixed float64 // operations a second; 0 is a closed loop, or a share
-	rateShare float64 // of the peak; 0 is none
+	rateFixed float64     // operations a second; 0 is a closed loop, or a share
+	rateShare float64     // of the peak; 0 is none
+	secure    *tls.Config // nil: the cluster has no TLS
 }
 
 const (
@@ -90,6 +93,7 @@ func (b *benchmark) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringSliceVar(&b.addrs, "addr", []string{addrFromEnv()}, "host:port of nodes of the cluster, separated by commas; DYNAMO_ADDR sets the default")
+	b.tls.registerClient(cmd)
 	b.self.register(f)
 	f.StringVar(&b.workload, "workload", "a", "what is done: a, b, c, d or f of YCSB")
 	f.StringVar(&b.op, "op", "", "one operation instead of a workload: put or get")
@@ -141,6 +145,7 @@ func (b *benchmark) check(cmd *cobra.Command) error {
 	}
 	for _, part := range []func() error{
 		b.checkRate, b.checkLoad, b.checkProtocol,
+		func() error { return b.checkSecurity(f) },
 		func() error { return b.self.check(f) },
 		func() error { return b.faults.check(f, b) },
 	} {

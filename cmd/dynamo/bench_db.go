@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"github.com/dynamo-kv/dynamo/client"
 	"github.com/dynamo-kv/dynamo/internal/bench"
 	"github.com/dynamo-kv/dynamo/internal/bench/httpkv"
@@ -25,6 +27,20 @@ func (b *benchmark) checkProtocol() error {
 		return fmt.Errorf("protocol is %q; %s are allowed", b.protocol, strings.Join(protocols(), " and "))
 	}
 	return nil
+}
+
+// checkSecurity reads the files of TLS, which are for clusters that run already.
+func (b *benchmark) checkSecurity(f *pflag.FlagSet) (err error) {
+	switch {
+	case b.self.on && (f.Changed("tls-ca") || f.Changed("tls-cert") || f.Changed("tls-key")):
+		return errors.New("the nodes of --self have no TLS; leave its files out")
+	case b.self.on: // what the environment has is for others
+		return nil
+	case b.tls != security{} && b.protocol == protocolHTTP:
+		return errors.New("a cluster with TLS is measured with --protocol grpc only")
+	}
+	b.secure, err = b.tls.client()
+	return err
 }
 
 // database is a cluster that is measured.
@@ -46,7 +62,7 @@ func (b *benchmark) connect(ctx context.Context) (database, error) {
 		return db, nil
 	}
 	config := client.DefaultConfig()
-	config.Timeout = b.timeout
+	config.Timeout, config.TLS = b.timeout, b.secure
 	config.AttemptTimeout = min(config.AttemptTimeout, b.timeout)
 	c, err := client.New(ctx, b.addrs, config)
 	if e, ok := errors.AsType[*client.Error](err); ok {

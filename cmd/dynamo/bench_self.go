@@ -28,7 +28,10 @@ type selfCluster struct {
 // ownSettings are the settings of dynamo serve that differ between the nodes
 // of a cluster, or that this program itself decides on.
 func ownSettings() []string {
-	return []string{"id", "listen", "data", "join", "advertise-addr", "zone", "weight", "layout-delay", "force-serve"}
+	return []string{
+		"id", "listen", "data", "join", "advertise-addr", "zone", "weight", "layout-delay", "force-serve",
+		"tls-cert", "tls-key", "tls-ca",
+	}
 }
 
 // register adds the flags. The settings of the nodes are not shown in the

@@ -39,12 +39,14 @@ type request struct {
 	timeout time.Duration
 	quorum  string
 	json    bool
+	tls     security
 }
 
 // registerAddr adds the flags that every client has.
 func (q *request) registerAddr(cmd *cobra.Command, jsonUsage string) {
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(&q.addr, "addr", addrFromEnv(), "host:port of any node of the cluster; DYNAMO_ADDR sets the default")
+	q.tls.registerClient(cmd)
 	cmd.Flags().BoolVar(&q.json, "json", false, jsonUsage)
 }
 
@@ -132,6 +134,13 @@ func pathURL(addr, prefix, key string, query url.Values) *url.URL {
 
 // do sends a request and returns the answer.
 func (q *request) do(ctx context.Context, method string, u *url.URL, body []byte) (answer, error) {
+	secure, err := q.tls.client()
+	if err != nil {
+		return answer{}, exitf(exitUsage, "%w", err)
+	}
+	if secure != nil {
+		u.Scheme = "https"
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
@@ -144,7 +153,7 @@ func (q *request) do(ctx context.Context, method string, u *url.URL, body []byte
 	}
 	// No proxy: a node is a database and not a page of the web.
 	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: secure},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	resp, err := client.Do(r)

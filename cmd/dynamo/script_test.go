@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 //	json PATH REGEXP             checks a value in the last standard output, which is one JSON object; a path
 //	                            is names with / between them
 //	listener VAR                listens on a port that is no node's, at the address in VAR
+//	certificate NAME             writes NAME.pem, a certificate for 127.0.0.1 that vouches for itself, and NAME-key.pem
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -59,6 +60,8 @@ func TestScripts(t *testing.T) {
 			"context":    cmdContext,
 			"json":       cmdJSON,
 			"listener":   cmdListener,
+
+			"certificate": cmdCertificate,
 		},
 	})
 }
@@ -225,6 +228,7 @@ func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
 	for {
 		cmd := exec.CommandContext(ctx, self, args[1:]...)
 		cmd.Args[0] = "dynamo"
+		cmd.Dir = ts.MkAbs(".")
 		cmd.Env = append(os.Environ(), "GORACE="+gorace)
 		out, runErr := cmd.CombinedOutput()
 		if re.Match(out) {

@@ -56,6 +56,9 @@ func (s *settings) serve(cmd *cobra.Command) error {
 	if s.id == "" {
 		return usagef(cmd, "a node needs a name that stays the same over restarts: give it with --id, such as --id n1")
 	}
+	if s.config.TLS, err = s.tls.node(); err != nil {
+		return usagef(cmd, "%v", err)
+	}
 	debug, err := listenDebug(cmd, s.debug)
 	if err != nil {
 		return err
@@ -69,15 +72,25 @@ func (s *settings) serve(cmd *cobra.Command) error {
 	if err := node.Start(); err != nil {
 		return exitf(exitNode, "%w", err)
 	}
-	if !loopback(s.listen) {
-		logger.Warn("other machines can reach this node, and connections are neither encrypted nor authenticated: "+
-			"keep it in a network that you trust", "listen", s.listen)
+	if open := s.open(); open != "" && !loopback(s.listen) {
+		logger.Warn("other machines can reach this node, and "+open+": keep it in a network that you trust", "listen", s.listen)
 	}
 	err = s.runNode(cmd, node, debug)
 	if stopErr := node.Stop(); err == nil && stopErr != nil {
 		err = exitf(exitNode, "%w", stopErr)
 	}
 	return err
+}
+
+// open says what connections lack; empty: nothing.
+func (s *settings) open() string {
+	switch {
+	case s.config.TLS == nil:
+		return "connections are neither encrypted nor authenticated"
+	case s.tls.ca == "":
+		return "connections are encrypted but not authenticated"
+	}
+	return ""
 }
 
 // runNode says what the node does until the command is interrupted or the

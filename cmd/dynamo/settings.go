@@ -34,6 +34,7 @@ const envPrefix = "DYNAMO_"
 type settings struct {
 	id, listen string
 	config     *dynamo.Config
+	tls        security // which is files here, and not in dynamo.Config
 	log        logging
 	debug      string // where the debugging server listens; empty: nowhere
 	file       string
@@ -124,6 +125,7 @@ func (s *settings) register(cmd *cobra.Command) {
 	for _, field := range configFields() {
 		register(flags, config.FieldByIndex(field.Index).Addr().Interface(), flagName(field.Name), usages()[field.Name])
 	}
+	s.tls.registerNode(cmd)
 	s.log.register(cmd)
 	flags.StringVar(&s.debug, "debug-addr", "", "host:port on loopback that answers /debug/pprof for this machine; empty is off")
 	flags.StringVar(&s.file, "config", "", "YAML file with settings, named as the flags are")
@@ -136,7 +138,7 @@ func configFields() []reflect.StructField {
 	var fields []reflect.StructField
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[dynamo.Config]()) {
 		switch {
-		case f.Name == "Logger", f.Name == "TLS": // which no text can give
+		case f.Name == "Logger", f.Name == "TLS": // which no text can give; for TLS there are files
 		case f.Type.Kind() == reflect.Struct:
 			for _, inner := range reflect.VisibleFields(f.Type) {
 				inner.Name = f.Name + "." + inner.Name

@@ -200,7 +200,7 @@ func TestPrintedConfigCanBeFedBack(t *testing.T) {
 		t.Fatalf("%v:\n%s", err, printed)
 	}
 	ignore := cmpopts.IgnoreFields(settings{}, "file", "print")
-	if diff := cmp.Diff(first, second, cmp.AllowUnexported(settings{}, logging{}), ignore, cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(first, second, cmp.AllowUnexported(settings{}, security{}, logging{}), ignore, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("settings (-first +second):\n%s\n%s", diff, printed)
 	}
 }

@@ -20,14 +20,14 @@ func ParseNode(s string) (Node, error) {
 		return "", fmt.Errorf("node ID has %d characters; at most %d are allowed", len(s), MaxNodeBytes)
 	}
 	for i := range len(s) {
-		if !nodeByte(s[i]) {
+		if !nameByte(s[i]) {
 			return "", fmt.Errorf("node ID %q has the character %q; only A-Z a-z 0-9 . _ - are allowed", s, s[i])
 		}
 	}
 	return Node(s), nil
 }
 
-func nodeByte(b byte) bool {
+func nameByte(b byte) bool {
 	switch {
 	case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9':
 		return true

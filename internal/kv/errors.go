@@ -67,9 +67,12 @@ type Error struct {
 	Outcome Outcome // of a put or delete; else empty
 	Detail  string  // what happened, in words
 	Cause   error   // what lies beneath it, where there is something
+	// RequestID names a client's request in the log of the node that answered:
+	// as the client named it, or else as the node did. Empty where neither has.
+	RequestID string
 }
 
-// Error returns the operation, the kind and the detail.
+// Error returns the operation, the kind, the detail and the request's ID.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("dynamo: ")
@@ -79,6 +82,11 @@ func (e *Error) Error() string {
 	if e.Detail != "" {
 		b.WriteString(": ")
 		b.WriteString(e.Detail)
+	}
+	if e.RequestID != "" {
+		b.WriteString(" (request ")
+		b.WriteString(e.RequestID)
+		b.WriteString(")")
 	}
 	return b.String()
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"encoding/base64"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -70,56 +69,49 @@ func (s *Server) parse(q *core.Request, r *http.Request) (timeout time.Duration,
 
 // answer prints how a request ended.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, q *core.Request, result core.Result) {
-	h := w.Header()
-	if result.Code == core.CodeOK || result.Code == core.CodeNotFound {
-		if !result.Context.IsEmpty() {
-			h.Set(HeaderContext, version.NewContext(q.Key, result.Context).Token())
-		}
-		h.Set(HeaderAcknowledged, strconv.Itoa(result.Acknowledged))
-		h.Set(HeaderRequired, strconv.Itoa(result.Required))
+	var memory [usualHead]byte
+	h := head{text: memory[:0]}
+	h.result(q, &result)
+	if result.Code == core.CodeOK && q.Op == core.OpGet {
+		s.values(w, r, q, result.Set, &h)
+		return
 	}
-	if result.Required > 0 {
-		h.Set(HeaderQuorum, quorumMet(q.Op, result))
-	}
-	switch {
-	case result.Code != core.CodeOK:
+	h.setIn(w.Header())
+	if result.Code != core.CodeOK {
 		s.fail(w, r, failed(q.Op, result))
-	case q.Op == core.OpGet:
-		s.values(w, r, q, result)
-	default:
-		w.WriteHeader(http.StatusNoContent)
+		return
 	}
-}
-
-// quorumMet says by whom a request was answered: how many nodes, and how many
-// of them are fallbacks that keep the write for an owner, or that answered the
-// read in its place.
-func quorumMet(op core.Op, r core.Result) string {
-	fallbacks := "hinted"
-	if op == core.OpGet {
-		fallbacks = "fallbacks"
-	}
-	return fmt.Sprintf("replicas=%d; %s=%d; required=%d", r.Acknowledged, fallbacks, r.Fallbacks, r.Required)
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // values answers a read that found something.
-func (s *Server) values(w http.ResponseWriter, r *http.Request, q *core.Request, result core.Result) {
-	shown := Show(nil, result.Set)
-	switch len(shown) {
+func (s *Server) values(w http.ResponseWriter, r *http.Request, q *core.Request, set version.Siblings, h *head) {
+	var few [2]Shown // most keys have one value
+	switch shown := Show(few[:0], set); len(shown) {
 	case 0: // tombstones only, if the backend did not say so
+		h.setIn(w.Header())
 		s.fail(w, r, failed(q.Op, core.Result{Code: core.CodeNotFound}))
 	case 1:
-		h := w.Header()
-		h.Set("Content-Type", "application/octet-stream")
-		h.Set("X-Content-Type-Options", "nosniff") // a value is never a page of this origin
-		h.Set("Content-Length", strconv.Itoa(len(shown[0].Data)))
-		h.Set(HeaderTimestamp, timestamp(shown[0].Timestamp))
-		w.WriteHeader(http.StatusOK)
-		if _, err := w.Write(shown[0].Data); err != nil {
-			s.logger.Debug("client left before its answer", nameOf(w), slog.Any("err", err))
-		}
+		h.timestamp(shown[0].Timestamp)
+		h.setIn(w.Header())
+		s.value(w, r, shown[0].Data)
 	default:
+		h.setIn(w.Header())
 		s.writeJSON(w, http.StatusMultipleChoices, choicesOf(w.Header().Get(HeaderContext), shown))
+	}
+}
+
+// value answers with one value.
+func (s *Server) value(w http.ResponseWriter, r *http.Request, data []byte) {
+	h := w.Header()
+	h["Content-Type"] = s.anything
+	h["X-Content-Type-Options"] = s.noSniff
+	if len(data) == 0 || len(data) > autoLength || r.Method == http.MethodHead {
+		h.Set("Content-Length", strconv.Itoa(len(data)))
+	}
+	w.WriteHeader(http.StatusOK)
+	if _, err := w.Write(data); err != nil {
+		s.logger.Debug("client left before its answer", nameOf(w), slog.Any("err", err))
 	}
 }
 
@@ -137,10 +129,7 @@ type choice struct {
 func choicesOf(token string, shown []Shown) choices {
 	c := choices{Context: token, Siblings: make([]choice, len(shown))}
 	for i, v := range shown {
-		c.Siblings[i] = choice{Data: base64.StdEncoding.EncodeToString(v.Data), Timestamp: timestamp(v.Timestamp)}
+		c.Siblings[i] = choice{Data: base64.StdEncoding.EncodeToString(v.Data), Timestamp: string(appendTimestamp(nil, v.Timestamp))}
 	}
 	return c
 }
-
-// timestamp prints Unix nanoseconds as RFC 3339 in UTC.
-func timestamp(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }

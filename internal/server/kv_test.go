@@ -79,7 +79,6 @@ func TestGetHeaders(t *testing.T) {
 	w := call(t, &fake{result: found(siblings("v1"))}, "GET", "/v1/kv/k", "")
 	want := map[string]string{
 		"Content-Type":           "application/octet-stream",
-		"Content-Length":         "2",
 		"X-Content-Type-Options": "nosniff",
 		"Dynamo-Timestamp":       "2026-11-24T10:00:00.005Z",
 	}

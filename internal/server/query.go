@@ -51,6 +51,9 @@ type params struct {
 // means.
 func (l Limits) parseQuery(rawQuery string) (params, error) {
 	p := params{timeout: l.Timeout}
+	if rawQuery == "" {
+		return p, nil
+	}
 	values, err := url.ParseQuery(rawQuery)
 	if err != nil {
 		return p, invalidf("the query is malformed: %v", err)

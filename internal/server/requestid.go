@@ -10,44 +10,31 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
 )
 
 // HeaderRequestID names a request in its answer, in the body of an error and
 // in the node's log. A client may choose the name.
 const HeaderRequestID = "Dynamo-Request-Id"
 
-const (
-	// maxRequestID bounds the name that a client chooses, in bytes: two UUIDs.
-	maxRequestID = 64
+// MaxLoggedPath bounds what a line of the log shows of a path, which has the key
+// in it, or of a key.
+const MaxLoggedPath = 128
 
-	// maxLoggedPath bounds what a line of the log shows of a path, which has the
-	// key in it.
-	maxLoggedPath = 128
-)
-
-// requestID returns the name of a request: its client's, or where that is none
-// that is allowed, one of 16 random hexadecimal digits.
-func requestID(h http.Header) string {
-	if given := h[HeaderRequestID]; len(given) == 1 && soundRequestID(given[0]) {
-		return given[0]
+// requestID returns the name of a request as the one value of its header: its
+// client's, or where that is none that is allowed, one of 16 random hexadecimal
+// digits.
+func requestID(h http.Header) []string {
+	if given := h[HeaderRequestID]; len(given) == 1 && id.SoundRequestID(given[0]) {
+		return given
 	}
-	var b [16]byte
-	return string(strconv.AppendUint(b[:0], rand.Uint64()|1<<63, 16)) // with the highest bit, so that it has 16 digits
+	return []string{NewRequestID()}
 }
 
-func soundRequestID(id string) bool {
-	if id == "" || len(id) > maxRequestID {
-		return false
-	}
-	for i := range len(id) {
-		c := id[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.':
-		default:
-			return false
-		}
-	}
-	return true
+// NewRequestID returns a name of 16 random hexadecimal digits.
+func NewRequestID() string {
+	var b [16]byte
+	return string(strconv.AppendUint(b[:0], rand.Uint64()|1<<63, 16)) // with the highest bit, so that it has 16 digits
 }
 
 // nameOf returns the name of the request that w answers.
@@ -67,7 +54,7 @@ func (s *Server) logFailure(w http.ResponseWriter, r *http.Request, f *failure) 
 	}
 	path := r.URL.EscapedPath()
 	s.logger.LogAttrs(r.Context(), level, "a request was not carried out", nameOf(w),
-		slog.String("method", r.Method), slog.String("path", path[:min(len(path), maxLoggedPath)]),
+		slog.String("method", r.Method), slog.String("path", path[:min(len(path), MaxLoggedPath)]),
 		slog.Int("status", f.status), slog.String("code", f.Code), slog.String("outcome", f.Outcome), slog.String("why", f.Message))
 }
 

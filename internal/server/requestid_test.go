@@ -11,17 +11,18 @@ import (
 	"testing"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
 )
 
 func TestRequestIDs(t *testing.T) {
-	for _, given := range []string{"a", "0b5c-1.x_Y", strings.Repeat("z", maxRequestID)} {
-		if got := requestID(http.Header{HeaderRequestID: {given}}); got != given {
+	for _, given := range []string{"a", "0b5c-1.x_Y", strings.Repeat("z", id.MaxRequestIDBytes)} {
+		if got := requestID(http.Header{HeaderRequestID: {given}})[0]; got != given {
 			t.Errorf("the ID %q became %q", given, got)
 		}
 	}
 	seen := map[string]bool{}
-	for _, given := range [][]string{nil, {""}, {"a b"}, {"a\n"}, {"ü"}, {"a", "b"}, {strings.Repeat("z", maxRequestID+1)}} {
-		got := requestID(http.Header{HeaderRequestID: given})
+	for _, given := range [][]string{nil, {""}, {"a b"}, {"a\n"}, {"ü"}, {"a", "b"}, {strings.Repeat("z", id.MaxRequestIDBytes+1)}} {
+		got := requestID(http.Header{HeaderRequestID: given})[0]
 		if len(got) != 16 || strings.Trim(got, "0123456789abcdef") != "" || seen[got] {
 			t.Errorf("%q in place of the ID %q", got, given)
 		}
@@ -64,7 +65,7 @@ func TestFailuresAreLoggedWithTheirID(t *testing.T) {
 		t.Errorf("what a client has done wrong is logged on level info: %v", lines)
 	}
 	lines, _ = logged(t, slog.LevelDebug, &fake{}, "PUT", "/v1/kv/"+strings.Repeat("k", 500)+"?r=no")
-	if len(lines) != 1 || lines[0]["request_id"] != "r7" || len(lines[0]["path"].(string)) != maxLoggedPath {
+	if len(lines) != 1 || lines[0]["request_id"] != "r7" || len(lines[0]["path"].(string)) != MaxLoggedPath {
 		t.Errorf("logged %v", lines)
 	}
 }

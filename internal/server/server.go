@@ -59,6 +59,10 @@ type Server struct {
 	flight   flight
 	explains *semaphore.Weighted
 	http     *http.Server
+
+	// The values of headers that are always the same, which nobody changes: a
+	// value is bytes, and never a page of this origin.
+	anything, noSniff []string
 }
 
 // New returns a server that does not listen yet.
@@ -66,6 +70,7 @@ func New(o Options) *Server {
 	s := &Server{
 		backend: o.Backend, limits: o.Limits, tracer: o.Tracer, peers: o.Peers, others: o.Others, logger: o.Logger,
 		bodies: newBudget(), explains: semaphore.NewWeighted(maxExplains),
+		anything: []string{"application/octet-stream"}, noSniff: []string{"nosniff"},
 	}
 	s.paths = strings.Join(append(slices.Sorted(maps.Keys(o.Others)), "/v1/explain/{key}, /v1/status and /health"), ", ")
 	s.http = &http.Server{
@@ -103,7 +108,7 @@ func (s *Server) Stop(ctx context.Context) error {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set(HeaderRequestID, requestID(r.Header))
+	w.Header()[HeaderRequestID] = requestID(r.Header)
 	path := r.URL.EscapedPath()
 	if other, ok := s.others[path]; ok {
 		other.ServeHTTP(w, r)

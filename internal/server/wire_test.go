@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -104,6 +105,17 @@ func TestHeadHasNoBody(t *testing.T) {
 	}
 	if got.header.Get("Dynamo-Context") == "" {
 		t.Error("no context")
+	}
+}
+
+// Values of all lengths come with it, whoever counts it.
+func TestContentLength(t *testing.T) {
+	for _, size := range []int{0, 1, autoLength, autoLength + 1, 64 << 10} {
+		want := strings.Repeat("v", size)
+		got := roundTrip(t, &fake{result: found(siblings(want))}, "GET /v1/kv/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		if got.status != http.StatusOK || string(got.body) != want || got.header.Get("Content-Length") != strconv.Itoa(size) {
+			t.Errorf("%d with the length %q and %d bytes; want %d", got.status, got.header.Get("Content-Length"), len(got.body), size)
+		}
 	}
 }
 

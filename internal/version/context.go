@@ -64,11 +64,17 @@ const maxBinary = id.MaxContextBytes / 4 * 3
 // Token returns the context as text that is safe in a header or a URL:
 // AppendBinary's bytes as base64url without padding.
 func (c Context) Token() string {
-	return base64.RawURLEncoding.EncodeToString(c.AppendBinary(make([]byte, 0, c.size())))
+	return string(c.AppendToken(nil))
 }
 
-// size returns the length of the binary form, or more.
-func (c Context) size() int { return tokenHead + 1 + c.Clock.tableSize() + tokenTail }
+// AppendToken appends what Token returns.
+func (c Context) AppendToken(b []byte) []byte {
+	var memory [usualSize]byte
+	return base64.RawURLEncoding.AppendEncode(b, c.AppendBinary(memory[:0]))
+}
+
+// usualSize is what the binary form of most contexts fits.
+const usualSize = 192
 
 // AppendBinary appends the context's binary form to b: a version byte, the
 // key's hash, the clock, and 32 bits of the xxhash of all before. The checksum

@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/server"
+	"github.com/dynamo-kv/dynamo/internal/transport/mux"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -26,7 +31,8 @@ func BenchmarkSpeed(b *testing.B) {
 				b.Run(op+"/coordinator", func(b *testing.B) { oneCoordinator(b, workers, op, c.bytes) })
 				b.Run(op+"/one-caller", func(b *testing.B) { oneCaller(b, workers, op, c.bytes) })
 				b.Run(op+"/client", func(b *testing.B) { overClient(b, workers, op, c.bytes) })
-				b.Run(op+"/http", func(b *testing.B) { overHTTP(b, workers, op, c.bytes) })
+				b.Run(op+"/http", func(b *testing.B) { overHTTP(b, workers, nodesOf(workers), op, c.bytes) })
+				b.Run(op+"/bare-http", func(b *testing.B) { overHTTP(b, workers, bareServers(workers, c.bytes), op, c.bytes) })
 			}
 		})
 	}
@@ -86,9 +92,57 @@ func oneCaller(b *testing.B, workers []*worker, op string, size int) {
 	b.ReportMetric(float64(p50)/float64(bare), "bare-round-trips")
 }
 
-// overHTTP: 64 connections of this process, spread over the nodes; the CPU time
-// is that of the nodes alone.
-func overHTTP(b *testing.B, workers []*worker, op string, size int) {
+func nodesOf(workers []*worker) (addrs []string) {
+	for _, w := range workers {
+		addrs = append(addrs, w.addr)
+	}
+	return addrs
+}
+
+// bareServers returns servers in the workers' processes that answer as nodes do,
+// and are none: what net/http itself costs.
+func bareServers(workers []*worker, size int) (addrs []string) {
+	for _, w := range workers {
+		addrs = append(addrs, w.do(job{Op: "bare-http", ValueBytes: size}).Addr)
+	}
+	return addrs
+}
+
+// bareHTTP answers HTTP behind the same splitting of connections as a node, with
+// the same headers and values, until the process ends.
+func bareHTTP(value []byte) (addr string, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not wait
+	if err != nil {
+		return "", err
+	}
+	s := &http.Server{
+		ReadHeaderTimeout: time.Minute, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h := w.Header()
+			h.Set(server.HeaderRequestID, "d1f0a6b5c4e39287")
+			h.Set(server.HeaderContext, "ATLG13_Eo3MJAQECbjGSfsIilq3_sgUBAIS_slw")
+			h.Set(server.HeaderAcknowledged, "2")
+			h.Set(server.HeaderRequired, "2")
+			h.Set(server.HeaderQuorum, "replicas=2; fallbacks=0; required=2")
+			if r.Method == http.MethodPut {
+				_, _ = io.ReadFull(r.Body, make([]byte, r.ContentLength))
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+			h.Set("Content-Type", "application/octet-stream")
+			h.Set("X-Content-Type-Options", "nosniff")
+			h.Set("Content-Length", strconv.Itoa(len(value)))
+			h.Set(server.HeaderTimestamp, "2026-11-26T16:44:15.260123456Z")
+			_, _ = w.Write(value)
+		}),
+	}
+	go func() { _ = s.Serve(mux.New(l, slog.New(slog.DiscardHandler)).HTTP1()) }()
+	return l.Addr().String(), nil
+}
+
+// overHTTP: 64 connections of this process, spread over the addresses; the CPU
+// time is that of the workers alone.
+func overHTTP(b *testing.B, workers []*worker, addrs []string, op string, size int) {
 	transport := &http.Transport{MaxConnsPerHost: share(64, 2), MaxIdleConnsPerHost: share(64, 2)}
 	b.Cleanup(transport.CloseIdleConnections)
 	client := &http.Client{Transport: transport}
@@ -117,14 +171,14 @@ func overHTTP(b *testing.B, workers []*worker, op string, size int) {
 	}
 	cpu := used(workers, func() {
 		b.ResetTimer()
-		errs := make(chan error, len(workers))
-		for i, w := range workers {
+		errs := make(chan error, len(addrs))
+		for i, addr := range addrs {
 			go func() {
-				_, err := callers(share(64, i), share(b.N, i), func(key string) error { return do(w.addr, key) })
+				_, err := callers(share(64, i), share(b.N, i), func(key string) error { return do(addr, key) })
 				errs <- err
 			}()
 		}
-		for range workers {
+		for range addrs {
 			if err := <-errs; err != nil {
 				b.Fatal(err)
 			}

@@ -10,8 +10,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -39,15 +42,15 @@ type workerSpec struct {
 
 // job is one line to a worker, and jobReport the line that it answers with.
 type job struct {
-	Op           string // "ready", "put", "get", "usage", "echo", "flood"
+	Op           string // "ready", "put", "get", "usage", "echo", "flood", "bare-http", "profile"
 	Callers, Ops int
 	ValueBytes   int
-	Peer         string // of "echo": where the replies go
+	Peer         string // of "echo": where the replies go; of "profile": the folder, empty to end it
 	Rate         int    // of "flood": puts a second
 }
 
 type jobReport struct {
-	Addr    string // at the beginning: the node's; of "echo": the transport's
+	Addr    string // at the beginning: the node's; of "echo" and "bare-http": the other server's
 	CPU     time.Duration
 	Mallocs uint64
 	P50     time.Duration // of one operation, as its caller sees it
@@ -118,6 +121,10 @@ func (j *job) run(node *dynamo.Node) (r jobReport) {
 		r.Addr, err = echo(j.Peer)
 	case "flood":
 		r.Flood = flood(node, j)
+	case "bare-http":
+		r.Addr, err = bareHTTP(value)
+	case "profile":
+		err = profile(j.Peer, node.ID())
 	case "put":
 		r.P50, err = callers(j.Callers, j.Ops, func(key string) error {
 			_, err := node.Put(ctx, key, value, nil, dynamo.Overwrite())
@@ -315,9 +322,37 @@ func (w *worker) do(j job) jobReport {
 	return w.end()
 }
 
+// profileEnv names a folder that the workers' profiles of CPU time go to, a file
+// for each node and for each time that work is measured.
+const profileEnv = "DYNAMO_BENCH_PROFILES"
+
+// profile begins to write one into the folder; without a folder it ends it.
+func profile(folder, node string) error {
+	if folder == "" {
+		pprof.StopCPUProfile()
+		return nil
+	}
+	f, err := os.CreateTemp(folder, node+"-*.pprof")
+	if err != nil {
+		return err
+	}
+	return pprof.StartCPUProfile(f)
+}
+
 // used sums the CPU time of the workers' processes while work goes on, callers
 // within them included.
 func used(workers []*worker, work func()) (cpu time.Duration) {
+	if root := os.Getenv(profileEnv); root != "" {
+		name := workers[0].b.Name()
+		folder := filepath.Join(root, strings.ReplaceAll(name, "/", "_"))
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			workers[0].b.Fatal(err)
+		}
+		for _, w := range workers {
+			w.do(job{Op: "profile", Peer: folder})
+			defer w.do(job{Op: "profile"})
+		}
+	}
 	for _, w := range workers {
 		cpu -= w.do(job{Op: "usage"}).CPU
 	}

@@ -738,10 +738,13 @@ type Failure struct {
 	Message string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"` // for people
 	// Replicas answered or stored the write, fallbacks of them in place of an
 	// owner; required had to. All are 0 where no replica was asked.
-	Replicas      uint32       `protobuf:"varint,3,opt,name=replicas,proto3" json:"replicas,omitempty"`
-	Fallbacks     uint32       `protobuf:"varint,4,opt,name=fallbacks,proto3" json:"fallbacks,omitempty"`
-	Required      uint32       `protobuf:"varint,5,opt,name=required,proto3" json:"required,omitempty"`
-	Outcome       WriteOutcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=dynamo.v1.WriteOutcome" json:"outcome,omitempty"` // of a put or delete
+	Replicas  uint32       `protobuf:"varint,3,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	Fallbacks uint32       `protobuf:"varint,4,opt,name=fallbacks,proto3" json:"fallbacks,omitempty"`
+	Required  uint32       `protobuf:"varint,5,opt,name=required,proto3" json:"required,omitempty"`
+	Outcome   WriteOutcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=dynamo.v1.WriteOutcome" json:"outcome,omitempty"` // of a put or delete
+	// Request_id names the request in the node's log: as its client has named it,
+	// or else as the node has.
+	RequestId     string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -818,6 +821,13 @@ func (x *Failure) GetOutcome() WriteOutcome {
 	return WriteOutcome_WRITE_OUTCOME_UNSPECIFIED
 }
 
+func (x *Failure) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // Requests are those that a client sends at a time.
 type Requests struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -876,7 +886,14 @@ type Request struct {
 	//	*Request_Get
 	//	*Request_Put
 	//	*Request_Delete
-	Op            isRequest_Op `protobuf_oneof:"op"`
+	Op isRequest_Op `protobuf_oneof:"op"`
+	// Traceparent is W3C's, of the trace that the request belongs to; empty for
+	// none. What cannot be understood is none.
+	Traceparent string `protobuf:"bytes,6,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// Request_id names the request in logs, traces and its failure: 1 to 64 of the
+	// characters A-Z a-z 0-9 . _ -. Empty, or anything else, leaves it to the
+	// node.
+	RequestId     string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -957,6 +974,20 @@ func (x *Request) GetDelete() *DeleteRequest {
 		}
 	}
 	return nil
+}
+
+func (x *Request) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *Request) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 type isRequest_Op interface {
@@ -1387,22 +1418,27 @@ const file_dynamo_v1_kv_proto_rawDesc = "" +
 	"\acontext\x18\x01 \x01(\fR\acontext\x12\x1a\n" +
 	"\breplicas\x18\x02 \x01(\rR\breplicas\x12\x16\n" +
 	"\x06hinted\x18\x03 \x01(\rR\x06hinted\x12\x1a\n" +
-	"\brequired\x18\x04 \x01(\rR\brequired\"\xd7\x01\n" +
+	"\brequired\x18\x04 \x01(\rR\brequired\"\xf6\x01\n" +
 	"\aFailure\x12)\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x11.dynamo.v1.ReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1a\n" +
 	"\breplicas\x18\x03 \x01(\rR\breplicas\x12\x1c\n" +
 	"\tfallbacks\x18\x04 \x01(\rR\tfallbacks\x12\x1a\n" +
 	"\brequired\x18\x05 \x01(\rR\brequired\x121\n" +
-	"\aoutcome\x18\x06 \x01(\x0e2\x17.dynamo.v1.WriteOutcomeR\aoutcome\":\n" +
+	"\aoutcome\x18\x06 \x01(\x0e2\x17.dynamo.v1.WriteOutcomeR\aoutcome\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\a \x01(\tR\trequestId\":\n" +
 	"\bRequests\x12.\n" +
-	"\brequests\x18\x01 \x03(\v2\x12.dynamo.v1.RequestR\brequests\"\xc3\x01\n" +
+	"\brequests\x18\x01 \x03(\v2\x12.dynamo.v1.RequestR\brequests\"\x84\x02\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
 	"\atimeout\x18\x02 \x01(\x04R\atimeout\x12)\n" +
 	"\x03get\x18\x03 \x01(\v2\x15.dynamo.v1.GetRequestH\x00R\x03get\x12)\n" +
 	"\x03put\x18\x04 \x01(\v2\x15.dynamo.v1.PutRequestH\x00R\x03put\x122\n" +
-	"\x06delete\x18\x05 \x01(\v2\x18.dynamo.v1.DeleteRequestH\x00R\x06deleteB\x04\n" +
+	"\x06delete\x18\x05 \x01(\v2\x18.dynamo.v1.DeleteRequestH\x00R\x06delete\x12 \n" +
+	"\vtraceparent\x18\x06 \x01(\tR\vtraceparent\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\a \x01(\tR\trequestIdB\x04\n" +
 	"\x02op\"5\n" +
 	"\aReplies\x12*\n" +
 	"\areplies\x18\x01 \x03(\v2\x10.dynamo.v1.ReplyR\areplies\"\xad\x01\n" +

@@ -40,6 +40,9 @@ const (
 // KV is served by every node to clients.
 //
 // A call that fails has a status; its details hold one Failure.
+//
+// Single calls may have the metadata traceparent, W3C's, and dynamo-request-id;
+// in a Stream each request has its own.
 type KVClient interface {
 	// Get reads a key. One that does not exist is no failure: its reply has no
 	// values.
@@ -145,6 +148,9 @@ type KV_WatchClient = grpc.ServerStreamingClient[TopologyReply]
 // KV is served by every node to clients.
 //
 // A call that fails has a status; its details hold one Failure.
+//
+// Single calls may have the metadata traceparent, W3C's, and dynamo-request-id;
+// in a Stream each request has its own.
 type KVServer interface {
 	// Get reads a key. One that does not exist is no failure: its reply has no
 	// values.

@@ -357,3 +357,59 @@ func TestTopology(t *testing.T) {
 		t.Errorf("%v, %v", single, err)
 	}
 }
+
+// TestSameTopology: whatever changes the topology is seen, and what changes under
+// load is not taken for it.
+func TestSameTopology(t *testing.T) {
+	members := []ring.Member{{ID: "a", Weight: 1}, {ID: "b", Weight: 1}, {ID: "c", Weight: 1}}
+	layout, err := ring.Form(8, 2, members[:2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := ring.Form(8, 2, members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := func() core.ClusterStatus {
+		st := core.ClusterStatus{Self: "a", Cluster: 77, Layouts: core.LayoutState{Live: []*ring.Layout{layout}, Phase: core.PhaseDone}}
+		for _, m := range members {
+			st.Members = append(st.Members, core.MemberStatus{
+				Member: core.Member{ID: m.ID, Addr: string(m.ID) + ":1", Zone: "z", State: core.Active}, Status: core.Alive,
+			})
+		}
+		return st
+	}
+	for name, c := range map[string]struct {
+		same   bool
+		change func(st *core.ClusterStatus)
+	}{
+		"nothing":          {true, func(*core.ClusterStatus) {}},
+		"latencies":        {true, func(st *core.ClusterStatus) { st.Members[1].P99 = time.Second }},
+		"a heartbeat":      {true, func(st *core.ClusterStatus) { st.Members[1].Heartbeat++ }},
+		"hints":            {true, func(st *core.ClusterStatus) { st.Pulls, st.Leftovers = 3, 4 }},
+		"leaving":          {true, func(st *core.ClusterStatus) { st.Members[1].State = core.Leaving }},
+		"an address":       {false, func(st *core.ClusterStatus) { st.Members[1].Addr = "b:2" }},
+		"a zone":           {false, func(st *core.ClusterStatus) { st.Members[1].Zone = "y" }},
+		"a health":         {false, func(st *core.ClusterStatus) { st.Members[1].Status = core.Suspected }},
+		"left":             {false, func(st *core.ClusterStatus) { st.Members[1].State = core.Left }},
+		"one member less":  {false, func(st *core.ClusterStatus) { st.Members = st.Members[:2] }},
+		"another cluster":  {false, func(st *core.ClusterStatus) { st.Cluster++ }},
+		"another layout":   {false, func(st *core.ClusterStatus) { st.Layouts.Live = []*ring.Layout{next} }},
+		"a layout to come": {false, func(st *core.ClusterStatus) { st.Layouts.Live = []*ring.Layout{next, layout} }},
+		"a phase": {false, func(st *core.ClusterStatus) {
+			st.Layouts.Live, st.Layouts.Phase = []*ring.Layout{layout, next}, core.PhaseMoved
+		}},
+	} {
+		a, b := base(), base()
+		if name == "a phase" {
+			a.Layouts.Live = []*ring.Layout{layout, next}
+		}
+		c.change(&b)
+		if sameTopology(&a, &b) != c.same {
+			t.Errorf("%s: the topologies are the same: %v", name, !c.same)
+		}
+		if told := fmt.Sprint(topologyOf(a)) == fmt.Sprint(topologyOf(b)); c.same && !told {
+			t.Errorf("%s changes the topology, and was not seen", name)
+		}
+	}
+}

@@ -27,6 +27,14 @@ const (
 	maxReplies    = 1024
 	maxReplyBytes = 256 << 10
 
+	// keepDecoded bounds the structs of requests that a stream keeps between two
+	// messages: as many as the Go client sends at a time.
+	keepDecoded = 1024
+
+	// maxShared bounds the value that shares an allocation with its key: beyond it
+	// copying costs more than allocating.
+	maxShared = 4 << 10
+
 	// keepScratch bounds the memory that a stream keeps between two messages.
 	keepScratch = 64 << 10
 

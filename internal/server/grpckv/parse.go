@@ -10,7 +10,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
-// What is parsed takes over the memory of its message.
+// What is parsed refers to the memory of its message.
 
 func (s *service) parseGet(q *core.Request, m *dynamov1.GetRequest) (err error) {
 	q.Op, q.Key, q.Options.R = core.OpGet, m.Key, int(m.R)

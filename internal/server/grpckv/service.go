@@ -27,7 +27,9 @@ type Backend interface {
 type Options struct {
 	Backend Backend
 	Limits  server.Limits
-	Logger  *slog.Logger
+	// Tracer begins the traces of requests; nil: none is traced.
+	Tracer server.Tracer
+	Logger *slog.Logger
 }
 
 // service is dynamo.v1.KV. It is safe for concurrent use.
@@ -35,6 +37,7 @@ type service struct {
 	dynamov1.UnimplementedKVServer
 	backend Backend
 	limits  server.Limits
+	tracer  server.Tracer // nil: nothing is traced
 	logger  *slog.Logger
 	memory  *semaphore.Weighted // of maxBytes
 }
@@ -45,16 +48,15 @@ func Register(to grpc.ServiceRegistrar, o Options) {
 }
 
 func newService(o Options) *service {
-	return &service{backend: o.Backend, limits: o.Limits, logger: o.Logger, memory: semaphore.NewWeighted(maxBytes)}
+	return &service{
+		backend: o.Backend, limits: o.Limits, tracer: o.Tracer, logger: o.Logger, memory: semaphore.NewWeighted(maxBytes),
+	}
 }
 
 // Get answers a single call.
 func (s *service) Get(ctx context.Context, m *dynamov1.GetRequest) (*dynamov1.GetReply, error) {
 	var q core.Request
-	if err := s.parseGet(&q, m); err != nil {
-		return nil, refusal(q.Op, err).status()
-	}
-	r, err := s.do(ctx, &q)
+	r, err := s.do(ctx, &q, s.parseGet(&q, m))
 	if err != nil {
 		return nil, err
 	}
@@ -75,10 +77,7 @@ func (s *service) Delete(ctx context.Context, m *dynamov1.DeleteRequest) (*dynam
 }
 
 func (s *service) write(ctx context.Context, q *core.Request, refused error) (*dynamov1.WriteReply, error) {
-	if refused != nil {
-		return nil, refusal(q.Op, refused).status()
-	}
-	r, err := s.do(ctx, q)
+	r, err := s.do(ctx, q, refused)
 	if err != nil {
 		return nil, err
 	}
@@ -86,18 +85,32 @@ func (s *service) write(ctx context.Context, q *core.Request, refused error) (*d
 	return e.written(q, r), nil
 }
 
-// do carries out a single call's request.
-func (s *service) do(ctx context.Context, q *core.Request) (core.Result, error) {
+// do carries out a single call's request, unless that is refused already.
+func (s *service) do(ctx context.Context, q *core.Request, refused error) (core.Result, error) {
+	o, traceparent := incoming(ctx)
+	if refused != nil {
+		return core.Result{}, s.fail(ctx, &o, q, refusal(q.Op, refused))
+	}
 	need := sizeOf(q)
 	if !s.memory.TryAcquire(need) {
-		return core.Result{}, failed(q.Op, overloaded()).status()
+		return core.Result{}, s.fail(ctx, &o, q, failed(q.Op, overloaded()))
 	}
 	defer s.memory.Release(need)
+	s.watch(ctx, &o, q, traceparent)
 	r := s.backend.Do(ctx, q, s.within(ctx))
+	o.ended(r)
 	if r.Code != core.CodeOK && r.Code != core.CodeNotFound {
-		return r, failed(q.Op, r).status()
+		return r, s.fail(ctx, &o, q, failed(q.Op, r))
 	}
+	s.logDone(ctx, &o, q, r)
 	return r, nil
+}
+
+// fail returns the error of a single call.
+func (s *service) fail(ctx context.Context, o *observed, q *core.Request, f *failure) error {
+	f.RequestId = o.name()
+	s.logFailure(ctx, o, q, f)
+	return f.status()
 }
 
 // within returns the time that a single call has.

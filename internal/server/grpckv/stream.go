@@ -1,11 +1,13 @@
 package grpckv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"runtime"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -14,12 +16,14 @@ import (
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/frame"
+	"github.com/dynamo-kv/dynamo/internal/server"
 )
 
 // call is one request of a stream, from when it is begun until its reply is
 // in a message.
 type call struct {
 	request core.Request
+	observed
 	of      *session
 	id      uint64
 	held    int64 // of the service's memory
@@ -64,6 +68,7 @@ func (s *service) Stream(stream grpc.BidiStreamingServer[dynamov1.Requests, dyna
 
 // receive begins what comes until the client has no more or the stream ends.
 func (t *session) receive(ctx context.Context) error {
+	var d decoder
 	for {
 		var m frame.Message
 		if err := t.stream.RecvMsg(&m); errors.Is(err, io.EOF) {
@@ -71,22 +76,28 @@ func (t *session) receive(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
-		var batch dynamov1.Requests
-		err := batch.UnmarshalVT(m.Bytes())
+		err := t.beginAll(ctx, &d, m.Bytes())
 		m.Free()
-		switch {
-		case err != nil:
-			return status.Errorf(codes.InvalidArgument, "the message is no Requests: %v", err)
-		case len(batch.Requests) > maxRequests:
-			return status.Errorf(codes.InvalidArgument, "the message has %d requests; at most %d are allowed", len(batch.Requests), maxRequests)
-		}
-		for _, r := range batch.Requests {
-			if !t.admit(ctx) {
-				return status.FromContextError(ctx.Err()).Err()
-			}
-			t.begin(r)
+		if err != nil {
+			return err
 		}
 	}
+}
+
+// beginAll begins the requests of one message.
+func (t *session) beginAll(ctx context.Context, d *decoder, message []byte) error {
+	defer d.clear()
+	requests, err := d.decode(message)
+	if err != nil {
+		return status.Errorf(codes.InvalidArgument, "the message is no Requests that can be carried out: %v", err)
+	}
+	for _, r := range requests {
+		if !t.admit(ctx) {
+			return status.FromContextError(ctx.Err()).Err()
+		}
+		t.begin(ctx, r)
+	}
+	return nil
 }
 
 // admit waits until one more request may be under way, and counts it. False:
@@ -110,27 +121,52 @@ func (t *session) admit(ctx context.Context) bool {
 	}
 }
 
-// begin checks and begins one request.
-func (t *session) begin(r *dynamov1.Request) {
-	c := &call{of: t, id: r.Id}
+// begin checks and begins one request. It keeps nothing of its memory, which is
+// the message's.
+func (t *session) begin(ctx context.Context, r *dynamov1.Request) {
+	c := &call{of: t, id: r.Id, observed: named(r.RequestId)}
 	q := &c.request
-	err := t.service.parse(q, r)
+	timeout, err := t.service.check(q, r)
 	if err != nil {
-		c.refuse(refusal(q.Op, err))
+		c.turnAway(refusal(q.Op, err))
 		return
 	}
-	timeout, err := t.service.timeoutOf(r.Timeout)
-	if err != nil {
-		c.refuse(refusal(q.Op, err))
+	need := sizeOf(q)
+	if !t.service.memory.TryAcquire(need) {
+		c.turnAway(failed(q.Op, overloaded()))
 		return
 	}
-	if need := sizeOf(q); t.service.memory.TryAcquire(need) {
-		c.held = need
-	} else {
-		c.refuse(failed(q.Op, overloaded()))
-		return
-	}
+	c.held = need
+	own(q)
+	t.service.watch(ctx, &c.observed, q, r.Traceparent)
 	t.service.backend.Begin(q, timeout, c.done)
+}
+
+// own gives a request memory of its own for its key and value: the same for both
+// where it is little, so that a key that is kept keeps no large value.
+func own(q *core.Request) {
+	if len(q.Value) > maxShared {
+		q.Key, q.Value = bytes.Clone(q.Key), bytes.Clone(q.Value)
+		return
+	}
+	n := len(q.Key)
+	b := append(append(make([]byte, 0, n+len(q.Value)), q.Key...), q.Value...)
+	q.Key, q.Value = b[:n:n], b[n:]
+}
+
+// turnAway ends a request that was not begun. What is left of it is for the log.
+func (c *call) turnAway(f *failure) {
+	q := &c.request
+	q.Key, q.Value = bytes.Clone(q.Key[:min(len(q.Key), server.MaxLoggedPath)]), nil
+	c.refuse(f)
+}
+
+// check parses a request, and returns the time that it has.
+func (s *service) check(q *core.Request, r *dynamov1.Request) (time.Duration, error) {
+	if err := s.parse(q, r); err != nil {
+		return 0, err
+	}
+	return s.timeoutOf(r.Timeout)
 }
 
 func (s *service) parse(q *core.Request, r *dynamov1.Request) error {
@@ -149,6 +185,7 @@ func (s *service) parse(q *core.Request, r *dynamov1.Request) error {
 // done takes the result of a request. It may be called by any goroutine.
 func (c *call) done(r core.Result) {
 	q := &c.request
+	c.ended(r)
 	if r.Code != core.CodeOK && r.Code != core.CodeNotFound {
 		c.refuse(failed(q.Op, r))
 		return
@@ -170,6 +207,7 @@ func (c *call) done(r core.Result) {
 }
 
 func (c *call) refuse(f *failure) {
+	f.RequestId = c.name()
 	c.failure = f
 	c.of.finish(c)
 }
@@ -201,6 +239,7 @@ func (t *session) send(ctx context.Context) {
 		runtime.Gosched() // whoever is about to finish shall: see the package's documentation
 		last := false
 		calls, last = t.take(calls)
+		t.log(ctx, calls)
 		err := t.sendAll(&e, calls)
 		t.release(calls)
 		clear(calls)
@@ -216,6 +255,18 @@ func (t *session) take(spare []*call) (calls []*call, last bool) {
 	defer t.mu.Unlock()
 	calls, t.finished = t.finished, spare[:0]
 	return calls, t.ended && t.underWay == len(calls)
+}
+
+// log logs how calls have ended. It is done here since those who finish a call
+// must not wait.
+func (t *session) log(ctx context.Context, calls []*call) {
+	for _, c := range calls {
+		if c.failure != nil {
+			t.service.logFailure(ctx, &c.observed, &c.request, c.failure)
+		} else {
+			t.service.logDone(ctx, &c.observed, &c.request, c.result)
+		}
+	}
 }
 
 // sendAll sends the replies to these calls. With an error the stream has ended.

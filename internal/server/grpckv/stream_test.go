@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -286,16 +287,17 @@ func (w *wired) SendMsg(m any) error {
 func FuzzStream(f *testing.F) {
 	f.Fuzz(func(t *testing.T, message []byte) {
 		b := &fake{result: found(dotted("a", "b"))}
-		s := newService(Options{Backend: b, Limits: testLimits})
-		var sent dynamov1.Requests
-		valid := sent.UnmarshalVT(message) == nil && len(sent.Requests) <= maxRequests
+		s := newService(Options{Backend: b, Limits: testLimits, Logger: slog.New(slog.DiscardHandler)})
+		var d decoder
+		sent, err := d.decode(message)
+		valid := err == nil
 		w := &wired{ctx: t.Context(), message: append([]byte{}, message...)}
-		err := s.Stream(w)
+		err = s.Stream(w)
 		if (err == nil) != valid {
 			t.Fatalf("the stream ends with %v", err)
 		}
-		if valid && len(w.replies) != len(sent.Requests) {
-			t.Fatalf("%d replies to %d requests", len(w.replies), len(sent.Requests))
+		if valid && len(w.replies) != len(sent) {
+			t.Fatalf("%d replies to %d requests", len(w.replies), len(sent))
 		}
 		for _, q := range b.asked {
 			if err := testLimits.Check(q); err != nil {

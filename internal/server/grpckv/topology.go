@@ -3,6 +3,7 @@ package grpckv
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -28,9 +29,13 @@ func (s *service) Topology(context.Context, *dynamov1.TopologyRequest) (*dynamov
 // changes, until the client or the node ends it.
 func (s *service) Watch(_ *dynamov1.TopologyRequest, stream grpc.ServerStreamingServer[dynamov1.TopologyReply]) error {
 	var sent []byte
+	var told core.ClusterStatus // of sent
 	for {
 		changed := s.backend.Changed()
-		if st := s.backend.Status(); st.Layouts.Reading() != nil {
+		// Under load the status changes thousands of times a second, and mostly in
+		// what is no part of the topology, which is large.
+		if st := s.backend.Status(); st.Layouts.Reading() != nil && !sameTopology(&st, &told) {
+			told = st
 			b, err := topologyOf(st).MarshalVT()
 			if err != nil {
 				return err
@@ -48,6 +53,16 @@ func (s *service) Watch(_ *dynamov1.TopologyRequest, stream grpc.ServerStreaming
 			return status.FromContextError(stream.Context().Err()).Err()
 		}
 	}
+}
+
+// sameTopology says that two statuses of a node give the same topology. What it
+// cannot tell at a glance is another one.
+func sameTopology(a, b *core.ClusterStatus) bool {
+	return a.Cluster == b.Cluster && slices.Equal(a.Layouts.Live, b.Layouts.Live) &&
+		a.Layouts.Reading() == b.Layouts.Reading() &&
+		slices.EqualFunc(a.Members, b.Members, func(a, b core.MemberStatus) bool {
+			return a.ID == b.ID && a.Addr == b.Addr && a.Zone == b.Zone && (a.State == core.Left) == (b.State == core.Left) && a.Status == b.Status
+		})
 }
 
 // topologyOf returns what clients learn of a status that has a layout. The

@@ -1,0 +1,138 @@
+package client_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"math/big"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dynamo-kv/dynamo"
+	"github.com/dynamo-kv/dynamo/client"
+)
+
+// testTLS returns a configuration for nodes at 127.0.0.1 and their clients, by a
+// certificate that vouches for itself.
+func testTLS(t *testing.T) *tls.Config {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "nodes of a test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return &tls.Config{
+		MinVersion:   tls.VersionTLS13,
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		RootCAs:      pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
+	}
+}
+
+// TestTLS: a client with a certificate works with nodes that ask for one, over a
+// dialer of its own too, and knows all of them.
+func TestTLS(t *testing.T) {
+	secure := testTLS(t)
+	c := memoryConfig()
+	c.TLS = secure
+	nodes := startCluster(t, 3, c)
+	var dialed atomic.Int64
+	dial := func(ctx context.Context, addr string) (net.Conn, error) {
+		dialed.Add(1)
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", addr)
+	}
+	for name, cfg := range map[string]*client.Config{"plain dialer": patient(), "own dialer": patient()} {
+		cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: secure.RootCAs, Certificates: secure.Certificates}
+		if name == "own dialer" {
+			cfg.Dial = dial
+		}
+		cl := connect(t, cfg, nodes[0])
+		for _, key := range []string{"a", "b", "c", "d"} { // whose first owners are not all the same
+			if _, err := cl.Put(t.Context(), key, []byte("v"), nil, client.Overwrite()); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if r, err := cl.Get(t.Context(), key); err != nil || len(r.Values) != 1 || string(r.Values[0].Data) != "v" {
+				t.Errorf("%s: %v, %v", name, r, err)
+			}
+		}
+	}
+	if dialed.Load() == 0 {
+		t.Error("the client's own dialer was not used")
+	}
+}
+
+// TestTLSDialer: a dialer that speaks TLS itself works as well.
+func TestTLSDialer(t *testing.T) {
+	c := memoryConfig()
+	c.TLS = testTLS(t)
+	nodes := startCluster(t, 1, c)
+	cfg := patient()
+	cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+		own := c.TLS.Clone()
+		own.NextProtos = []string{"h2"}
+		d := tls.Dialer{Config: own}
+		return d.DialContext(ctx, "tcp", addr)
+	}
+	if _, err := connect(t, cfg, nodes[0]).Put(t.Context(), "k", []byte("v"), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTLSStrangers: whoever is not trusted learns nothing, on either side.
+func TestTLSStrangers(t *testing.T) {
+	secure := testTLS(t)
+	c := memoryConfig()
+	c.TLS = secure
+	nodes := startCluster(t, 1, c)
+	other := testTLS(t)
+	for name, cfg := range map[string]*tls.Config{
+		"no TLS":                   nil,
+		"no certificate":           {MinVersion: tls.VersionTLS13, RootCAs: secure.RootCAs},
+		"a stranger's certificate": {MinVersion: tls.VersionTLS13, RootCAs: secure.RootCAs, Certificates: other.Certificates},
+		"trusts somebody else":     {MinVersion: tls.VersionTLS13, RootCAs: other.RootCAs, Certificates: secure.Certificates},
+	} {
+		t.Run(name, func(t *testing.T) {
+			own := patient()
+			own.TLS = cfg
+			wantRefused(t, own, nodes[0])
+		})
+	}
+}
+
+// wantRefused fails if the node tells a client anything: the client tries again
+// until its time is up.
+func wantRefused(t *testing.T, cfg *client.Config, n *dynamo.Node) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	cl, err := client.New(ctx, []string{n.Addr()}, cfg)
+	if err == nil {
+		cl.Close()
+	}
+	if !errors.Is(err, client.ErrTimeout) {
+		t.Errorf("the client got in: %v", err)
+	}
+}
