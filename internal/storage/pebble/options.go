@@ -71,6 +71,7 @@ func Driver() storage.Driver {
 	return storage.Driver{
 		Name:    Name,
 		Durable: true,
+		Room:    room,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
 				Dir:        dir,
@@ -158,3 +159,11 @@ type lazy struct {
 
 // LogValue implements slog.LogValuer.
 func (m lazy) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf(m.format, m.args...)) }
+
+// room is what the store takes at most while it is filled in order: the tables,
+// which such filling does not compact twice, and the logs, which are kept to be
+// used again and are as long as a memtable each.
+func room(keys, bytes uint64) uint64 {
+	const logs = (maxMemTables + 3) * memTableBytes * 9 / 8
+	return bytes + bytes/4 + 64*keys + logs
+}
