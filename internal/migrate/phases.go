@@ -195,4 +195,3 @@ func (r *run) writing(err error) error {
 	}
 	return fmt.Errorf("the copy for the engine %q: %w", r.to, err)
 }
-
