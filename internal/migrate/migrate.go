@@ -44,6 +44,8 @@ type Options struct {
 	Logger *slog.Logger
 	// FS is the file system of the directory; nil is the machine's own.
 	FS vfs.FS
+
+	limits limits // zero: the default ones
 }
 
 // Phase is what a migration is at.
@@ -97,6 +99,7 @@ type Result struct {
 // run is one migration.
 type run struct {
 	o        Options
+	limits   limits
 	drivers  []storage.Driver
 	hold     *storage.Offline
 	from, to string
@@ -106,7 +109,10 @@ type run struct {
 // ctx, an error or a crash, the data is where it was, or it is moved; calling it
 // again does what is left. Only after ErrDiffers there is reason to Abort.
 func Run(ctx context.Context, o Options, drivers ...storage.Driver) (Result, error) {
-	r := &run{o: o, drivers: drivers, to: o.To}
+	r := &run{o: o, limits: o.limits, drivers: drivers, to: o.To}
+	if r.limits == (limits{}) {
+		r.limits = defaultLimits()
+	}
 	if err := r.validate(); err != nil {
 		return Result{}, err
 	}

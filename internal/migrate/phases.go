@@ -14,27 +14,28 @@ import (
 type meter struct {
 	progress Progress
 	tell     func(Progress)
-	pairs    int // since it was last told
+	every    int // keys
+	keys     int // since it was last told
 }
 
-// count counts a pair that is done with, and tells after every chunk of them.
+// count counts a pair that is done with.
 func (m *meter) count(p pair) {
 	m.progress.Keys++
 	m.progress.Bytes += uint64(len(p.key) + len(p.value))
-	if m.pairs++; m.pairs == chunkKeys/8 || len(p.value) > chunkBytes/8 {
+	if m.keys++; m.keys >= m.every {
 		m.told()
 	}
 }
 
 func (m *meter) told() {
-	m.pairs = 0
+	m.keys = 0
 	if m.tell != nil {
 		m.tell(m.progress)
 	}
 }
 
 func (r *run) meter(p Phase, total digest) *meter {
-	m := &meter{tell: r.o.Progress, progress: Progress{Phase: p, TotalKeys: total.keys, TotalBytes: total.bytes}}
+	m := &meter{tell: r.o.Progress, every: r.limits.toldKeys, progress: Progress{Phase: p, TotalKeys: total.keys, TotalBytes: total.bytes}}
 	m.told()
 	return m
 }
@@ -42,7 +43,7 @@ func (r *run) meter(p Phase, total digest) *meter {
 // count reads all that the old engine holds.
 func (r *run) count(ctx context.Context, old storage.Engine) (digest, error) {
 	m, d := r.meter(Counting, digest{}), newDigester()
-	from := newReader(ctx, old)
+	from := r.reader(ctx, old)
 	for p, ok := from.head(); ok; p, ok = from.head() {
 		d.add(p)
 		m.count(p)
@@ -73,9 +74,9 @@ func (r *run) whole(s storage.Stats, found digest) error {
 
 // copy makes the copy hold what the old engine holds.
 func (r *run) copy(ctx context.Context, old, copied storage.Engine, total digest) (*writer, error) {
-	w := &writer{engine: copied}
+	w := &writer{engine: copied, limits: r.limits}
 	m := r.meter(Copying, total)
-	from, to := newReader(ctx, old), newReader(ctx, copied)
+	from, to := r.reader(ctx, old), r.reader(ctx, copied)
 	for {
 		want, more := from.head()
 		got, stands := to.head()
@@ -129,7 +130,7 @@ func btoi(b bool) int {
 // verify compares both engines, byte by byte, and with what was counted.
 func (r *run) verify(ctx context.Context, old, copied storage.Engine, counted digest) error {
 	m := r.meter(Verifying, counted)
-	from, to := newReader(ctx, old), newReader(ctx, copied)
+	from, to := r.reader(ctx, old), r.reader(ctx, copied)
 	olds, copies := newDigester(), newDigester()
 	for {
 		want, more := from.head()

@@ -17,13 +17,16 @@ type pair struct{ key, value []byte }
 type reader struct {
 	ctx   context.Context //nolint:containedctx // a reader lives as long as one phase, which this ends
 	store core.Store
+	limit core.Limit // of a chunk
 	chunk []pair // what was read and not taken
 	from  []byte // where the next chunk begins
 	ended bool   // there is none
 	err   error  // why there is nothing more
 }
 
-func newReader(ctx context.Context, s core.Store) *reader { return &reader{ctx: ctx, store: s} }
+func (r *run) reader(ctx context.Context, s core.Store) *reader {
+	return &reader{ctx: ctx, store: s, limit: core.Limit{Keys: r.limits.chunkKeys, Bytes: r.limits.chunkBytes}}
+}
 
 // head returns the pair that is next; ok is false at the end, and after an error.
 func (r *reader) head() (p pair, ok bool) {
@@ -46,7 +49,7 @@ func (r *reader) fill() {
 	r.chunk = nil
 	next := []byte(nil)
 	if r.err = r.ctx.Err(); r.err == nil {
-		next, r.err = r.store.Scan(r.from, nil, core.Limit{Keys: chunkKeys, Bytes: chunkBytes}, func(key, value []byte) bool {
+		next, r.err = r.store.Scan(r.from, nil, r.limit, func(key, value []byte) bool {
 			r.chunk = append(r.chunk, pair{key, value})
 			return true
 		})

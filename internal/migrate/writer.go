@@ -8,6 +8,7 @@ import (
 // writer writes to an engine in batches.
 type writer struct {
 	engine   storage.Engine
+	limits   limits
 	batch    []core.Write
 	bytes    int // of the batch
 	unsynced int // of the batches since the last that was made durable
@@ -27,7 +28,7 @@ func (w *writer) remove(key []byte) error {
 
 func (w *writer) add(x core.Write) error {
 	size := len(x.Key) + len(x.Value)
-	if len(w.batch) == batchKeys || len(w.batch) > 0 && w.bytes+size > batchBytes {
+	if len(w.batch) == w.limits.batchKeys || len(w.batch) > 0 && w.bytes+size > w.limits.batchBytes {
 		if err := w.flush(); err != nil {
 			return err
 		}
@@ -40,7 +41,7 @@ func (w *writer) add(x core.Write) error {
 // flush commits the batch, and waits until the engine has taken it.
 func (w *writer) flush() error {
 	d := core.NoSync
-	if w.unsynced += w.bytes; w.unsynced >= syncBytes {
+	if w.unsynced += w.bytes; w.unsynced >= w.limits.syncBytes {
 		d = core.Sync
 	}
 	return w.commit(d)
