@@ -126,7 +126,7 @@ func Run(ctx context.Context, o Options, drivers ...storage.Driver) (Result, err
 		err = closeErr
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("%s: %w", hold.Path(), err)
+		return Result{}, fmt.Errorf("%s: %w", hold.Path(), r.full(err))
 	}
 	result.Identity = hold.Identity()
 	return result, nil
@@ -182,14 +182,14 @@ func (r *run) run(ctx context.Context) (Result, error) {
 	}
 	result.From = r.from
 	result.Kept, err = r.hold.Switch()
-	return result, r.full(err)
+	return result, err
 }
 
 // move makes the copy, and holds it to the old engine's data.
 func (r *run) move(ctx context.Context) (result Result, err error) {
 	old, err := r.hold.Open()
 	if err != nil {
-		return Result{}, r.full(r.reading(r.from, err))
+		return Result{}, r.reading(r.from, err)
 	}
 	defer func() { err = closed(err, old) }()
 	total, err := r.count(ctx, old)
@@ -198,11 +198,11 @@ func (r *run) move(ctx context.Context) (result Result, err error) {
 	}
 	w, err := r.fill(ctx, old, total)
 	if err != nil {
-		return Result{}, r.full(err)
+		return Result{}, err
 	}
 	copied, err := r.hold.OpenCopy()
 	if err != nil {
-		return Result{}, r.full(r.reading(r.to, err))
+		return Result{}, r.reading(r.to, err)
 	}
 	defer func() { err = closed(err, copied) }()
 	if err := r.verify(ctx, old, copied, total); err != nil {
@@ -255,7 +255,7 @@ func (r *run) startOver() string {
 // full adds to the error of a disk that is full what to do.
 func (r *run) full(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w; make room on the disk and run the same again, which goes on from here, or give the copy up with dynamo migrate %s --abort",
+		return fmt.Errorf("%w; make room on the disk and run the same again, or give the copy up with dynamo migrate %s --abort",
 			err, r.hold.Path())
 	}
 	return err

@@ -238,9 +238,11 @@ func (l liar) Scan(from, to []byte, limit core.Limit, f func(key, value []byte) 
 // the old one read twice what is not the same: nothing is switched.
 func TestCopyDiffers(t *testing.T) {
 	for name, lie := range map[string]func(k, v []byte, show func(k, v []byte) bool) bool{
-		"lacks the key":  func(_, _ []byte, _ func(k, v []byte) bool) bool { return true },
-		"bytes in the":   func(k, v []byte, show func(k, v []byte) bool) bool { return show(k, append(bytes.Clone(v), '!')) },
-		"which the old":  func(k, v []byte, show func(k, v []byte) bool) bool { return show(k, v) && show(append(bytes.Clone(k), '!'), v) },
+		"lacks the key": func(_, _ []byte, _ func(k, v []byte) bool) bool { return true },
+		"bytes in the":  func(k, v []byte, show func(k, v []byte) bool) bool { return show(k, append(bytes.Clone(v), '!')) },
+		"which the old": func(k, v []byte, show func(k, v []byte) bool) bool {
+			return show(k, v) && show(append(bytes.Clone(k), '!'), v)
+		},
 		"were counted":   nil,
 		"others in the ": func(k, v []byte, show func(k, v []byte) bool) bool { return show(k, bytes.ToUpper(v)) },
 	} {

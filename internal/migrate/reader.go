@@ -18,10 +18,10 @@ type reader struct {
 	ctx   context.Context //nolint:containedctx // a reader lives as long as one phase, which this ends
 	store core.Store
 	limit core.Limit // of a chunk
-	chunk []pair // what was read and not taken
-	from  []byte // where the next chunk begins
-	ended bool   // there is none
-	err   error  // why there is nothing more
+	chunk []pair     // what was read and not taken
+	from  []byte     // where the next chunk begins
+	ended bool       // there is none
+	err   error      // why there is nothing more
 }
 
 func (r *run) reader(ctx context.Context, s core.Store) *reader {
