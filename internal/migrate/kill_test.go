@@ -35,18 +35,23 @@ func TestKill(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 9))
 	names := durable()
 	identity := n.commit(t, names[0], n.data.change(rng, 400), n.data.odd(), n.data.change(rng, 400))
-	killed, after := 0, make(map[string]int)
+	killed, where := 0, make(map[string]int)
 	for i, from := range names {
 		to := names[(i+1)%len(names)]
-		for range *kills {
-			if killMigration(t, n.dir, to, rng.IntN(200)) {
+		for k := range *kills {
+			last := fmt.Sprintf("progress %v %d", migrate.Verifying, len(n.data))
+			after := rng.IntN(200)
+			if k == *kills-1 || k%4 == 3 {
+				after = endless // the switch comes next
+			}
+			if killMigration(t, n.dir, to, after, last) {
 				killed++
 			}
 			was, err := n.owner(from, to)
 			if err != nil {
 				t.Fatal(err)
 			}
-			after[was+" to "+to]++
+			where[from+" to "+to+": "+was]++
 			if err := n.check(was, identity); err != nil {
 				t.Fatalf("from %s to %s, a node with %s: %v", from, to, was, err)
 			}
@@ -62,7 +67,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("from %s to %s: %v", from, to, err)
 		}
 	}
-	if t.Logf("%d processes were killed; where the data was after each: %v", killed, after); killed == 0 {
+	if t.Logf("%d processes were killed; where the data was after each: %v", killed, where); killed == 0 {
 		t.Error("no process was killed before it had ended")
 	}
 }
@@ -77,9 +82,12 @@ func migrateAloud(t *testing.T, dir, to string) {
 	fmt.Println("progress done")
 }
 
-// killMigration kills a process when it has told of some progress, and says
-// whether it came to that.
-func killMigration(t *testing.T, dir, to string, after int) (killed bool) {
+// endless is more than a process ever tells.
+const endless = 1 << 30
+
+// killMigration kills a process when it has told of some progress, or has said
+// its last before the switch, and tells whether it came to that.
+func killMigration(t *testing.T, dir, to string, after int, last string) (killed bool) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$")
 	cmd.Env = append(os.Environ(), killDir+"="+dir, killTo+"="+to)
@@ -92,18 +100,19 @@ func killMigration(t *testing.T, dir, to string, after int) (killed bool) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	heard := 0
+	heard, doomed := 0, false
 	var said []string
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		if !strings.HasPrefix(lines.Text(), "progress ") {
 			said = append(said, lines.Text())
 			continue
 		}
-		if heard++; heard == after+1 {
+		if heard++; heard == after+1 || lines.Text() == last {
+			doomed = true
 			_ = cmd.Process.Kill() // it may have ended by now
 		}
 	}
-	if err := cmd.Wait(); err != nil && heard <= after {
+	if err := cmd.Wait(); err != nil && !doomed {
 		t.Fatalf("the process failed: %v\n%s%s", err, strings.Join(said, "\n"), stderr.String())
 	}
 	return !cmd.ProcessState.Success()

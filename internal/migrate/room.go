@@ -13,7 +13,7 @@ func (r *run) room(total digest, taken int64) error {
 	if !known {
 		return nil
 	}
-	need := roomMargin + r.driver().Room(total.keys, total.bytes)
+	need := roomMargin + r.driver().CopyRoom(total.keys, total.bytes)
 	need -= min(need-roomMargin, uint64(max(0, taken)))
 	if free >= need {
 		return nil

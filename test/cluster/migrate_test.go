@@ -52,11 +52,11 @@ type rolling struct {
 
 func newRolling(t *testing.T, engine string) *rolling {
 	r := &rolling{t: t, dir: t.TempDir(), want: make(map[string]string)}
-	args := []string{"--engine", engine, "--anti-entropy-interval", "1s", "--gossip-interval", "200ms"}
+	args := []string{"--engine", engine, "--anti-entropy-interval", "1s", "--gossip-interval", "200ms", "--circuit-breaker-reset-timeout", "500ms"}
 	for i := range 3 {
 		id := fmt.Sprint("n", i+1)
 		if i > 0 {
-			args = append(slices.Clone(args[:6]), "--join", r.nodes[0].addr)
+			args = append(slices.Clone(args[:8]), "--join", r.nodes[0].addr)
 		}
 		r.nodes = append(r.nodes, serve(t, id, "127.0.0.1:0", filepath.Join(r.dir, id), args...))
 	}

@@ -89,9 +89,9 @@ func (o Options) validate() error {
 // Driver returns what storage.Open must know of this engine.
 func Driver() storage.Driver {
 	return storage.Driver{
-		Name:    Name,
-		Durable: true,
-		Room:    room,
+		Name:     Name,
+		Durable:  true,
+		CopyRoom: copyRoom,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
 				Dir:       dir,
@@ -105,8 +105,8 @@ func Driver() storage.Driver {
 	}
 }
 
-// room is what the store takes at most while it is filled in order: each key
+// copyRoom is what the store takes at most while it is filled in order: each key
 // stands in its frame twice, and once in a hint file, and some segments are ready.
-func room(keys, bytes uint64) uint64 {
+func copyRoom(keys, bytes uint64) uint64 {
 	return bytes + bytes/4 + 128*keys + (maxFree+1)*DefaultSegmentBytes
 }
