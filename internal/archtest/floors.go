@@ -44,6 +44,7 @@ func floors() []floor {
 		{"4½", false, []string{
 			"internal/metrics",     // reads the figures of the shell's parts
 			"internal/enginebench", // measures the engines
+			"internal/migrate",     // moves data between engines
 		}},
 		{"5", false, []string{".", "client"}},
 		{"6", false, []string{"cmd/dynamo"}},

@@ -38,6 +38,8 @@ type contents struct {
 	folder   map[string]bool // which engines have a folder
 	// half is of data that was being set aside, nil where none was.
 	half *Identity
+	// migration is one that has not ended, nil where there is none.
+	migration *Migration
 }
 
 func (d directory) join(name string) string { return d.fs.PathJoin(d.path, name) }
@@ -83,7 +85,7 @@ func (d directory) inspect(drivers []Driver) (contents, error) {
 		return contents{}, fmt.Errorf("data directory: %w", err)
 	}
 	found := contents{folder: make(map[string]bool)}
-	var unfinished bool
+	var unfinished, migrating bool
 	var other, aside []string
 	for _, name := range names {
 		switch {
@@ -91,7 +93,9 @@ func (d directory) inspect(drivers []Driver) (contents, error) {
 			found.complete = true
 		case name == unfinishedName:
 			unfinished = true
-		case name == lockName, name == lostName:
+		case name == migrationName:
+			migrating = true
+		case name == lockName, name == lostName, name == migrationUnfinished:
 		case strings.HasPrefix(name, asidePrefix):
 			aside = append(aside, name)
 		case known(name, drivers):
@@ -102,7 +106,13 @@ func (d directory) inspect(drivers []Driver) (contents, error) {
 	}
 	if found.complete {
 		found.identity, err = d.read(identityName)
+		if err == nil && migrating {
+			found.migration, err = d.migration()
+		}
 		return found, err
+	}
+	if migrating {
+		other = append(other, migrationName)
 	}
 	if len(other) > 0 {
 		return contents{}, fmt.Errorf("%w: it has no %s and is not empty: it holds %q; give the node an empty directory, or one that does not exist", ErrForeign, identityName, other[0])
@@ -135,16 +145,21 @@ func (d directory) lock() (io.Closer, error) {
 
 // read reads the identity in the file of that name.
 func (d directory) read(name string) (Identity, error) {
-	f, err := d.fs.Open(d.join(name))
-	if err != nil {
-		return Identity{}, fmt.Errorf("identity of the data directory: %w", err)
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	b, err := io.ReadAll(io.LimitReader(f, maxIdentityBytes))
+	b, err := d.readFile(name)
 	if err != nil {
 		return Identity{}, fmt.Errorf("identity of the data directory: %w", err)
 	}
 	return decodeIdentity(b)
+}
+
+// readFile reads one of the directory's own files, which are small.
+func (d directory) readFile(name string) ([]byte, error) {
+	f, err := d.fs.Open(d.join(name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	return io.ReadAll(io.LimitReader(f, maxIdentityBytes))
 }
 
 // announce removes what an unfinished attempt has left, and then makes durable

@@ -29,6 +29,13 @@
 // and nobody reads it any more. An operator may remove both, or move them to a
 // directory of their own, under their old names, and look into that.
 //
+// While a stopped node's data moves to another engine, a file migration.json
+// says from which to which, and there is a folder of either. The identity goes on
+// to name the engine that has the data; the migration ends with one step that
+// changes it. What was kept of the old engine is then aside as well:
+//
+//	aside-INSTANCE-ENGINE-migrated/
+//
 // The identity is written last, when the engine's folder is complete, and
 // atomically. Until then a file identity.json.tmp says that the directory is
 // being made, so that a start after a crash in the middle of it begins anew;

@@ -16,7 +16,7 @@ import (
 const Format = 1
 
 // Identity says who wrote a data directory. It is drawn up when the directory
-// is made, and never changes.
+// is made, and only a migration changes it: the engine, and nothing else.
 type Identity struct {
 	Format int
 	Engine string

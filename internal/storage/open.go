@@ -118,6 +118,9 @@ func (d directory) open(driver Driver, drivers []Driver, o Options) (engine Engi
 // reopen opens the engine of a complete directory.
 func (d directory) reopen(found contents, driver Driver, o Options) (Engine, error) {
 	i := found.identity
+	if m := found.migration; m != nil && i.Engine == m.From && m.To == driver.Name {
+		return nil, fmt.Errorf("%w: its migration from the engine %q to %q is half done; complete it with dynamo migrate, or configure %q until then", ErrForeign, m.From, m.To, m.From)
+	}
 	if i.Engine != driver.Name {
 		return nil, fmt.Errorf("%w: it was written by the engine %q, and %q is configured; configure that engine, or another directory", ErrForeign, i.Engine, driver.Name)
 	}
@@ -126,6 +129,9 @@ func (d directory) reopen(found contents, driver Driver, o Options) (Engine, err
 	}
 	if !found.folder[driver.Name] {
 		return nil, fmt.Errorf("%w: the engine's folder %q is missing; put it back, or start with another directory as a node whose disk was lost", ErrDamaged, driver.Name)
+	}
+	if err := d.resume(found, o.Logger); err != nil {
+		return nil, err
 	}
 	return driver.Open(d.join(driver.Name), false, o)
 }

@@ -52,6 +52,10 @@ type Driver struct {
 	// which does not exist, else a folder that does not hold a complete store
 	// is an error. The options are valid and have their defaults filled in.
 	Open func(dir string, create bool, o Options) (Engine, error)
+	// CopyRoom returns how much of the disk the engine takes, at the most, while it
+	// is given so many keys in their order, of so many bytes with their values.
+	// Durable engines have it; it is an estimate, on the safe side.
+	CopyRoom func(keys, bytes uint64) uint64
 }
 
 // withDefaults fills in what was left out.

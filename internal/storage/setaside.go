@@ -60,6 +60,9 @@ func (d directory) setAside(drivers []Driver) (folder string, err error) {
 	if err != nil || !found.complete {
 		return "", err
 	}
+	if err := d.endMigration(found); err != nil {
+		return "", err
+	}
 	// The identity goes first, and is there twice before it is there once:
 	// when it has gone, the rest is no store in use.
 	if err := d.write(asideIdentity(found.identity.Instance), found.identity.encode()); err != nil {
@@ -75,6 +78,20 @@ func (d directory) setAside(drivers []Driver) (folder string, err error) {
 		return "", err
 	}
 	return d.join(asideFolder(found.identity)), d.follow(found.identity)
+}
+
+// endMigration ends a migration one way or the other, since it says something
+// only of a directory with an identity.
+func (d directory) endMigration(found contents) error {
+	switch m := found.migration; {
+	case m == nil:
+		return nil
+	case found.identity.Engine == m.From:
+		return d.abandon(*m)
+	case found.identity.Engine == m.To:
+		return d.settle(found.identity, *m)
+	}
+	return d.stray(found)
 }
 
 // follow renames the folder of an engine whose identity is set aside.

@@ -70,8 +70,9 @@ type Options struct {
 // Driver returns what storage.Open must know of this engine.
 func Driver() storage.Driver {
 	return storage.Driver{
-		Name:    Name,
-		Durable: true,
+		Name:     Name,
+		Durable:  true,
+		CopyRoom: copyRoom,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			if o.FS != vfs.OS() {
 				return nil, errors.New("badger: it runs on the machine's own file system only; use another engine on this one")
@@ -134,4 +135,10 @@ func (o Options) library(l badger.Logger) badger.Options {
 			WithBlockCacheSize(o.CacheBytes - index)
 	}
 	return b
+}
+
+// copyRoom is what the store takes at most while it is filled in order, tables that
+// are being compacted included, and what badger wants free to open.
+func copyRoom(keys, bytes uint64) uint64 {
+	return bytes + bytes/2 + 64*keys + 2*minFree
 }

@@ -40,8 +40,9 @@ type Options struct {
 // Driver returns what storage.Open must know of this engine.
 func Driver() storage.Driver {
 	return storage.Driver{
-		Name:    Name,
-		Durable: true,
+		Name:     Name,
+		Durable:  true,
+		CopyRoom: copyRoom,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			if o.FS != vfs.OS() {
 				return nil, errors.New("bolt: it runs on the machine's own file system only; use another engine on this one")
@@ -55,4 +56,12 @@ func Driver() storage.Driver {
 			})
 		},
 	}
+}
+
+// copyRoom is what the store takes at most while it is filled in order: pages split
+// into halves of which one is not filled again, and a pair that is larger than a
+// page wastes the rest of its last one.
+func copyRoom(keys, bytes uint64) uint64 {
+	const page = 4 << 10
+	return min(bytes*5/2, bytes+2*page*keys) + 96*keys + 4*growBytes
 }

@@ -89,8 +89,9 @@ func (o Options) validate() error {
 // Driver returns what storage.Open must know of this engine.
 func Driver() storage.Driver {
 	return storage.Driver{
-		Name:    Name,
-		Durable: true,
+		Name:     Name,
+		Durable:  true,
+		CopyRoom: copyRoom,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
 				Dir:       dir,
@@ -102,4 +103,10 @@ func Driver() storage.Driver {
 			})
 		},
 	}
+}
+
+// copyRoom is what the store takes at most while it is filled in order: each key
+// stands in its frame twice, and once in a hint file, and some segments are ready.
+func copyRoom(keys, bytes uint64) uint64 {
+	return bytes + bytes/4 + 128*keys + (maxFree+1)*DefaultSegmentBytes
 }

@@ -29,6 +29,9 @@ func Open(o Options) (*Engine, error) {
 	e.keeper.worker, e.merger.worker = newWorker(), newWorker()
 	if err := e.start(); err != nil {
 		e.letGo()
+		if failed := e.failed(); failed != nil {
+			err = failed // of which the rest is a consequence
+		}
 		return nil, fmt.Errorf("lss: %w", err)
 	}
 	go e.flush()

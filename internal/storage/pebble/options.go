@@ -69,8 +69,9 @@ type Options struct {
 // Driver returns what storage.Open must know of this engine.
 func Driver() storage.Driver {
 	return storage.Driver{
-		Name:    Name,
-		Durable: true,
+		Name:     Name,
+		Durable:  true,
+		CopyRoom: copyRoom,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
 				Dir:        dir,
@@ -158,3 +159,11 @@ type lazy struct {
 
 // LogValue implements slog.LogValuer.
 func (m lazy) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf(m.format, m.args...)) }
+
+// copyRoom is what the store takes at most while it is filled in order: the tables,
+// which such filling does not compact twice, and the logs, which are kept to be
+// used again and are as long as a memtable each.
+func copyRoom(keys, bytes uint64) uint64 {
+	const logs = (maxMemTables + 3) * memTableBytes * 9 / 8
+	return bytes + bytes/4 + 64*keys + logs
+}
