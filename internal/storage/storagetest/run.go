@@ -25,6 +25,7 @@ func Run(t *testing.T, open Open) {
 		{"OverwriteAndDelete", testOverwriteAndDelete},
 		{"OrderWithinBatch", testOrderWithinBatch},
 		{"EmptyKeysAndValues", testEmptyKeysAndValues},
+		{"EmptyKeyAlone", testEmptyKeyAlone},
 		{"AnyBytes", testAnyBytes},
 		{"LargeValues", testLargeValues},
 		{"ScanRanges", testScanRanges},
@@ -123,6 +124,30 @@ func testEmptyKeysAndValues(t *testing.T, e storage.Engine) {
 	put(t, e, core.Write{Key: []byte{}, Delete: true})
 	if err := equal(all(t, e), want[1:]); err != nil {
 		t.Error(err)
+	}
+}
+
+// testEmptyKeyAlone writes the empty key again and again, and no other, so that
+// engines have files with nothing but that in them; and then its neighbours.
+func testEmptyKeyAlone(t *testing.T, e storage.Engine) {
+	value := strings.Repeat("v", 2000)
+	for range 60 {
+		put(t, e, set("", value))
+	}
+	if err := equal(all(t, e), []pair{{"", value}}); err != nil {
+		t.Error(err)
+	}
+	put(t, e, set("\x00\x00", "2"), set("\x00", "1"), set("\x00\x01", "3"))
+	if err := equal(all(t, e), []pair{{"", value}, {"\x00", "1"}, {"\x00\x00", "2"}, {"\x00\x01", "3"}}); err != nil {
+		t.Error(err)
+	}
+	got, next := scan(t, e, []byte{0}, []byte{0, 0}, core.Limit{})
+	if err := equal(got, []pair{{"\x00", "1"}}); err != nil || next != nil {
+		t.Errorf("from one zero to two: %v, goes on at %q", err, next)
+	}
+	put(t, e, remove(""))
+	if _, next := scan(t, e, nil, nil, core.Limit{}); string(next) != "\x00\x00" {
+		t.Errorf("after the first of them it goes on at %q", next)
 	}
 }
 
