@@ -1,0 +1,46 @@
+package engines_test
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/storage/storagetest"
+)
+
+// What TestMetamorphic takes.
+var (
+	metaSeed    = flag.Uint64("metamorphic.seed", 1, "first seed of TestMetamorphic")
+	metaOps     = flag.Int("metamorphic.ops", 250, "operations that TestMetamorphic draws from each seed")
+	metaMinutes = flag.Float64("metamorphic.minutes", 0, "how long TestMetamorphic goes on; 0: four seeds")
+	metaEngine  = flag.String("metamorphic.engine", "", "the engine of TestMetamorphic; empty: all")
+)
+
+// metaSeeds is how many seeds the short form has: some seconds for each engine.
+const metaSeeds = 4
+
+// TestMetamorphic gives all engines the same random operations, seed after
+// seed.
+func TestMetamorphic(t *testing.T) {
+	began := time.Now()
+	more := func(n uint64) bool {
+		if *metaMinutes == 0 {
+			return n < metaSeeds
+		}
+		return time.Since(began).Minutes() < *metaMinutes
+	}
+	seed := *metaSeed
+	for ; !t.Failed() && more(seed-*metaSeed); seed++ {
+		for _, s := range subjects() {
+			if *metaEngine != "" && *metaEngine != s.Name {
+				continue
+			}
+			t.Run(fmt.Sprintf("%d/%s", seed, s.Name), func(t *testing.T) {
+				storagetest.Metamorphic(t, s, seed, *metaOps,
+					fmt.Sprintf("make metamorphic SEED=%d OPS=%d", seed, *metaOps))
+			})
+		}
+	}
+	t.Logf("seeds %d to %d, %d operations each", *metaSeed, seed-1, *metaOps)
+}
