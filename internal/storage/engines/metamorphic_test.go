@@ -13,12 +13,10 @@ import (
 var (
 	metaSeed    = flag.Uint64("metamorphic.seed", 1, "first seed of TestMetamorphic")
 	metaOps     = flag.Int("metamorphic.ops", 250, "operations that TestMetamorphic draws from each seed")
-	metaMinutes = flag.Float64("metamorphic.minutes", 0, "how long TestMetamorphic goes on; 0: four seeds")
+	metaSeeds   = flag.Uint64("metamorphic.seeds", 3, "seeds of TestMetamorphic")
+	metaMinutes = flag.Float64("metamorphic.minutes", 0, "how long TestMetamorphic goes on, whatever the number of seeds")
 	metaEngine  = flag.String("metamorphic.engine", "", "the engine of TestMetamorphic; empty: all")
 )
-
-// metaSeeds is how many seeds the short form has: some seconds for each engine.
-const metaSeeds = 4
 
 // TestMetamorphic gives all engines the same random operations, seed after
 // seed.
@@ -26,7 +24,7 @@ func TestMetamorphic(t *testing.T) {
 	began := time.Now()
 	more := func(n uint64) bool {
 		if *metaMinutes == 0 {
-			return n < metaSeeds
+			return n < *metaSeeds
 		}
 		return time.Since(began).Minutes() < *metaMinutes
 	}
