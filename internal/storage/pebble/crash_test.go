@@ -48,6 +48,9 @@ func TestFailEverywhere(t *testing.T) { storagetest.FailEverywhere(t, openDirect
 // TestLieEverywhere has each of its syncs be a lie.
 func TestLieEverywhere(t *testing.T) { storagetest.LieEverywhere(t, openDirectory) }
 
+// TestReadFailEverywhere has each read of its disk fail.
+func TestReadFailEverywhere(t *testing.T) { storagetest.ReadFailEverywhere(t, openDirectory) }
+
 // sort says what sort of file an operation changes.
 func sort(op vfs.Op) string {
 	name := path.Base(op.Path)
