@@ -20,13 +20,18 @@ func config() *dynamo.Config {
 	return cfg
 }
 
-// durable has cfg keep its data in a directory, from one start to the next: by
-// pebble, where the environment names no engine that does so.
-func durable(cfg *dynamo.Config, dir string) {
-	cfg.StoragePath = dir
-	if cfg.StorageEngine == "memory" {
-		cfg.StorageEngine = "pebble"
+// durableEngine is for nodes that must find their data again: pebble, where
+// the environment names no engine that keeps it.
+func durableEngine() string {
+	if engine := os.Getenv("DYNAMO_ENGINE"); engine != "" && engine != "memory" {
+		return engine
 	}
+	return "pebble"
+}
+
+// durable has cfg keep its data in a directory, from one start to the next.
+func durable(cfg *dynamo.Config, dir string) {
+	cfg.StorageEngine, cfg.StoragePath = durableEngine(), dir
 }
 
 // newNode is dynamo.NewNode with a data directory that nobody else has, if
