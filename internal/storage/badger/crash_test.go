@@ -113,6 +113,26 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// TestEmptyLogs opens a store in which a process ended that had just begun its
+// next logs.
+func TestEmptyLogs(t *testing.T) {
+	o := filled(t, nil)
+	for _, name := range []string{"000099.vlog", "00099.mem"} {
+		if err := os.WriteFile(filepath.Join(o.Dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := mustOpen(t, o)
+	for _, key := range []string{"small 7", "large 7"} {
+		if v, err := e.Get([]byte(key)); err != nil || !bytes.Contains(v, []byte(secret)) {
+			t.Errorf("%q reads %d bytes, %v", key, len(v), err)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestDamagedValue damages a value in the value log. badger only logs that,
 // and returns an empty value: the engine says that it has failed.
 func TestDamagedValue(t *testing.T) {
