@@ -42,3 +42,10 @@ func TestMetamorphic(t *testing.T) {
 	}
 	t.Logf("seeds %d to %d, %d operations each", *metaSeed, seed-1, *metaOps)
 }
+
+// TestStops runs what the port says of starts and stops against each engine.
+func TestStops(t *testing.T) {
+	for _, s := range subjects() {
+		t.Run(s.Name, func(t *testing.T) { storagetest.Restart(t, s) })
+	}
+}

@@ -50,6 +50,9 @@ func TestLieEverywhere(t *testing.T) { storagetest.LieEverywhere(t, openDirector
 // TestReadFailEverywhere has each read of its disk fail.
 func TestReadFailEverywhere(t *testing.T) { storagetest.ReadFailEverywhere(t, openDirectory) }
 
+// TestCommitDoesNotWait has its disk take its time to sync.
+func TestCommitDoesNotWait(t *testing.T) { storagetest.CommitDoesNotWait(t, openDirectory) }
+
 // sort says what sort of file an operation changes.
 func sort(op vfs.Op) string {
 	name := path.Base(op.Path)

@@ -28,6 +28,7 @@ func Run(t *testing.T, open Open) {
 		{"EmptyKeyAlone", testEmptyKeyAlone},
 		{"AnyBytes", testAnyBytes},
 		{"LargeValues", testLargeValues},
+		{"LargeBatch", testLargeBatch},
 		{"ScanRanges", testScanRanges},
 		{"ScanLimits", testScanLimits},
 		{"ScanResumes", testScanResumes},
@@ -37,12 +38,14 @@ func Run(t *testing.T, open Open) {
 		{"SlicesStay", testSlicesStay},
 		{"BatchIsNotKept", testBatchIsNotKept},
 		{"CompletionOrder", testCompletionOrder},
+		{"CompletionOnce", testCompletionOnce},
 		{"EmptyBatch", testEmptyBatch},
 		{"Concurrent", testConcurrent},
 		{"Atomic", testAtomic},
 		{"Stats", testStats},
 		{"Close", testClose},
 		{"CloseWaits", testCloseWaits},
+		{"CloseWaitsForScan", testCloseWaitsForScan},
 		{"CloseRaces", testCloseRaces},
 	}
 	for _, test := range tests {
@@ -71,6 +74,9 @@ func testVisibleAtReturn(t *testing.T, e storage.Engine) {
 			e.Commit([]core.Write{set(key, value)}, d, func(err error) { done <- err })
 			if got, ok := get(t, e, key); !ok || got != value {
 				t.Fatalf("right after its commit, %q reads %q, %v", key, got, ok)
+			}
+			if got, _ := scan(t, e, []byte(key), nil, core.Limit{}); equal(got, []pair{{key, value}}) != nil {
+				t.Fatalf("right after its commit, a scan from %q shows %v", key, got)
 			}
 			if err := <-done; err != nil {
 				t.Fatal(err)
@@ -116,6 +122,9 @@ func testEmptyKeysAndValues(t *testing.T, e storage.Engine) {
 		if err != nil || v == nil || len(v) != 0 {
 			t.Errorf("the empty value of %q reads %v, %v; want an empty slice that is not nil", key, v, err)
 		}
+	}
+	if v, err := e.Get(nil); err != nil || string(v) != "of the empty key" {
+		t.Errorf("the nil key reads %q, %v", v, err)
 	}
 	want := []pair{{"", "of the empty key"}, {"empty", ""}, {"nil", ""}}
 	if err := equal(all(t, e), want); err != nil {
@@ -168,15 +177,35 @@ func testAnyBytes(t *testing.T, e storage.Engine) {
 	}
 }
 
-// testLargeValues has the largest value that may be configured.
+// testLargeValues has the largest value that may be configured, and the largest
+// set of siblings that a merge may build of two.
 func testLargeValues(t *testing.T, e storage.Engine) {
-	large := bytes.Repeat([]byte("large"), id.MaxValueBytes/5+1)
-	put(t, e, core.Write{Key: []byte("large"), Value: large}, set("small", "s"))
-	if v, err := e.Get([]byte("large")); err != nil || !bytes.Equal(v, large) {
-		t.Errorf("it reads %d bytes, %v; want the %d that were written", len(v), err, len(large))
+	for i, size := range []int{id.MaxValueBytes, 2 * id.MaxSetBytes} {
+		key, small := fmt.Sprintf("large %d", i), fmt.Sprintf("small %d", i)
+		large := bytes.Repeat([]byte("large"), size/5+1)
+		put(t, e, core.Write{Key: []byte(key), Value: large}, set(small, "s"))
+		if v, err := e.Get([]byte(key)); err != nil || !bytes.Equal(v, large) {
+			t.Errorf("it reads %d bytes, %v; want the %d that were written", len(v), err, len(large))
+		}
+		if v, ok := get(t, e, small); !ok || v != "s" {
+			t.Errorf("the small value beside it reads %q, %v", v, ok)
+		}
 	}
-	if v, ok := get(t, e, "small"); !ok || v != "s" {
-		t.Errorf("the small value beside it reads %q, %v", v, ok)
+}
+
+// testLargeBatch has as many writes in one batch as a loop makes at once, and
+// some.
+func testLargeBatch(t *testing.T, e storage.Engine) {
+	const writes = 1500
+	batch := make([]core.Write, 0, writes)
+	want := make([]pair, 0, writes)
+	for i := range writes {
+		p := pair{fmt.Sprintf("%05d", i), fmt.Sprint(i)}
+		batch, want = append(batch, set(p.key, p.value)), append(want, p)
+	}
+	put(t, e, batch...)
+	if err := equal(all(t, e), want); err != nil {
+		t.Error(err)
 	}
 }
 
