@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
@@ -45,6 +46,7 @@ func Metamorphic(t *testing.T, s Subject, seed uint64, operations int, replay st
 	if err == nil {
 		return
 	}
+	t.Logf("%s, seed %d: %v; shortening", s.Name, seed, err)
 	short := shorten(list, func(part []action) bool { return carryOut(t, s, seed, part) != nil })
 	var text strings.Builder
 	for i, a := range short {
@@ -54,16 +56,20 @@ func Metamorphic(t *testing.T, s Subject, seed uint64, operations int, replay st
 		s.Name, seed, err, len(short), len(list), text.String(), replay)
 }
 
-// maxShorten is how many lists shorten tries: enough to bring hundreds of
-// operations down to some few where each is tried once or twice.
-const maxShorten = 400
+// maxShorten is how many lists shorten tries, and shortenTime for how long:
+// enough to bring hundreds of operations down to some few where each is tried
+// once or twice, and not longer than somebody waits for it.
+const (
+	maxShorten  = 400
+	shortenTime = 2 * time.Minute
+)
 
 // shorten drops pieces of a list, halves at first, as long as what remains
 // fails.
 func shorten(list []action, fails func([]action) bool) []action {
-	tries := 0
+	tries, began := 0, time.Now()
 	for size := len(list) / 2; size > 0; size /= 2 {
-		for at := 0; at < len(list) && tries < maxShorten; tries++ {
+		for at := 0; at < len(list) && tries < maxShorten && time.Since(began) < shortenTime; tries++ {
 			end := min(at+size, len(list))
 			part := append(append(make([]action, 0, len(list)), list[:at]...), list[end:]...)
 			if fails(part) {
