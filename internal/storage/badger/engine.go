@@ -130,7 +130,7 @@ func (l *library) Get(key []byte) (value []byte, found bool, err error) {
 	txn := l.db.NewTransactionAt(math.MaxUint64, false)
 	defer txn.Discard()
 	item, err := txn.Get(inner(key))
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if errors.Is(err, badger.ErrKeyNotFound) || err == nil && item.UserMeta() == removed {
 		return nil, false, l.log.err()
 	}
 	if err != nil {
@@ -212,9 +212,13 @@ func (l *library) commit(batches [][]core.Write) error {
 	return nil
 }
 
+// removed marks the entries of keys that are deleted. See "Deletions" in the
+// package's documentation.
+const removed = 1
+
 func write(txn *badger.Txn, w core.Write) error {
 	if w.Delete {
-		return txn.Delete(inner(w.Key))
+		return txn.SetEntry(badger.NewEntry(inner(w.Key), nil).WithMeta(removed))
 	}
 	return txn.Set(inner(w.Key), w.Value)
 }
@@ -274,6 +278,9 @@ func (s *snapshot) Ascend(from []byte, f func(key, value []byte) bool) error {
 		key, ok := bytes.CutPrefix(item.Key(), []byte{keyPrefix})
 		if !ok {
 			break
+		}
+		if item.UserMeta() == removed {
+			continue
 		}
 		if err := item.Value(func(value []byte) error {
 			if err := s.library.log.err(); err != nil {

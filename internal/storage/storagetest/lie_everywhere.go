@@ -86,7 +86,7 @@ func afterLies(open OpenOn, disk *vfs.Disk, h *History) (n int, err error) {
 	}()
 	e, _, err := open(disk.FS())
 	if err != nil {
-		return -1, nil //nolint:nilerr // to say that the disk cannot be used is one of the two right answers
+		return -1, nil // to say that the disk cannot be used is one of the two right answers
 	}
 	n, err = h.checkGiven(e)
 	if closeErr := e.Close(); err == nil && !errors.Is(closeErr, storage.ErrFailed) {
