@@ -11,13 +11,16 @@ HOURS    ?= 1000
 FUZZTIME ?= 20s
 BENCH    ?= .
 MINUTES  ?= 0.2
+OPS      ?= 250
+KILLS    ?= 1000
+ENGINES  ?= pebble lss bolt badger memory
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # the stages of check share two cores, and their output is read
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: check
 check: fmt-check archtest lint test tier3 sim-bugs build ## everything that CI runs: formatting, floors, lint, tests, seeded bugs, build
@@ -74,6 +77,27 @@ sim-bugs: ## prove that the simulator catches each seeded bug
 	@echo "== seeded bugs"
 	@$(GO) test -tags simbugs ./internal/sim -run '^TestSeededBugs$$' -timeout 20m -v
 	@$(GO) test -tags simbugs . ./internal/replica ./internal/coordinator ./internal/handoff ./internal/forget ./internal/membership ./internal/node ./internal/sim -run 'Need(s|Their)' -v
+
+.PHONY: test-engines
+test-engines: ## the tests of clusters, nodes and clients on each engine: make test-engines ENGINES=lss
+	@set -e; for engine in $(ENGINES); do \
+		echo "== clusters on the engine $$engine"; \
+		DYNAMO_ENGINE=$$engine $(GO) test -shuffle=on -timeout 20m -skip '^TestTier3' . ./client ./test/cluster; \
+	done
+
+.PHONY: metamorphic
+metamorphic: ## the same random operations for all engines: make metamorphic SEED=42 OPS=250
+	@$(GO) test ./internal/storage/engines -run '^TestMetamorphic$$' -count=1 -v \
+		-metamorphic.seed=$(SEED) -metamorphic.ops=$(OPS) -metamorphic.seeds=1
+
+.PHONY: metamorphic-long
+metamorphic-long: ## seed after seed of them: make metamorphic-long MINUTES=60
+	@$(GO) test ./internal/storage/engines -run '^TestMetamorphic$$' -count=1 -timeout 24h -v \
+		-metamorphic.seed=$(SEED) -metamorphic.ops=$(OPS) -metamorphic.minutes=$(MINUTES)
+
+.PHONY: kill-loops
+kill-loops: ## kill -9 processes on the durable engines, and look what is left: make kill-loops KILLS=1000
+	@$(GO) test ./internal/storage/engines -run '^TestKill$$' -count=1 -timeout 24h -v -storage.kills=$(KILLS)
 
 .PHONY: fuzz
 fuzz: ## run every fuzzer for FUZZTIME: make fuzz FUZZTIME=1m

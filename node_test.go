@@ -1,6 +1,7 @@
 package dynamo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,17 +17,41 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memoryConfig is a configuration for tests: nothing on the disk, and fast.
+// memoryConfig is a configuration for tests: nothing on the disk, unless the
+// environment names another engine, and fast. All tests here hold for each
+// engine and each transport but where one says why not.
 func memoryConfig(n int) *Config {
 	c := DefaultConfig()
 	c.N, c.R, c.W = n, n/2+1, n/2+1
 	c.Partitions = 16
-	c.StorageEngine = "memory"
+	c.StorageEngine = engineOr("memory")
 	c.GossipInterval = 20 * time.Millisecond
 	if transport := os.Getenv("DYNAMO_TRANSPORT"); transport != "" {
-		setTransport(c, transport) // all tests here hold for each
+		setTransport(c, transport)
 	}
 	c.LayoutDelay = 0
+	return c
+}
+
+// engineOr returns the engine that the environment names, or else this one.
+func engineOr(usual string) string { return cmp.Or(os.Getenv("DYNAMO_ENGINE"), usual) }
+
+// durableOr is engineOr for tests whose nodes must find their data again.
+func durableOr(usual string) string {
+	if engine := engineOr(usual); engine != "memory" {
+		return engine
+	}
+	return usual
+}
+
+// inDirectory returns c with a data directory that nobody else has, if its
+// engine needs one and c does not name it.
+func inDirectory(tb testing.TB, c *Config) *Config {
+	if c.StoragePath != "" || c.StorageEngine == "memory" {
+		return c
+	}
+	c = c.clone()
+	c.StoragePath = tb.TempDir()
 	return c
 }
 
@@ -42,7 +67,7 @@ func setTransport(c *Config, transport string) {
 // startNode starts a node on a free port, and stops it with the test.
 func startNode(t *testing.T, id string, c *Config) *Node {
 	t.Helper()
-	n, err := NewNode(id, "127.0.0.1:0", c)
+	n, err := NewNode(id, "127.0.0.1:0", inDirectory(t, c))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +309,7 @@ func TestSlicesAreCopied(t *testing.T) {
 }
 
 func TestLifecycle(t *testing.T) {
-	n, err := NewNode("n1", "127.0.0.1:0", memoryConfig(1))
+	n, err := NewNode("n1", "127.0.0.1:0", inDirectory(t, memoryConfig(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +350,7 @@ func TestLifecycle(t *testing.T) {
 }
 
 func TestStopBeforeStart(t *testing.T) {
-	n, err := NewNode("n1", "127.0.0.1:0", memoryConfig(1))
+	n, err := NewNode("n1", "127.0.0.1:0", inDirectory(t, memoryConfig(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +382,7 @@ func wantStopped(t *testing.T, n *Node) {
 
 func TestBusyPort(t *testing.T) {
 	first := startNode(t, "n1", memoryConfig(1))
-	second, err := NewNode("n2", first.Addr(), memoryConfig(1))
+	second, err := NewNode("n2", first.Addr(), inDirectory(t, memoryConfig(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -379,7 +404,7 @@ func TestBusyPort(t *testing.T) {
 func TestAdvertisedAddress(t *testing.T) {
 	c := memoryConfig(1)
 	c.AdvertiseAddr = "127.0.0.1:0"
-	n, err := NewNode("n1", "0.0.0.0:0", c)
+	n, err := NewNode("n1", "0.0.0.0:0", inDirectory(t, c))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -482,7 +507,7 @@ func TestSeeds(t *testing.T) {
 func TestRestartFindsItsData(t *testing.T) {
 	for _, sync := range []string{SyncAlways, SyncInterval} {
 		c := memoryConfig(1)
-		c.StorageEngine, c.StoragePath, c.Sync = "pebble", t.TempDir(), sync
+		c.StorageEngine, c.StoragePath, c.Sync = durableOr("pebble"), t.TempDir(), sync
 		n := startNode(t, "n1", c)
 		old := put(t, n, "k", "v1", nil)
 		if err := n.Stop(); err != nil {

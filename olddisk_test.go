@@ -60,7 +60,7 @@ func diskCluster(t *testing.T) (nodes []*Node, third *Config) {
 	dir := t.TempDir()
 	config := func(id string) *Config {
 		c := memoryConfig(3)
-		c.StorageEngine, c.StoragePath = "pebble", filepath.Join(dir, id)
+		c.StorageEngine, c.StoragePath = durableOr("pebble"), filepath.Join(dir, id)
 		return c
 	}
 	nodes = []*Node{startNode(t, "n1", config("n1")), startNode(t, "n2", config("n2")), startNode(t, "n3", config("n3"))}
@@ -114,7 +114,7 @@ func TestOldDiskIsSetAside(t *testing.T) {
 	if restored.Addr() != first.addr {
 		t.Errorf("it listens at %s; it did at %s", restored.Addr(), first.addr)
 	}
-	found, err := filepath.Glob(filepath.Join(c.StoragePath, "aside-*-pebble"))
+	found, err := filepath.Glob(filepath.Join(c.StoragePath, "aside-*-"+c.StorageEngine))
 	if err != nil || len(found) != 1 {
 		t.Errorf("set aside are %v, %v", found, err)
 	}

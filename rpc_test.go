@@ -208,6 +208,7 @@ func TestRPCPutsAndHintsReachTheOwners(t *testing.T) {
 func TestRPCSync(t *testing.T) {
 	c := memoryConfig(2)
 	c.AntiEntropyInterval = 0
+	c.RequestTimeout = 20 * time.Second // one of thousands may wait for a busy disk
 	nodes, r := startCluster(t, 2, c), newRPC(t)
 	a, b := nodes[0], nodes[1]
 	const zeros = "00000000000000000000000000000000"

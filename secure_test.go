@@ -147,7 +147,7 @@ func BenchmarkTLS(b *testing.B) {
 		for i := range 3 {
 			cfg := memoryConfig(3)
 			cfg.Partitions, cfg.GossipInterval, cfg.TLS = 1024, time.Second, c.tls
-			n, err := NewNode(fmt.Sprintf("n%d", i+1), "127.0.0.1:0", cfg)
+			n, err := NewNode(fmt.Sprintf("n%d", i+1), "127.0.0.1:0", inDirectory(b, cfg))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -48,7 +48,7 @@ func TestSubscribe(t *testing.T) {
 }
 
 func TestSubscriptionEndsWithTheNode(t *testing.T) {
-	n, err := NewNode("n1", "127.0.0.1:0", memoryConfig(1))
+	n, err := NewNode("n1", "127.0.0.1:0", inDirectory(t, memoryConfig(1)))
 	if err != nil {
 		t.Fatal(err)
 	}

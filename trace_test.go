@@ -277,7 +277,7 @@ func BenchmarkTracing(b *testing.B) {
 	} {
 		cfg := memoryConfig(1)
 		cfg.Tracing = c
-		n, err := NewNode("n1", "127.0.0.1:0", cfg)
+		n, err := NewNode("n1", "127.0.0.1:0", inDirectory(b, cfg))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -22,7 +22,9 @@ import (
 // Tier 2: nodes as users embed them, with gRPC, pebble and all, on machines in
 // memory and in virtual time. Clients work on a few keys and record what they
 // do and are told; when a scenario has ended, that is held to what the cluster
-// promises, by the checks that the simulator and tier 3 use too.
+// promises, by the checks that the simulator and tier 3 use too. They run on
+// pebble whatever engine the environment names: the disks in memory are made for
+// it, and most of the other engines cannot run on them or keep nothing there.
 
 const (
 	virtualKeys    = 16

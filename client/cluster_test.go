@@ -1,8 +1,10 @@
 package client_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -14,11 +16,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memoryConfig is a configuration for tests: nothing on the disk, and fast.
+// memoryConfig is a configuration for tests: nothing on the disk, unless the
+// environment names another engine, and fast.
 func memoryConfig() *dynamo.Config {
 	c := dynamo.DefaultConfig()
 	c.Partitions = 16
-	c.StorageEngine = "memory"
+	c.StorageEngine = cmp.Or(os.Getenv("DYNAMO_ENGINE"), "memory")
 	c.GossipInterval = 20 * time.Millisecond
 	c.LayoutDelay = 0
 	return c
@@ -28,6 +31,11 @@ func memoryConfig() *dynamo.Config {
 // one, and stops it with the test.
 func startNode(tb testing.TB, id, seed string, c *dynamo.Config) *dynamo.Node {
 	tb.Helper()
+	if c.StorageEngine != "memory" {
+		own := *c
+		own.StoragePath = tb.TempDir()
+		c = &own
+	}
 	n, err := dynamo.NewNode(id, "127.0.0.1:0", c)
 	if err != nil {
 		tb.Fatal(err)

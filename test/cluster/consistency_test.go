@@ -19,17 +19,13 @@ func embedded(t testing.TB, nodes int, change func(*dynamo.Config)) []*dynamo.No
 	var all []*dynamo.Node
 	for i := range nodes {
 		cfg := config()
-		cfg.StorageEngine = "memory"
 		cfg.GossipInterval = 100 * time.Millisecond
 		cfg.LayoutDelay = 200 * time.Millisecond
 		cfg.Partitions = 64
 		if change != nil {
 			change(cfg)
 		}
-		n, err := dynamo.NewNode(fmt.Sprintf("n%d", i+1), "127.0.0.1:0", cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := newNode(t, fmt.Sprintf("n%d", i+1), "127.0.0.1:0", cfg)
 		if err := n.Start(); err != nil {
 			t.Fatal(err)
 		}

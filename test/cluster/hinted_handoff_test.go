@@ -23,8 +23,7 @@ func newHandoffCluster(t *testing.T) *handoffCluster {
 	t.Helper()
 	c := &handoffCluster{t: t, dir: t.TempDir()}
 	c.nodes = embedded(t, 5, func(cfg *dynamo.Config) {
-		cfg.StorageEngine = "pebble"
-		cfg.StoragePath = filepath.Join(c.dir, fmt.Sprint("n", len(c.nodes)+1))
+		durable(cfg, filepath.Join(c.dir, fmt.Sprint("n", len(c.nodes)+1)))
 		c.nodes = append(c.nodes, nil)
 	})
 	return c
@@ -35,11 +34,8 @@ func (c *handoffCluster) restart(i int) {
 	c.t.Helper()
 	cfg := config()
 	cfg.GossipInterval = 100 * time.Millisecond
-	cfg.StoragePath = filepath.Join(c.dir, fmt.Sprint("n", i+1))
-	n, err := dynamo.NewNode(c.nodes[i].ID(), c.nodes[i].Addr(), cfg)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	durable(cfg, filepath.Join(c.dir, fmt.Sprint("n", i+1)))
+	n := newNode(c.t, c.nodes[i].ID(), c.nodes[i].Addr(), cfg)
 	if err := n.Start(); err != nil {
 		c.t.Fatal(err)
 	}

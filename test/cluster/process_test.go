@@ -65,10 +65,11 @@ type process struct {
 }
 
 // serve starts a node of its own process on a free port, or the one that args
-// name, and returns when it listens.
+// name, and returns when it listens. Processes come back after they were
+// killed, so their engine is one that keeps its data.
 func serve(t *testing.T, id, listen, data string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, id: id, args: append([]string{"serve", "--id", id, "--data", data}, args...), http: client}
+	p := &process{t: t, id: id, args: append([]string{"serve", "--id", id, "--data", data, "--engine", durableEngine()}, args...), http: client}
 	p.start(listen)
 	t.Cleanup(p.kill)
 	return p

@@ -24,11 +24,8 @@ func TestReadsRepairAnOwnerThatLostItsDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := config()
-	cfg.StorageEngine, cfg.GossipInterval, cfg.AntiEntropyInterval = "memory", 100*time.Millisecond, 0
-	wiped, err := dynamo.NewNode(nodes[2].ID(), nodes[2].Addr(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg.GossipInterval, cfg.AntiEntropyInterval = 100*time.Millisecond, 0
+	wiped := newNode(t, nodes[2].ID(), nodes[2].Addr(), cfg)
 	if err := wiped.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package badger_test
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,22 +14,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/badger"
-	"github.com/dynamo-kv/dynamo/internal/storage/storagetest"
 )
-
-var kills = flag.Int("storage.kills", 4, "processes that TestKill kills")
-
-// TestKill kills processes that commit.
-func TestKill(t *testing.T) { storagetest.Process(t, *kills, reopen) }
-
-// reopen opens the engine in a folder of dir, and makes it at first. A process
-// that was killed while it made the folder is made to begin anew, as package
-// storage does.
-func reopen(t testing.TB, dir string) storage.Engine {
-	dir = filepath.Join(dir, "badger")
-	_, err := os.Stat(filepath.Join(dir, "MANIFEST"))
-	return mustOpen(t, options(dir, errors.Is(err, fs.ErrNotExist)))
-}
 
 func commit(e storage.Engine, batch ...core.Write) error {
 	done := make(chan error, 1)
@@ -126,6 +110,26 @@ func TestMissing(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("the empty folder holds %v, %v", entries, err)
+	}
+}
+
+// TestEmptyLogs opens a store in which a process ended that had just begun its
+// next logs.
+func TestEmptyLogs(t *testing.T) {
+	o := filled(t, nil)
+	for _, name := range []string{"000099.vlog", "00099.mem"} {
+		if err := os.WriteFile(filepath.Join(o.Dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := mustOpen(t, o)
+	for _, key := range []string{"small 7", "large 7"} {
+		if v, err := e.Get([]byte(key)); err != nil || !bytes.Contains(v, []byte(secret)) {
+			t.Errorf("%q reads %d bytes, %v", key, len(v), err)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

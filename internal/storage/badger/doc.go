@@ -29,6 +29,18 @@
 // gcInterval for all files of which half is known to be garbage, and ends with
 // Close. badger learns what is garbage from its compactions.
 //
+// # Deletions
+//
+// Rewriting a file of the value log puts its values back into the tree as they
+// were, above newer entries of their keys. That does no harm to what was
+// replaced: the newest entry counts, wherever it is, and badger keeps it. But
+// badger drops a deletion, once, in the lowest level, there is nothing older for
+// it to hide, and knows nothing of the value that was put back above: the key
+// would come back. So the engine has badger delete nothing: what is deleted
+// keeps an entry without a value that says so. It takes the room of the key and
+// some bytes, and is not given back: a store whose keys are used once and deleted
+// is better kept by another engine.
+//
 // # Limits
 //
 // A batch is one transaction, and must fit into a part of a memtable: keys, and

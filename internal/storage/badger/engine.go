@@ -54,8 +54,40 @@ func (o Options) prepare() error {
 	if err == nil && info.Size() == 0 {
 		err = fmt.Errorf("%w: %s is empty", storage.ErrDamaged, badger.ManifestFilename)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return removeEmptyLogs(o.Dir)
 }
+
+// removeEmptyLogs removes logs without a single byte. A process that ends while
+// it begins a log leaves such a one, with nothing in it that could be lost, and
+// badger does not open a store that has one.
+func removeEmptyLogs(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if ext := filepath.Ext(entry.Name()); ext != memLog && ext != valueLog {
+			continue
+		}
+		info, err := entry.Info()
+		if err == nil && info.Size() == 0 {
+			err = os.Remove(filepath.Join(dir, entry.Name()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// How the names of badger's logs end: those of memtables, and of values.
+const (
+	memLog   = ".mem"
+	valueLog = ".vlog"
+)
 
 // library implements grouped.Library.
 type library struct {
@@ -98,7 +130,7 @@ func (l *library) Get(key []byte) (value []byte, found bool, err error) {
 	txn := l.db.NewTransactionAt(math.MaxUint64, false)
 	defer txn.Discard()
 	item, err := txn.Get(inner(key))
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if errors.Is(err, badger.ErrKeyNotFound) || err == nil && item.UserMeta() == removed {
 		return nil, false, l.log.err()
 	}
 	if err != nil {
@@ -180,9 +212,13 @@ func (l *library) commit(batches [][]core.Write) error {
 	return nil
 }
 
+// removed marks the entries of keys that are deleted. See "Deletions" in the
+// package's documentation.
+const removed = 1
+
 func write(txn *badger.Txn, w core.Write) error {
 	if w.Delete {
-		return txn.Delete(inner(w.Key))
+		return txn.SetEntry(badger.NewEntry(inner(w.Key), nil).WithMeta(removed))
 	}
 	return txn.Set(inner(w.Key), w.Value)
 }
@@ -201,9 +237,9 @@ func (l *library) syncNames() error {
 	var logs [2]string
 	for _, name := range names {
 		switch filepath.Ext(name) {
-		case ".mem":
+		case memLog:
 			logs[0] = max(logs[0], name)
-		case ".vlog":
+		case valueLog:
 			logs[1] = max(logs[1], name)
 		}
 	}
@@ -243,6 +279,9 @@ func (s *snapshot) Ascend(from []byte, f func(key, value []byte) bool) error {
 		if !ok {
 			break
 		}
+		if item.UserMeta() == removed {
+			continue
+		}
 		if err := item.Value(func(value []byte) error {
 			if err := s.library.log.err(); err != nil {
 				return err
@@ -277,7 +316,7 @@ func (l *library) Stats() storage.Stats {
 		if info, err := entry.Info(); err == nil {
 			size := diskBytes(info)
 			s.DiskBytes += size
-			if strings.HasSuffix(path, ".mem") {
+			if strings.HasSuffix(path, memLog) {
 				s.LogBytes += size
 			}
 		}

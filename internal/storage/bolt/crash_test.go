@@ -2,7 +2,6 @@ package bolt_test
 
 import (
 	"errors"
-	"flag"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,20 +10,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/bolt"
-	"github.com/dynamo-kv/dynamo/internal/storage/storagetest"
 )
-
-var kills = flag.Int("storage.kills", 4, "processes that TestKill kills")
-
-// TestKill kills processes that commit.
-func TestKill(t *testing.T) { storagetest.Process(t, *kills, reopen) }
-
-// reopen opens the engine in a folder of dir, and makes it at first.
-func reopen(t testing.TB, dir string) storage.Engine {
-	dir = filepath.Join(dir, "bolt")
-	_, err := os.Stat(filepath.Join(dir, "data.bolt"))
-	return mustOpen(t, options(dir, errors.Is(err, fs.ErrNotExist)))
-}
 
 // filled makes a store with some large values, closes it, and returns the path
 // of its folder.

@@ -2,6 +2,7 @@ package lss
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -251,6 +252,21 @@ func (e *Engine) Get(key []byte) (value []byte, err error) {
 		return nil, err
 	}
 	defer e.gate.Leave()
+	for {
+		value, err := e.get(key)
+		if err == errReplaced { //nolint:errorlint // it is never wrapped
+			continue // by something that was not there a moment ago, so this ends
+		}
+		return value, err
+	}
+}
+
+// errReplaced: a record could not be read, and is not the current one of its
+// key any more: it was moved, or there is a newer one.
+var errReplaced = errors.New("replaced")
+
+// get looks for a key once.
+func (e *Engine) get(key []byte) ([]byte, error) {
 	e.mu.RLock()
 	found, ok := e.index.Get(item{key: view(key)})
 	if !ok {
@@ -288,7 +304,12 @@ func (e *Engine) read(held *set, i item) ([]byte, error) {
 	}
 	value, err := held.segments[i.seg].read(i)
 	if err != nil {
-		e.lost(i, err)
+		if !e.lost(i, err) {
+			return nil, errReplaced
+		}
+		if failed := e.failed(); failed != nil {
+			return nil, failed // the mark may not be there
+		}
 		return nil, fmt.Errorf("%w: segment %08x, offset %d: %w", core.ErrDamaged, i.seg, i.off, err)
 	}
 	return value, nil
@@ -296,16 +317,17 @@ func (e *Engine) read(held *set, i item) ([]byte, error) {
 
 // lost marks the key of an item as damaged, if that is still its current one.
 // The mark is a record of its own, so that a value which can be read again
-// later does not come back when others have built on its loss.
-func (e *Engine) lost(i item, cause error) {
+// later does not come back when others have built on its loss. lost reports
+// false if the key has another record by now.
+func (e *Engine) lost(i item, cause error) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	mark := []write{{record: record{key: i.key, kind: kindDamaged}}}
 	if e.makeRoom(frameBytes(mark)) != nil {
-		return
+		return true
 	}
 	if now, ok := e.index.Get(i); !ok || now != i {
-		return
+		return ok && now.damaged()
 	}
 	e.damaged++
 	e.seq++
@@ -313,9 +335,12 @@ func (e *Engine) lost(i item, cause error) {
 	e.append(mark, false)
 	e.o.Logger.Error("a stored record is damaged; its key has no value until it is written again",
 		"key", fmt.Sprintf("%q", i.key), "segment", segmentName(i.seg), "offset", i.off, "error", cause)
+	return true
 }
 
-// Scan implements core.Store. It passes over keys that are damaged.
+// Scan implements core.Store. It passes over keys that are damaged. Where a
+// record cannot be read that was moved or replaced since the scan began, it
+// shows what its key has now: better than a key that is missing.
 func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byte) bool) (next []byte, err error) {
 	if err := e.enter(); err != nil {
 		return nil, err
@@ -339,15 +364,21 @@ func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byt
 			return false
 		}
 		value, lost := e.readShared(held, i)
+		if lost == errReplaced { //nolint:errorlint // it is never wrapped
+			value, lost = e.Get([]byte(i.key))
+		}
 		if lost != nil {
-			return true
+			if errors.Is(lost, storage.ErrFailed) {
+				err = lost
+			}
+			return err == nil
 		}
 		key := []byte(i.key)
 		budget.Take(key, value)
 		stopped = !f(key, value)
 		return true
 	})
-	return next, nil
+	return next, err
 }
 
 // readShared reads the value of an item of a scan.

@@ -85,8 +85,19 @@ func (e *Engine) keep() {
 	e.seal()
 }
 
-// collect lets go of the files of segments that are in no set any more.
+// collect lets go of the files of segments that are in no set any more, and
+// takes back those that are retired.
 func (e *Engine) collect() {
+	for _, s := range e.closeUnused() {
+		if s.retired {
+			e.recycle(s.id, s.fileBytes.Load())
+		}
+	}
+}
+
+// closeUnused closes the files of segments that are in no set any more, and
+// returns these, oldest first.
+func (e *Engine) closeUnused() []*segment {
 	var unused []*segment
 	e.mu.Lock()
 	for _, s := range e.keeper.takeFreed() {
@@ -100,10 +111,8 @@ func (e *Engine) collect() {
 	slices.SortFunc(unused, func(a, b *segment) int { return int(a.id) - int(b.id) })
 	for _, s := range unused {
 		_ = s.file.Close() // the disk tells of its failure itself
-		if s.retired {
-			e.recycle(s.id, s.fileBytes.Load())
-		}
 	}
+	return unused
 }
 
 // recycle takes back the files of a segment that the manifest does not name

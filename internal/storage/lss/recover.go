@@ -81,11 +81,12 @@ func (e *Engine) start() error {
 	return e.failed()
 }
 
-// letGo closes the files of a store that could not be opened.
+// letGo closes the files of a store that could not be opened. It takes none of
+// them back: what was found empty may still be in the manifest.
 func (e *Engine) letGo() {
 	if e.current != nil {
 		e.current.release()
-		e.collect()
+		e.closeUnused()
 	}
 }
 

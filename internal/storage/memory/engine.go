@@ -21,6 +21,7 @@ func less(a, b item) bool { return bytes.Compare(a.key, b.key) < 0 }
 
 // Engine implements storage.Engine.
 type Engine struct {
+	gate    storage.Gate
 	mu      sync.RWMutex
 	tree    *btree.BTreeG[item] // nil when the engine is closed
 	bytes   int64               // of all pairs, with itemBytes for each
@@ -36,11 +37,12 @@ func New() *Engine {
 
 // Get implements core.Store.
 func (e *Engine) Get(key []byte) ([]byte, error) {
+	if err := e.gate.Enter(); err != nil {
+		return nil, err
+	}
+	defer e.gate.Leave()
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.tree == nil {
-		return nil, storage.ErrClosed
-	}
 	found, ok := e.tree.Get(item{key: key})
 	if !ok {
 		return nil, core.ErrNotFound
@@ -50,10 +52,11 @@ func (e *Engine) Get(key []byte) ([]byte, error) {
 
 // Scan implements core.Store.
 func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byte) bool) (next []byte, err error) {
-	view, err := e.view()
-	if err != nil {
+	if err := e.gate.Enter(); err != nil {
 		return nil, err
 	}
+	defer e.gate.Leave()
+	view := e.view()
 	budget := storage.NewBudget(limit)
 	stopped := false
 	view.Ascend(item{key: from}, func(i item) bool {
@@ -73,31 +76,30 @@ func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byt
 
 // view returns the tree as it is now. It shares its nodes with the engine's,
 // which copies each before it changes it the next time.
-func (e *Engine) view() (*btree.BTreeG[item], error) {
+func (e *Engine) view() *btree.BTreeG[item] {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.tree == nil {
-		return nil, storage.ErrClosed
-	}
-	return e.tree.Copy(), nil
+	return e.tree.Copy()
 }
 
 // Commit implements storage.Engine.
 func (e *Engine) Commit(batch []core.Write, _ core.Durability, done func(error)) {
-	done(e.apply(batch))
+	if err := e.gate.Enter(); err != nil {
+		done(err)
+		return
+	}
+	defer e.gate.Leave()
+	e.apply(batch)
+	done(nil)
 }
 
-func (e *Engine) apply(batch []core.Write) error {
+func (e *Engine) apply(batch []core.Write) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.tree == nil {
-		return storage.ErrClosed
-	}
 	e.commits++
 	for _, w := range batch {
 		e.write(w)
 	}
-	return nil
 }
 
 func (e *Engine) write(w core.Write) {
@@ -122,11 +124,12 @@ func (i item) size() int64 { return int64(len(i.key)+len(i.value)) + itemBytes }
 
 // Stats implements storage.Engine.
 func (e *Engine) Stats() storage.Stats {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	if e.tree == nil {
+	if err := e.gate.Enter(); err != nil {
 		return storage.Stats{}
 	}
+	defer e.gate.Leave()
+	e.mu.RLock()
+	defer e.mu.RUnlock()
 	return storage.Stats{
 		Keys:        int64(e.tree.Len()),
 		MemoryBytes: e.bytes,
@@ -136,6 +139,7 @@ func (e *Engine) Stats() storage.Stats {
 
 // Close implements storage.Engine. What it held is gone.
 func (e *Engine) Close() error {
+	e.gate.Close()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.tree = nil

@@ -45,6 +45,15 @@ func TestCrashEverywhere(t *testing.T) {
 // TestFailEverywhere has each of its operations fail.
 func TestFailEverywhere(t *testing.T) { storagetest.FailEverywhere(t, openDirectory) }
 
+// TestLieEverywhere has each of its syncs be a lie.
+func TestLieEverywhere(t *testing.T) { storagetest.LieEverywhere(t, openDirectory) }
+
+// TestReadFailEverywhere has each read of its disk fail.
+func TestReadFailEverywhere(t *testing.T) { storagetest.ReadFailEverywhere(t, openDirectory) }
+
+// TestCommitDoesNotWait has its disk take its time to sync.
+func TestCommitDoesNotWait(t *testing.T) { storagetest.CommitDoesNotWait(t, openDirectory) }
+
 // sort says what sort of file an operation changes.
 func sort(op vfs.Op) string {
 	name := path.Base(op.Path)

@@ -121,7 +121,7 @@ func (e *Engine) Get(key []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer e.gate.Leave()
-	value, closer, err := e.db.Get(key)
+	value, closer, err := e.db.Get(inner(key))
 	if err == pebble.ErrNotFound { //nolint:errorlint // pebble returns it as it is, and this is the hot path
 		return nil, core.ErrNotFound
 	}
@@ -147,10 +147,11 @@ func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byt
 	if to != nil && bytes.Compare(from, to) >= 0 {
 		return nil, nil
 	}
-	if len(from) == 0 {
-		from = nil // pebble's own checks, which run under the race detector, panic on an empty bound
+	bounds := pebble.IterOptions{LowerBound: inner(from)}
+	if to != nil {
+		bounds.UpperBound = inner(to)
 	}
-	iter, err := e.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	iter, err := e.db.NewIter(&bounds)
 	if err != nil {
 		return nil, e.fail(err)
 	}
@@ -170,13 +171,13 @@ func show(iter *pebble.Iterator, limit core.Limit, f func(key, value []byte) boo
 	stopped := false
 	for ok := iter.First(); ok; ok = iter.Next() {
 		if stopped || budget.Spent() {
-			return clone(iter.Key()), nil
+			return clone(outer(iter.Key())), nil
 		}
 		value, err := iter.ValueAndErr()
 		if err != nil {
 			return nil, err
 		}
-		key, value := clone(iter.Key()), clone(value)
+		key, value := clone(outer(iter.Key())), clone(value)
 		budget.Take(key, value)
 		stopped = !f(key, value)
 	}
@@ -227,9 +228,9 @@ func (e *Engine) build(batch []core.Write, d core.Durability) (*pebble.Batch, er
 	for _, w := range batch {
 		var err error
 		if w.Delete {
-			err = b.Delete(w.Key, nil)
+			err = b.Delete(inner(w.Key), nil)
 		} else {
-			err = b.Set(w.Key, w.Value, nil)
+			err = b.Set(inner(w.Key), w.Value, nil)
 		}
 		if err != nil {
 			return nil, err

@@ -93,7 +93,7 @@ func (o Options) library(disk *vfs.FailStop, cache *pebble.Cache, stalls *stalls
 		o.MemTableBytes = memTableBytes
 	}
 	p := &pebble.Options{
-		FS:                          markerFS{disk},
+		FS:                          markerFS{listFS{disk}},
 		Cache:                       cache,
 		ErrorIfExists:               o.Create,
 		ErrorIfNotExists:            !o.Create,

@@ -46,6 +46,28 @@ func testCompletionOrder(t *testing.T, e storage.Engine) {
 	wg.Wait()
 }
 
+// testCompletionOnce counts the completions of each batch until the engine is
+// closed.
+func testCompletionOnce(t *testing.T, e storage.Engine) {
+	const commits = 100
+	var times [commits]atomic.Int64
+	for i := range commits {
+		batch := []core.Write{set(fmt.Sprint(i), "v")}
+		e.Commit(batch[:i%3%2], core.Durability(i%2), func(error) { times[i].Add(1) })
+	}
+	mustClose(t, e)
+	for i := range commits {
+		if n := times[i].Load(); n != 1 {
+			t.Errorf("commit %d was completed %d times", i, n)
+		}
+	}
+	closed := 0
+	e.Commit([]core.Write{set("late", "v")}, core.Sync, func(error) { closed++ })
+	if closed != 1 {
+		t.Errorf("a commit to a closed engine was completed %d times", closed)
+	}
+}
+
 func testEmptyBatch(t *testing.T, e storage.Engine) {
 	put(t, e, set("a", "1"))
 	put(t, e)
@@ -177,6 +199,42 @@ func testCloseWaits(t *testing.T, e storage.Engine) {
 	mustClose(t, e)
 	if n := completed.Load(); n != commits {
 		t.Errorf("Close returned after %d of %d completions", n, commits)
+	}
+}
+
+// testCloseWaitsForScan closes an engine while a scan is under way, which ends
+// as if nothing had happened.
+func testCloseWaitsForScan(t *testing.T, e storage.Engine) {
+	pairs := fill(t, e, 10)
+	var closed atomic.Bool
+	var closing sync.WaitGroup
+	var found []pair
+	_, err := e.Scan(nil, nil, everything(), func(k, v []byte) bool {
+		if len(found) == 0 {
+			closing.Go(func() {
+				if err := e.Close(); err != nil {
+					t.Errorf("close: %v", err)
+				}
+				closed.Store(true)
+			})
+			for { // until Close has begun
+				if _, err := e.Get([]byte("000")); errors.Is(err, storage.ErrClosed) {
+					break
+				}
+			}
+		}
+		if closed.Load() {
+			t.Error("Close has returned while a scan is under way")
+		}
+		found = append(found, pair{string(k), string(v)})
+		return true
+	})
+	closing.Wait()
+	if err != nil {
+		t.Errorf("a scan that began before Close: %v", err)
+	}
+	if err := equal(found, pairs); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -68,7 +68,7 @@ func (c *crasher) before(op vfs.Op) error {
 	defer c.mu.Unlock()
 	c.number++
 	c.seen[c.sort(op)]++
-	for _, keep := range []int{0, 50 + 50*(c.number%2)} {
+	for _, keep := range keeps() {
 		p := crashPoint{number: c.number, op: op, keep: keep, identity: c.identity}
 		p.least = c.history.Synced()
 		p.disk = c.disk.PowerCut(c.rng, keep)
@@ -78,6 +78,11 @@ func (c *crasher) before(op vfs.Op) error {
 	return nil
 }
 
+// keeps is how much of what was not synced the disks of a crash point have, in
+// percent: nothing; some of the pages, so that there are holes; and all, which
+// is the writes up to there and no more.
+func keeps() []int { return []int{0, 50, 100} }
+
 func (c *crasher) opened(i storage.Identity) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,9 +91,9 @@ func (c *crasher) opened(i storage.Identity) {
 
 // CrashEverywhere runs a script over two lives of an engine, with a clean stop
 // in between, and starts again from what a power cut before each operation would
-// leave: with nothing that was not synced, and, in turns, with all of it, which
-// may end in half a write, and with some of it. sort says what sort of file an
-// operation changes; the script must reach each of sorts.
+// leave: with nothing that was not synced, with some pages of it, and with all of
+// it, which may end in half a write. sort says what sort of file an operation
+// changes; the script must reach each of sorts.
 func CrashEverywhere(t *testing.T, open OpenOn, sort func(op vfs.Op) string, sorts ...string) {
 	t.Helper()
 	c := &crasher{
@@ -124,7 +129,8 @@ func CrashEverywhere(t *testing.T, open OpenOn, sort func(op vfs.Op) string, sor
 	}
 	close(c.points)
 	checkers.Wait()
-	t.Logf("%d crash points with two disks each, %d batches committed: %v", c.number, c.history.Committed(), c.seen)
+	t.Logf("%d crash points with %d disks each: %d starts; %d batches committed; %v",
+		c.number, len(keeps()), c.number*len(keeps()), c.history.Committed(), c.seen)
 	for _, sort := range sorts {
 		if c.seen[sort] == 0 {
 			t.Errorf("no crash point at a %s: the script does not reach everything", sort)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -15,12 +16,20 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 )
 
-// faulty is a disk on which one operation fails, and with broken every one
-// after it as well.
+// fault is how a disk fails.
+type fault string
+
+const (
+	once   fault = "one operation fails"
+	broken fault = "all fail from then on"
+	full   fault = "there is no room from then on" // of a write, its first half may have had some
+)
+
+// faulty is a disk that fails from one of its operations on.
 type faulty struct {
-	disk   *vfs.Disk
-	at     int64 // number of the operation that fails
-	broken bool
+	disk  *vfs.Disk
+	at    int64 // number of the operation that fails first, of those that can
+	fault fault
 
 	count atomic.Int64
 	late  atomic.Int64 // operations that came after the one that failed
@@ -34,20 +43,34 @@ func (f *faulty) before(op vfs.Op) error {
 	if !vfs.Mutates(op) {
 		return nil
 	}
+	if f.fault == full && !vfs.Fills(op) {
+		if f.reached() {
+			f.late.Add(1)
+		}
+		return nil
+	}
 	n := f.count.Add(1)
 	switch {
 	case n == f.at:
 		f.mu.Lock()
 		f.op = op
 		f.mu.Unlock()
-		return vfs.ErrInjected
-	case n > f.at && f.reached():
+		return f.cause()
+	case n > f.at:
 		f.late.Add(1)
-		if f.broken {
-			return vfs.ErrInjected
+		if f.fault != once {
+			return f.cause()
 		}
 	}
 	return nil
+}
+
+// cause is the error of an operation that fails.
+func (f *faulty) cause() error {
+	if f.fault == full {
+		return syscall.ENOSPC
+	}
+	return vfs.ErrInjected
 }
 
 // reached reports whether the operation has failed by now.
@@ -56,7 +79,7 @@ func (f *faulty) reached() bool { return f.count.Load() >= f.at }
 func (f *faulty) String() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return fmt.Sprintf("failure of operation %d, %v of %s, broken from then on: %v", f.at, f.op.Kind, f.op.Path, f.broken)
+	return fmt.Sprintf("failure of operation %d, %v of %s: %s", f.at, f.op.Kind, f.op.Path, f.fault)
 }
 
 // removal reports whether what failed was the removal of a file that is not
@@ -68,14 +91,24 @@ func (f *faulty) removal() bool {
 }
 
 // FailEverywhere has every operation of a script fail that changes the
-// disk, one in each run. The engine must say so with every completion from
-// then on, panic nowhere, write nothing more, close, and find all that was
-// durable when it is opened again.
+// disk, each kind of fault at each of them, in runs of their own; a write may
+// fail when half of it is on the disk. The engine must say so with every
+// completion from then on, panic nowhere, write nothing more, close, and find
+// all that was durable when it is opened again.
 func FailEverywhere(t *testing.T, open OpenOn) {
 	t.Helper()
-	runs := 0
+	runs := make(map[fault]int)
+	for _, kind := range []fault{once, broken, full} {
+		runs[kind] = failEach(t, open, kind)
+	}
+	t.Logf("runs in which %v", runs)
+}
+
+// failEach has each operation fail that can, and returns how many there are.
+func failEach(t *testing.T, open OpenOn, kind fault) (runs int) {
+	t.Helper()
 	for at := int64(1); ; at++ {
-		f := &faulty{disk: vfs.NewDisk(), at: at, broken: at%3 == 0}
+		f := &faulty{disk: vfs.NewDisk(), at: at, fault: kind}
 		h := NewHistory()
 		if err := failingLife(open, f, h); err != nil {
 			t.Errorf("%v: %v", f, err)
@@ -84,11 +117,10 @@ func FailEverywhere(t *testing.T, open OpenOn) {
 			t.Errorf("%v: in its next life: %v", f, err)
 		}
 		if !f.reached() {
-			break
+			return runs
 		}
 		runs++
 	}
-	t.Logf("%d failures", runs)
 }
 
 // failingLife runs the script until the end or the failure.
@@ -114,7 +146,7 @@ func failingLife(open OpenOn, f *faulty, h *History) error {
 			outcomes = append(outcomes, <-done, <-done, <-done)
 		}
 	}
-	if err := checkOutcomes(outcomes); err != nil {
+	if err := checkOutcomes(outcomes, f.cause()); err != nil {
 		return err
 	}
 	failed := outcomes[batches-1] != nil
@@ -124,9 +156,9 @@ func failingLife(open OpenOn, f *faulty, h *History) error {
 	// Close waits for the background, where the operation may fail only now.
 	err = e.Close()
 	switch {
-	case f.reached() && !f.removal() && !errors.Is(err, vfs.ErrInjected):
+	case f.reached() && !f.removal() && !errors.Is(err, f.cause()):
 		return fmt.Errorf("close after the failure: %s, want the failure", fmt.Sprint(err))
-	case (!f.reached() || f.removal() && !f.broken) && err != nil:
+	case (!f.reached() || f.removal() && f.fault == once) && err != nil:
 		return fmt.Errorf("close: %w", err)
 	case failed && f.late.Load() > maxLate:
 		return fmt.Errorf("%d operations reached the disk after the failure", f.late.Load())
@@ -141,7 +173,7 @@ const maxLate = 8
 
 // checkOutcomes checks that the completions of one caller are successes, and
 // then failures.
-func checkOutcomes(outcomes []error) error {
+func checkOutcomes(outcomes []error, cause error) error {
 	failed := false
 	for i, err := range outcomes {
 		switch {
@@ -149,7 +181,7 @@ func checkOutcomes(outcomes []error) error {
 			return fmt.Errorf("completion %d is a success after one that is a failure", i)
 		case err != nil && !errors.Is(err, storage.ErrFailed):
 			return fmt.Errorf("completion %d: %w, want ErrFailed", i, err)
-		case err != nil && !errors.Is(err, vfs.ErrInjected):
+		case err != nil && !errors.Is(err, cause):
 			return fmt.Errorf("completion %d: %w, which is not the injected one", i, err)
 		}
 		failed = failed || err != nil

@@ -8,50 +8,88 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 )
 
-// processDir is the variable that makes a test the process to be killed, and
-// says where its engine is.
-const processDir = "DYNAMO_STORAGETEST_PROCESS_DIR"
+// What makes a test the process to be killed: where its engine is, which of the
+// lives of the directory it is, and how many batches must be there.
+const (
+	processDir   = "DYNAMO_STORAGETEST_PROCESS_DIR"
+	processLife  = "DYNAMO_STORAGETEST_PROCESS_LIFE"
+	processLeast = "DYNAMO_STORAGETEST_PROCESS_LEAST"
+)
 
-// Process kills real processes (SIGKILL) while they commit, loops times, and
-// looks what each has left: every batch whose synced completion it had told of,
-// and a whole prefix of all batches. It is for engines that cannot run on a
-// disk of package vfs. A kill takes away what is in the process's memory, not
-// what the system has been given and not synced; so this finds acknowledgements
-// that come too early and recoveries that fail, and not an fsync that is missing.
+// Process kills real processes (SIGKILL), loops of them: most while they
+// commit, some while they start. Every one looks what the one before has left,
+// and now and then one stops in order: every batch whose synced completion was
+// told of must be there, and what is there is a whole prefix of all batches. A
+// kill takes away what is in the process's memory, not what the system has been
+// given and not synced; so this finds acknowledgements that come too early and
+// recoveries that fail, and not an fsync that is missing. It returns how many
+// batches the processes told of.
 //
 // open opens the engine in a folder of the directory, and makes it if it is not
-// there. The process is the test's own binary, in which the test of this name
-// calls Process again.
-func Process(t *testing.T, loops int, open func(t testing.TB, dir string) storage.Engine) {
+// there; each life has a number of its own. The process is the test's own
+// binary, in which the test of this name calls Process again.
+func Process(t *testing.T, loops int, open func(t testing.TB, dir string, life uint64) storage.Engine) (synced int) {
 	if dir := os.Getenv(processDir); dir != "" {
-		commitForever(t, open(t, dir))
+		live(t, dir, open)
 	}
 	dir := t.TempDir()
 	rng := rand.New(rand.NewPCG(11, 12))
-	last := 0
-	for range loops {
-		synced := killProcess(t, dir, 1+rng.IntN(60))
-		e := open(t, dir)
-		last = checkSteps(t, e, max(synced, last))
+	starts, least, life := 0, 0, uint64(0)
+	for i := range loops {
+		p := killed{dir: dir, life: life, least: least, after: 1 + rng.IntN(60), delay: time.Duration(rng.Int64N(int64(maxDelay)))}
+		if rng.IntN(5) == 0 {
+			p.after = 0
+			starts++
+		}
+		told := p.run(t)
+		life++
+		least = max(least, told.last)
+		synced += told.count
+		if rng.IntN(4) > 0 && i < loops-1 {
+			continue // the next process starts from what this one has left
+		}
+		e := open(t, dir, life)
+		life++
+		least = checkSteps(t, e, least)
 		mustClose(t, e)
 		if t.Failed() {
 			break
 		}
 	}
-	t.Logf("%d processes were killed; batch %d is the last that is left", loops, last)
+	t.Logf("%d processes were killed, %d of them in the first %v of their life; %d synced batches that they told of were there; batch %d is the last",
+		loops, starts, maxDelay, synced, least)
+	return synced
 }
 
-// killProcess starts a process, kills it when it has told of some synced
-// batches, and returns the last one that it has told of until its end.
-func killProcess(t *testing.T, dir string, after int) (synced int) {
+// maxDelay is how long after its beginning a process is killed, at most, if it
+// is not to be killed after a number of batches: as long as a start takes on a
+// busy machine.
+const maxDelay = 40 * time.Millisecond
+
+// killed is a process that is killed when it has told of some synced batches,
+// or for 0 of them a moment after its beginning.
+type killed struct {
+	dir   string
+	life  uint64
+	least int
+	after int
+	delay time.Duration
+}
+
+// told is what a process has said until its end.
+type told struct{ count, last int }
+
+func (k killed) run(t *testing.T) (heard told) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), processDir+"="+dir)
+	cmd.Env = append(os.Environ(), processDir+"="+k.dir,
+		fmt.Sprintf("%s=%d", processLife, k.life), fmt.Sprintf("%s=%d", processLeast, k.least))
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
@@ -61,23 +99,40 @@ func killProcess(t *testing.T, dir string, after int) (synced int) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	heard := 0
+	kill := func() { _ = cmd.Process.Kill() } // if it has ended by itself, Wait says so
 	var said []string
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		if _, err := fmt.Sscanf(lines.Text(), "synced %d", &synced); err != nil {
+		if lines.Text() == "begins" && k.after == 0 {
+			defer time.AfterFunc(k.delay, kill).Stop()
+		}
+		if _, err := fmt.Sscanf(lines.Text(), "synced %d", &heard.last); err != nil {
 			said = append(said, lines.Text())
 			continue
 		}
-		if heard++; heard == after {
-			if err := cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
+		if heard.count++; heard.count == k.after {
+			kill()
 		}
 	}
-	if err := cmd.Wait(); err == nil || heard < after {
-		t.Fatalf("the process ended by itself after %d batches: %v\n%s%s", heard, err, strings.Join(said, "\n"), stderr.String())
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 {
+		t.Fatalf("the process of life %d ended by itself after %d batches: %v\n%s\n%s", k.life, heard.count, err, strings.Join(said, "\n"), stderr.String())
 	}
-	return synced
+	return heard
+}
+
+// live is the life of a process that is to be killed.
+func live(t *testing.T, dir string, open func(t testing.TB, dir string, life uint64) storage.Engine) {
+	fmt.Println("begins")
+	var life uint64
+	var least int
+	if _, err := fmt.Sscan(os.Getenv(processLife)+" "+os.Getenv(processLeast), &life, &least); err != nil {
+		t.Fatal(err)
+	}
+	e := open(t, dir, life)
+	last := checkSteps(t, e, least)
+	if t.Failed() {
+		t.FailNow()
+	}
+	commitForever(e, last)
 }
 
 // stepKeys is how many keys the steps of commitForever take turns with.
@@ -101,18 +156,12 @@ func stepValue(n int) string {
 	return strings.Repeat(fmt.Sprintf("%d,", n), size)
 }
 
-// commitForever commits steps until the process is killed, and says which of
-// them are durable. Every third need not be.
-func commitForever(t *testing.T, e storage.Engine) {
+// commitForever commits the steps after the last one until the process is
+// killed, and says which of them are durable. Every third need not be.
+func commitForever(e storage.Engine, last int) {
 	const ahead = 8 // batches that wait for their completion at once
-	done := 0
-	if last, ok := get(t, e, "last"); ok {
-		if _, err := fmt.Sscan(last, &done); err != nil {
-			t.Fatal(err)
-		}
-	}
 	slots := make(chan struct{}, ahead)
-	for n := done + 1; ; n++ {
+	for n := last + 1; ; n++ {
 		slots <- struct{}{}
 		d := core.Sync
 		if n%3 == 0 {

@@ -25,8 +25,10 @@ func Run(t *testing.T, open Open) {
 		{"OverwriteAndDelete", testOverwriteAndDelete},
 		{"OrderWithinBatch", testOrderWithinBatch},
 		{"EmptyKeysAndValues", testEmptyKeysAndValues},
+		{"EmptyKeyAlone", testEmptyKeyAlone},
 		{"AnyBytes", testAnyBytes},
 		{"LargeValues", testLargeValues},
+		{"LargeBatch", testLargeBatch},
 		{"ScanRanges", testScanRanges},
 		{"ScanLimits", testScanLimits},
 		{"ScanResumes", testScanResumes},
@@ -36,12 +38,14 @@ func Run(t *testing.T, open Open) {
 		{"SlicesStay", testSlicesStay},
 		{"BatchIsNotKept", testBatchIsNotKept},
 		{"CompletionOrder", testCompletionOrder},
+		{"CompletionOnce", testCompletionOnce},
 		{"EmptyBatch", testEmptyBatch},
 		{"Concurrent", testConcurrent},
 		{"Atomic", testAtomic},
 		{"Stats", testStats},
 		{"Close", testClose},
 		{"CloseWaits", testCloseWaits},
+		{"CloseWaitsForScan", testCloseWaitsForScan},
 		{"CloseRaces", testCloseRaces},
 	}
 	for _, test := range tests {
@@ -70,6 +74,9 @@ func testVisibleAtReturn(t *testing.T, e storage.Engine) {
 			e.Commit([]core.Write{set(key, value)}, d, func(err error) { done <- err })
 			if got, ok := get(t, e, key); !ok || got != value {
 				t.Fatalf("right after its commit, %q reads %q, %v", key, got, ok)
+			}
+			if got, _ := scan(t, e, []byte(key), nil, core.Limit{}); equal(got, []pair{{key, value}}) != nil {
+				t.Fatalf("right after its commit, a scan from %q shows %v", key, got)
 			}
 			if err := <-done; err != nil {
 				t.Fatal(err)
@@ -116,6 +123,9 @@ func testEmptyKeysAndValues(t *testing.T, e storage.Engine) {
 			t.Errorf("the empty value of %q reads %v, %v; want an empty slice that is not nil", key, v, err)
 		}
 	}
+	if v, err := e.Get(nil); err != nil || string(v) != "of the empty key" {
+		t.Errorf("the nil key reads %q, %v", v, err)
+	}
 	want := []pair{{"", "of the empty key"}, {"empty", ""}, {"nil", ""}}
 	if err := equal(all(t, e), want); err != nil {
 		t.Error(err)
@@ -123,6 +133,30 @@ func testEmptyKeysAndValues(t *testing.T, e storage.Engine) {
 	put(t, e, core.Write{Key: []byte{}, Delete: true})
 	if err := equal(all(t, e), want[1:]); err != nil {
 		t.Error(err)
+	}
+}
+
+// testEmptyKeyAlone writes the empty key again and again, and no other, so that
+// engines have files with nothing but that in them; and then its neighbours.
+func testEmptyKeyAlone(t *testing.T, e storage.Engine) {
+	value := strings.Repeat("v", 2000)
+	for range 60 {
+		put(t, e, set("", value))
+	}
+	if err := equal(all(t, e), []pair{{"", value}}); err != nil {
+		t.Error(err)
+	}
+	put(t, e, set("\x00\x00", "2"), set("\x00", "1"), set("\x00\x01", "3"))
+	if err := equal(all(t, e), []pair{{"", value}, {"\x00", "1"}, {"\x00\x00", "2"}, {"\x00\x01", "3"}}); err != nil {
+		t.Error(err)
+	}
+	got, next := scan(t, e, []byte{0}, []byte{0, 0}, core.Limit{})
+	if err := equal(got, []pair{{"\x00", "1"}}); err != nil || next != nil {
+		t.Errorf("from one zero to two: %v, goes on at %q", err, next)
+	}
+	put(t, e, remove(""))
+	if _, next := scan(t, e, nil, nil, core.Limit{}); string(next) != "\x00\x00" {
+		t.Errorf("after the first of them it goes on at %q", next)
 	}
 }
 
@@ -143,15 +177,35 @@ func testAnyBytes(t *testing.T, e storage.Engine) {
 	}
 }
 
-// testLargeValues has the largest value that may be configured.
+// testLargeValues has the largest value that may be configured, and the largest
+// set of siblings that a merge may build of two.
 func testLargeValues(t *testing.T, e storage.Engine) {
-	large := bytes.Repeat([]byte("large"), id.MaxValueBytes/5+1)
-	put(t, e, core.Write{Key: []byte("large"), Value: large}, set("small", "s"))
-	if v, err := e.Get([]byte("large")); err != nil || !bytes.Equal(v, large) {
-		t.Errorf("it reads %d bytes, %v; want the %d that were written", len(v), err, len(large))
+	for i, size := range []int{id.MaxValueBytes, 2 * id.MaxSetBytes} {
+		key, small := fmt.Sprintf("large %d", i), fmt.Sprintf("small %d", i)
+		large := bytes.Repeat([]byte("large"), size/5+1)
+		put(t, e, core.Write{Key: []byte(key), Value: large}, set(small, "s"))
+		if v, err := e.Get([]byte(key)); err != nil || !bytes.Equal(v, large) {
+			t.Errorf("it reads %d bytes, %v; want the %d that were written", len(v), err, len(large))
+		}
+		if v, ok := get(t, e, small); !ok || v != "s" {
+			t.Errorf("the small value beside it reads %q, %v", v, ok)
+		}
 	}
-	if v, ok := get(t, e, "small"); !ok || v != "s" {
-		t.Errorf("the small value beside it reads %q, %v", v, ok)
+}
+
+// testLargeBatch has as many writes in one batch as a loop makes at once, and
+// some.
+func testLargeBatch(t *testing.T, e storage.Engine) {
+	const writes = 1500
+	batch := make([]core.Write, 0, writes)
+	want := make([]pair, 0, writes)
+	for i := range writes {
+		p := pair{fmt.Sprintf("%05d", i), fmt.Sprint(i)}
+		batch, want = append(batch, set(p.key, p.value)), append(want, p)
+	}
+	put(t, e, batch...)
+	if err := equal(all(t, e), want); err != nil {
+		t.Error(err)
 	}
 }
 

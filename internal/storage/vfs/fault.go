@@ -31,6 +31,29 @@ func Syncs(op Op) bool {
 	return op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
 }
 
+// Reads reports whether op takes something from the disk: the bytes of a file,
+// or what a directory has and what its files are like.
+func Reads(op Op) bool {
+	switch op.Kind {
+	case errorfs.OpOpen, errorfs.OpOpenDir, errorfs.OpList, errorfs.OpStat,
+		errorfs.OpFileRead, errorfs.OpFileReadAt, errorfs.OpFileStat:
+		return true
+	default:
+		return false
+	}
+}
+
+// Fills reports whether op takes room on the disk, and so cannot take place
+// where there is none.
+func Fills(op Op) bool {
+	switch op.Kind {
+	case errorfs.OpCreate, errorfs.OpMkdirAll, errorfs.OpFileWrite, errorfs.OpFileWriteAt:
+		return true
+	default:
+		return false
+	}
+}
+
 // Watch returns fs with a hook that is called before every operation, from
 // whatever goroutine carries it out. What the hook returns, if not nil, is the
 // operation's outcome, and the operation does not take place.
@@ -93,4 +116,65 @@ func (f splitFile) WriteAt(p []byte, off int64) (int, error) {
 	}
 	m, err := f.File.WriteAt(p[half:], off+int64(n))
 	return n + m, err
+}
+
+// LieAboutSyncs returns fs with syncs that do nothing and report success where
+// lies says so, as a disk does that keeps what it was to make durable in a cache
+// that loses its power.
+func LieAboutSyncs(fs FS, lies func() bool) FS { return lieFS{fs, lies} }
+
+type lieFS struct {
+	vfs.FS
+	lies func() bool
+}
+
+func (l lieFS) file(f File, err error) (File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return lieFile{f, l.lies}, nil
+}
+
+func (l lieFS) Create(name string, c Category) (File, error) {
+	return l.file(l.FS.Create(name, c))
+}
+
+func (l lieFS) OpenReadWrite(name string, c Category, opts ...vfs.OpenOption) (File, error) {
+	return l.file(l.FS.OpenReadWrite(name, c, opts...))
+}
+
+func (l lieFS) ReuseForWrite(oldname, newname string, c Category) (File, error) {
+	return l.file(l.FS.ReuseForWrite(oldname, newname, c))
+}
+
+func (l lieFS) OpenDir(name string) (File, error) { return l.file(l.FS.OpenDir(name)) }
+
+// Unwrap returns the file system below.
+func (l lieFS) Unwrap() FS { return l.FS }
+
+type lieFile struct {
+	vfs.File
+	lies func() bool
+}
+
+func (f lieFile) Sync() error {
+	if f.lies() {
+		return nil
+	}
+	return f.File.Sync()
+}
+
+func (f lieFile) SyncData() error {
+	if f.lies() {
+		return nil
+	}
+	return f.File.SyncData()
+}
+
+// SyncTo is a hint where it does not report a full sync.
+func (f lieFile) SyncTo(length int64) (fullSync bool, err error) {
+	if f.lies() {
+		return false, nil
+	}
+	return f.File.SyncTo(length)
 }

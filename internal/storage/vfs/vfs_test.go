@@ -237,3 +237,21 @@ func TestFailStopClose(t *testing.T) {
 		t.Errorf("the failure is %v", fs.Err())
 	}
 }
+
+// TestLieAboutSyncs has a power cut take what the disk said was safe.
+func TestLieAboutSyncs(t *testing.T) {
+	for _, lies := range []bool{false, true} {
+		disk := vfs.NewDisk()
+		write(t, vfs.LieAboutSyncs(disk.FS(), func() bool { return lies }), "file", "text", true)
+		want := "text"
+		if lies {
+			want = "none"
+		}
+		if got := read(t, disk.PowerCut(nil, 0).FS(), "file"); got != want {
+			t.Errorf("lies: %v: the file reads %q after a power cut, want %q", lies, got, want)
+		}
+		if got := read(t, disk.FS(), "file"); got != "text" {
+			t.Errorf("lies: %v: before it, the file reads %q", lies, got)
+		}
+	}
+}
