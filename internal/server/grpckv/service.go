@@ -37,6 +37,8 @@ type service struct {
 	limits  server.Limits
 	logger  *slog.Logger
 	memory  *semaphore.Weighted // of maxBytes
+
+	overloaded *refusals // of streams' requests
 }
 
 // Register adds the service to a server, whose codec is frame.Codec.
@@ -45,7 +47,10 @@ func Register(to grpc.ServiceRegistrar, o Options) {
 }
 
 func newService(o Options) *service {
-	return &service{backend: o.Backend, limits: o.Limits, logger: o.Logger, memory: semaphore.NewWeighted(maxBytes)}
+	return &service{
+		backend: o.Backend, limits: o.Limits, logger: o.Logger, memory: semaphore.NewWeighted(maxBytes),
+		overloaded: newRefusals(),
+	}
 }
 
 // Get answers a single call.

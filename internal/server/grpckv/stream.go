@@ -27,6 +27,12 @@ type call struct {
 	failure *failure // in place of a result
 }
 
+// turned is a request of a stream that was turned away undecoded.
+type turned struct {
+	id uint64
+	op core.Op
+}
+
 // session is one stream. Its handler receives; a goroutine of its own sends.
 type session struct {
 	service *service
@@ -36,6 +42,7 @@ type session struct {
 
 	mu       sync.Mutex // guards what follows
 	finished []*call    // whose replies are to be sent
+	turned   []turned   // likewise
 	underWay int        // requests without a reply in a message
 	ended    bool       // no more will be begun
 	closed   bool       // nothing will be sent any more
@@ -64,6 +71,7 @@ func (s *service) Stream(stream grpc.BidiStreamingServer[dynamov1.Requests, dyna
 
 // receive begins what comes until the client has no more or the stream ends.
 func (t *session) receive(ctx context.Context) error {
+	var batch [][]byte
 	for {
 		var m frame.Message
 		if err := t.stream.RecvMsg(&m); errors.Is(err, io.EOF) {
@@ -71,22 +79,61 @@ func (t *session) receive(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
-		var batch dynamov1.Requests
-		err := batch.UnmarshalVT(m.Bytes())
-		m.Free()
-		switch {
-		case err != nil:
-			return status.Errorf(codes.InvalidArgument, "the message is no Requests: %v", err)
-		case len(batch.Requests) > maxRequests:
-			return status.Errorf(codes.InvalidArgument, "the message has %d requests; at most %d are allowed", len(batch.Requests), maxRequests)
+		var err error
+		if list, ok := split(batch[:0], m.Bytes()); ok {
+			err = t.beginAll(ctx, list)
+			clear(list)
+			batch = list
+		} else {
+			err = t.beginDecoded(ctx, m.Bytes())
 		}
-		for _, r := range batch.Requests {
-			if !t.admit(ctx) {
-				return status.FromContextError(ctx.Err()).Err()
-			}
-			t.begin(r)
+		m.Free()
+		if err != nil {
+			return err
 		}
 	}
+}
+
+// beginAll begins encoded requests, or turns them away as they are.
+func (t *session) beginAll(ctx context.Context, batch [][]byte) error {
+	for _, one := range batch {
+		if !t.admit(ctx) {
+			return status.FromContextError(ctx.Err()).Err()
+		}
+		if p, ok := peek(one); ok && t.service.backend.TurnsAway(p.op, p.key) {
+			t.turnAway(p)
+			continue
+		}
+		r := new(dynamov1.Request)
+		if err := r.UnmarshalVT(one); err != nil {
+			return malformed(err)
+		}
+		t.begin(r)
+	}
+	return nil
+}
+
+// beginDecoded begins the requests of a message that cannot be split, or says
+// what is wrong with it.
+func (t *session) beginDecoded(ctx context.Context, message []byte) error {
+	var batch dynamov1.Requests
+	switch err := batch.UnmarshalVT(message); {
+	case err != nil:
+		return malformed(err)
+	case len(batch.Requests) > maxRequests:
+		return status.Errorf(codes.InvalidArgument, "the message has %d requests; at most %d are allowed", len(batch.Requests), maxRequests)
+	}
+	for _, r := range batch.Requests {
+		if !t.admit(ctx) {
+			return status.FromContextError(ctx.Err()).Err()
+		}
+		t.begin(r)
+	}
+	return nil
+}
+
+func malformed(err error) error {
+	return status.Errorf(codes.InvalidArgument, "the message is no Requests: %v", err)
 }
 
 // admit waits until one more request may be under way, and counts it. False:
@@ -187,11 +234,22 @@ func (t *session) finish(c *call) {
 	signal(t.wake)
 }
 
+// turnAway queues the reply to a request that was turned away.
+func (t *session) turnAway(p peeked) {
+	t.mu.Lock()
+	if !t.closed {
+		t.turned = append(t.turned, turned{p.id, p.op})
+	}
+	t.mu.Unlock()
+	signal(t.wake)
+}
+
 // send sends the replies until there will be no more, or ctx ends.
 func (t *session) send(ctx context.Context) {
 	defer t.close()
-	var e encoder
+	e := encoder{overloaded: t.service.overloaded}
 	var calls []*call
+	var away []turned
 	for {
 		select {
 		case <-ctx.Done():
@@ -200,9 +258,9 @@ func (t *session) send(ctx context.Context) {
 		}
 		runtime.Gosched() // whoever is about to finish shall: see the package's documentation
 		last := false
-		calls, last = t.take(calls)
-		err := t.sendAll(&e, calls)
-		t.release(calls)
+		calls, away, last = t.take(calls, away)
+		err := t.sendAll(&e, calls, away)
+		t.release(calls, len(away))
 		clear(calls)
 		if last || err != nil {
 			return
@@ -210,42 +268,49 @@ func (t *session) send(ctx context.Context) {
 	}
 }
 
-// take swaps what is finished for spare, and says whether it is the last.
-func (t *session) take(spare []*call) (calls []*call, last bool) {
+// take swaps what is finished and turned away for what is spare, and says whether
+// it is the last.
+func (t *session) take(spare []*call, spareTurned []turned) (calls []*call, away []turned, last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	calls, t.finished = t.finished, spare[:0]
-	return calls, t.ended && t.underWay == len(calls)
+	away, t.turned = t.turned, spareTurned[:0]
+	return calls, away, t.ended && t.underWay == len(calls)+len(away)
 }
 
-// sendAll sends the replies to these calls. With an error the stream has ended.
-func (t *session) sendAll(e *encoder, calls []*call) error {
-	for len(calls) > 0 {
+// sendAll sends the replies to these. With an error the stream has ended.
+func (t *session) sendAll(e *encoder, calls []*call, away []turned) error {
+	for len(calls)+len(away) > 0 {
 		n, size := 0, 0
 		for n < len(calls) && n < maxReplies && (n == 0 || size < maxReplyBytes) {
 			size += int(calls[n].held)
 			e.add(calls[n])
 			n++
 		}
+		calls = calls[n:]
+		for i := min(len(away), maxReplies-n); i > 0; i-- {
+			e.addTurned(away[0])
+			away = away[1:]
+		}
 		var m frame.Message
 		e.encode(m.Alloc)
 		if err := t.stream.SendMsg(&m); err != nil {
 			return err
 		}
-		calls = calls[n:]
 	}
 	return nil
 }
 
-// release gives back what calls held, and makes room for as many.
-func (t *session) release(calls []*call) {
+// release gives back what calls held, and makes room for as many, and for those
+// that were turned away.
+func (t *session) release(calls []*call, away int) {
 	held := int64(0)
 	for _, c := range calls {
 		held += c.held
 	}
 	t.service.memory.Release(held)
 	t.mu.Lock()
-	t.underWay -= len(calls)
+	t.underWay -= len(calls) + away
 	t.mu.Unlock()
 	signal(t.room)
 }
@@ -254,10 +319,10 @@ func (t *session) release(calls []*call) {
 func (t *session) close() {
 	t.mu.Lock()
 	t.closed = true
-	calls := t.finished
-	t.finished = nil
+	calls, away := t.finished, len(t.turned)
+	t.finished, t.turned = nil, nil
 	t.mu.Unlock()
-	t.release(calls)
+	t.release(calls, away)
 }
 
 func signal(c chan struct{}) {
