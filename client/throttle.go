@@ -36,11 +36,11 @@ type throttle struct {
 func (t *throttle) lets(now time.Duration, draw float64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.away <= t.taken {
+	if t.away <= t.taken+throttleSlack {
 		return true
 	}
 	t.age(now)
-	if draw*(t.away+t.taken+throttleSlack) >= t.away-t.taken {
+	if draw*(t.away+t.taken) >= t.away-t.taken-throttleSlack {
 		return true
 	}
 	t.away++

@@ -3,8 +3,7 @@ package admission
 import "time"
 
 const (
-	// look is how often a valve looks at what has begun and ended: several times
-	// the time that requests should take. It is also how long a request may
+	// look is how often a valve looks at what has ended: several times the time that requests should take. It is also how long a request may
 	// expect to wait before it begins.
 	look = 100 * time.Millisecond
 
@@ -31,9 +30,9 @@ const (
 // is slow does not set the limit, as long as a quarter of the requests do not
 // need it; nor does it take the place of others, where there is no limit.
 //
-// What finds no place waits, where that costs nothing yet. No more wait than were
-// begun in the latest look: a request that would wait for longer than that is
-// better told so at once. So callers that wait for their answers, and are some
+// What finds no place waits, where that costs nothing yet. No more wait than end
+// within a look: a request that would wait for longer than that is better told so
+// at once. So callers that wait for their answers, and are some
 // more than the shard can work on at a time, wait a little and are served.
 //
 // Use NewValve.
@@ -41,10 +40,12 @@ type Valve struct {
 	target time.Duration // of a request, from its beginning to its answer
 	most   int           // that may ever be under way, or wait
 	limit  int           // of what is under way; most: there is none now
-	pace   int           // requests that begin within a look, of late
 
-	since      time.Duration // the latest look
-	begun      int           // requests since then
+	since  time.Duration // the latest look
+	ended  int           // requests since then
+	last   int           // within the look before
+	before int           // and before that
+
 	judged     time.Duration // when the limit was reconsidered
 	fast, slow int           // requests that have ended since then
 }
@@ -95,26 +96,27 @@ func (v *Valve) Next(now time.Duration, underWay int) bool {
 	return underWay < v.limit
 }
 
-// Began takes that a request has begun.
-func (v *Valve) Began() { v.begun++ }
-
-// Ended takes how long a request took since it began.
-func (v *Valve) Ended(took time.Duration) {
-	if took <= v.target {
+// Ended takes how long a request took since it began, and whether other nodes
+// were asked for it: else it took no time that would tell anything.
+func (v *Valve) Ended(took time.Duration, asked bool) {
+	v.ended++
+	switch {
+	case !asked:
+	case took <= v.target:
 		v.fast++
-	} else {
+	default:
 		v.slow++
 	}
 }
 
-// look goes by what has begun and ended, when it is time.
+// look goes by what has ended, when it is time.
 func (v *Valve) look(now time.Duration, underWay int) {
 	since := now - v.since
 	if since < look {
 		return
 	}
-	v.pace = (v.pace + int(int64(v.begun)*int64(look)/int64(since)) + 1) / 2
-	v.since, v.begun = now, 0
+	v.before, v.last = v.last, int(int64(v.ended)*int64(look)/int64(since))
+	v.since, v.ended = now, 0
 	v.reconsider(now, underWay)
 }
 
@@ -134,8 +136,9 @@ func (v *Valve) reconsider(now time.Duration, underWay int) {
 	v.judged, v.fast, v.slow = now, 0, 0
 }
 
-// waitRoom returns how many may wait.
-func (v *Valve) waitRoom() int { return min(v.most, max(LeastUnderWay, v.pace)) }
+// waitRoom returns how many may wait. Of two looks the better one counts: a moment
+// in which the process stood still is over.
+func (v *Valve) waitRoom() int { return min(v.most, max(LeastUnderWay, v.last, v.before)) }
 
 // Room returns how many requests may come in at once, with so many under way, and
 // so many that wait: more would be turned away.

@@ -12,10 +12,10 @@ const target = 100 * time.Millisecond
 // waits.
 func (v *Valve) turn(now *time.Duration, fast, slow, underWay int) Verdict {
 	for range fast {
-		v.Ended(target)
+		v.Ended(target, true)
 	}
 	for range slow {
-		v.Ended(target + 1)
+		v.Ended(target+1, true)
 	}
 	*now += look
 	return v.Admit(*now, underWay, 0)
@@ -104,14 +104,14 @@ func TestLate(t *testing.T) {
 	}
 }
 
-// TestAsManyWaitAsBegin: what would begin within a look waits for it, and the
-// rest is turned away; whoever waits goes first.
-func TestAsManyWaitAsBegin(t *testing.T) {
+// TestAsManyWaitAsEnd: what would begin within a look waits for it, and the rest is
+// turned away; whoever waits goes first.
+func TestAsManyWaitAsEnd(t *testing.T) {
 	v, now := NewValve(target, 10_000), time.Second
 	v.turn(&now, 0, 100, 200) // at most 100 under way
 	for range 20 {
-		for range 1000 {
-			v.Began()
+		for range 900 {
+			v.Ended(0, false)
 		}
 		v.turn(&now, 100, 0, 100)
 	}
@@ -133,7 +133,7 @@ func TestAsManyWaitAsBegin(t *testing.T) {
 	if v.Next(now, limit) || !v.Next(now, limit-1) {
 		t.Error("one that waits may begin where there is no place, or not where there is")
 	}
-	now += 10 * look // in which nothing began
+	now += 10 * look // in which nothing ended
 	for range 12 {
 		v.turn(&now, 0, 0, 0)
 	}
@@ -142,7 +142,7 @@ func TestAsManyWaitAsBegin(t *testing.T) {
 		t.Errorf("verdict %d; a few may always wait", got)
 	}
 	if got := v.Admit(now, limit, LeastUnderWay); got != Full {
-		t.Errorf("verdict %d, with so many waiting as nobody begins", got)
+		t.Errorf("verdict %d, with so many waiting while nothing ends", got)
 	}
 }
 

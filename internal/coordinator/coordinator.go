@@ -280,9 +280,7 @@ func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out
 	s.answered = true
 	c.background++
 	c.latencies.add(now.Mono - s.arrived)
-	if len(s.peers) > 0 { // others take no time that would tell anything
-		c.valve.Ended(now.Mono - s.began)
-	}
+	c.valve.Ended(now.Mono-s.began, len(s.peers) > 0)
 	s.traceAnswer(now, r, out)
 	if s.unsure && r.Outcome == core.NotWritten {
 		r.Outcome = core.Unknown

@@ -103,7 +103,6 @@ func (c *Coordinator) enter(now core.Now, w arrival, out *core.Out) {
 		c.turnAway(w.request, core.CodeOverloaded, out)
 		return
 	}
-	c.valve.Began()
 	c.start(now, s, w, out)
 }
 
