@@ -129,7 +129,7 @@ func TestForwardsDoNotWait(t *testing.T) {
 		b.visit(n, 2*time.Second)
 	}
 	b.sent = nil
-	b.Coordinator.Forward(b.now, &core.Envelope{
+	b.Forward(b.now, &core.Envelope{
 		From: "b", To: "a", Cluster: 1, Req: 9, Deadline: b.now.Mono + time.Second, Stamp: b.Coordinator.view.Stamp(),
 		Msg: &core.Forward{
 			Start: 1, Limit: b.now.Wall + time.Second, Timeout: time.Second, Attempt: 1, Op: core.OpPut,
