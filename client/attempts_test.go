@@ -278,8 +278,27 @@ func TestOverloadEnds(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	if asked := len(fakes[0].requests()); asked < callers || asked > 2*callers {
+	if asked := len(fakes[0].requests()); asked == 0 || asked > 2*callers {
 		t.Errorf("%d requests asked the node %d times", callers, asked)
+	}
+}
+
+// TestHeldBack: what is sent to a node that turns everything away is held back,
+// and ends as if the node had turned it away.
+func TestHeldBack(t *testing.T) {
+	fakes, c := startFakes(t, patient(), succeeds)
+	c.Overload()
+	_, err := c.Put(t.Context(), key, nil, nil)
+	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrOverloaded) || e.Outcome != client.NotWritten {
+		t.Errorf("a put: %v", err)
+	}
+	if _, err = c.Get(t.Context(), key); !errors.Is(err, client.ErrOverloaded) {
+		t.Errorf("a get: %v", err)
+	}
+	for i := range fakes {
+		if asked := len(fakes[i].requests()); asked > 0 {
+			t.Errorf("node %d was asked %d times", i, asked)
+		}
 	}
 }
 

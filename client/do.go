@@ -58,6 +58,13 @@ func (c *Client) ask(r *request) {
 		}
 		r.tried = append(r.tried, n)
 		a := r.attempt(n)
+		if !n.throttle.lets(time.Since(c.began), rand.Float64()) {
+			r.open++
+			a.held = true
+			a.answer(heldBack(r.op), nil)
+			r.pausing, r.next = false, r.deadline
+			return
+		}
 		if r.last = n.put(a); r.last == nil {
 			r.open++
 			r.pausing, r.next = false, time.Now().Add(c.cfg.AttemptTimeout)
@@ -105,6 +112,9 @@ func (c *Client) judge(r *request, a *attempt) (ended bool, err error) {
 		return false, nil
 	}
 	f := a.reply.GetFailure()
+	if !a.held {
+		a.to.throttle.answered(time.Since(c.began), f.GetReason() == dynamov1.Reason_REASON_OVERLOADED)
+	}
 	if f == nil {
 		if (r.op == opGet) != (a.reply.GetGot() != nil) || (r.op != opGet) != (a.reply.GetWritten() != nil) {
 			return true, malformed(r, errors.New("it answers another question"))

@@ -1,5 +1,7 @@
 package client
 
+import "time"
+
 // Addrs returns the addresses of the nodes that the client knows, and how many
 // of the partitions have owners.
 func Addrs(c *Client) (addrs []string, width int) {
@@ -8,4 +10,15 @@ func Addrs(c *Client) (addrs []string, width int) {
 		addrs = append(addrs, m.addr)
 	}
 	return addrs, t.width
+}
+
+// Overload has the client believe that all nodes turn all requests away, for as
+// long as a test lasts, and that it has repeated as many as it may.
+func (c *Client) Overload() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.nodes {
+		n.throttle.at, n.throttle.away = time.Hour, 1e15
+	}
+	c.budget.spent.Store(maxSpent)
 }

@@ -24,7 +24,7 @@ func FuzzReplies(f *testing.F) {
 			for _, o := range []op{opGet, opPut, opDelete} {
 				r := newRequest()
 				r.op, r.open = o, 1 // another attempt is under way: nothing is asked anew
-				ended, err := c.judge(r, &attempt{reply: reply})
+				ended, err := c.judge(r, &attempt{to: new(node), reply: reply})
 				if !ended || err != nil || o != opGet {
 					continue
 				}

@@ -26,6 +26,8 @@ type node struct {
 	probed  atomic.Int64 // when it was probed, by the client's clock
 	once    sync.Once    // starts the links
 
+	throttle throttle
+
 	// What follows is guarded by the client's mu.
 	cancel  context.CancelFunc // ends the links; nil before they are started
 	retired bool               // it is in the topology no more

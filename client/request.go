@@ -79,6 +79,7 @@ type attempt struct {
 	of    *request
 	to    *node
 	sent  time.Time // zero: it was not
+	held  bool      // it was held back instead
 	reply *dynamov1.Reply
 	err   error // in place of a reply: the connection's
 }

@@ -27,8 +27,9 @@ const (
 	maxBackground = 4096
 
 	// fastShare of PeerTimeout is what requests under way may take: past PeerTimeout
-	// peers count as failed and are asked again, which must not come of load.
-	fastShare = 3
+	// peers count as failed and are asked again, which must not come of load, nor
+	// of load and a moment in which a node does nothing else.
+	fastShare = 10
 
 	// staleRetry is when a peer that refused for our older layout is asked
 	// again if no newer view has come by then.
@@ -123,6 +124,7 @@ type Coordinator struct {
 	repairs    repairs
 	latencies  latencies
 	valve      *admission.Valve
+	door       door
 	counters   core.Counters
 }
 
@@ -143,6 +145,7 @@ func New(c Config, local Local) *Coordinator {
 		guard:    guard.New(c.Retry, rng),
 		view:     &core.View{Self: c.Self},
 		forwards: newForwards(),
+		door:     newDoor(),
 		valve:    admission.NewValve(c.PeerTimeout/fastShare, maxSlots+1), // open, slots are the limit
 	}
 }
@@ -151,25 +154,13 @@ func New(c Config, local Local) *Coordinator {
 // await replicas beyond their quorum.
 func (c *Coordinator) Active() int { return len(c.slots) - len(c.free) }
 
-// Submit begins a client's request.
-func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
-	if c.view.ReadLayout() == nil {
-		c.turnAway(r, core.CodeNotReady, out)
-		return
-	}
-	arrived := now.Mono
-	if r.Arrived != 0 {
-		arrived = min(arrived, r.Arrived)
-	}
-	s := c.admit(now, r, arrived)
-	if s == nil {
-		c.turnAway(r, core.CodeOverloaded, out)
-		return
-	}
+// start begins a client's request.
+func (c *Coordinator) start(now core.Now, s *slot, w arrival, out *core.Out) {
+	r := w.request
 	s.client = r.Req
 	s.op, s.key, s.value, s.options = r.Op, r.Key, r.Value, r.Options
 	s.context = r.Context
-	s.began, s.arrived = now.Mono, arrived
+	s.began, s.arrived = now.Mono, w.at
 	s.trace = newTrace(now, r.Trace)
 	s.deadline = min(r.Deadline, now.Mono+id.MaxMessageAge)
 	if r.Options.Repair == core.RepairBlocking {
@@ -182,33 +173,6 @@ func (c *Coordinator) Submit(now core.Now, r *core.Request, out *core.Out) {
 	}
 	c.begin(now, s, out)
 }
-
-// turnAway answers a request that is not begun.
-func (c *Coordinator) turnAway(r *core.Request, code core.Code, out *core.Out) {
-	c.counters.Requests[r.Op][code]++
-	out.Replies = append(out.Replies, core.Reply{Req: r.Req, Result: core.Result{Code: code, Outcome: core.NotWritten}})
-}
-
-// admit returns the slot of a request, nil where it is turned away: nothing of it
-// is done.
-func (c *Coordinator) admit(now core.Now, r *core.Request, arrived time.Duration) *slot {
-	switch c.valve.Admit(now.Mono, arrived, r.Deadline, c.underWay()) {
-	case admission.Late:
-		c.counters.ExpiredRequests++
-		return nil
-	case admission.Full:
-		c.counters.Limits[core.LimitUnderWay]++
-		return nil
-	case admission.Begin:
-	}
-	return c.take()
-}
-
-// underWay counts the requests that have not been answered.
-func (c *Coordinator) underWay() int { return c.Active() - c.background }
-
-// Room returns how many requests may wait to be submitted.
-func (c *Coordinator) Room() int { return c.valve.Room(c.underWay()) }
 
 // quorum returns the kind of quorum of a request that asks for q.
 func (c *Coordinator) quorum(q core.Quorum) core.Quorum {
@@ -316,9 +280,7 @@ func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out
 	s.answered = true
 	c.background++
 	c.latencies.add(now.Mono - s.arrived)
-	if len(s.peers) > 0 { // others take no time that would tell anything
-		c.valve.Ended(now.Mono - s.arrived)
-	}
+	c.valve.Ended(now.Mono-s.began, len(s.peers) > 0)
 	s.traceAnswer(now, r, out)
 	if s.unsure && r.Outcome == core.NotWritten {
 		r.Outcome = core.Unknown

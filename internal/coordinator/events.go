@@ -10,6 +10,11 @@ import (
 
 // Deliver takes a peer's reply. One whose request is over has no effect.
 func (c *Coordinator) Deliver(now core.Now, e *core.Envelope, out *core.Out) {
+	c.deliver(now, e, out)
+	c.open(now, out)
+}
+
+func (c *Coordinator) deliver(now core.Now, e *core.Envelope, out *core.Out) {
 	s := c.slot(e.Req)
 	if s == nil {
 		return
@@ -135,6 +140,7 @@ func (c *Coordinator) SendFailed(now core.Now, e *core.Envelope, out *core.Out) 
 	s.traceAsked(now, t, "not sent", out)
 	c.fail(now, s, t, guard.Unsent, out)
 	c.settle(now, s, out)
+	c.open(now, out)
 }
 
 // Durable is told that flush n of this shard and all before it are durable.
@@ -153,23 +159,28 @@ func (c *Coordinator) Durable(now core.Now, n uint64, out *core.Out) {
 		}
 	}
 	c.waits = slices.Delete(c.waits, 0, ready)
+	c.open(now, out)
 }
 
 // Next returns when Tick is due.
-func (c *Coordinator) Next() (time.Duration, bool) { return c.timers.next() }
+func (c *Coordinator) Next() (time.Duration, bool) {
+	at := c.door.at
+	if due, ok := c.timers.next(); ok {
+		at = min(at, due)
+	}
+	return at, at != core.Never
+}
 
 // Tick wakes the requests that are due.
 func (c *Coordinator) Tick(now core.Now, out *core.Out) {
-	for {
-		req, ok := c.timers.pop(now.Mono)
-		if !ok {
-			return
-		}
+	c.dropLate(now, out)
+	for req, ok := c.timers.pop(now.Mono); ok; req, ok = c.timers.pop(now.Mono) {
 		if s := c.slot(req); s != nil {
 			s.armed = core.Never
 			c.wake(now, s, out)
 		}
 	}
+	c.open(now, out)
 }
 
 // wake does what a slot waits to do by now.
@@ -271,6 +282,7 @@ func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
 			c.settle(now, s, out)
 		}
 	}
+	c.open(now, out)
 }
 
 // readAnew starts a read over where its layout has changed.

@@ -83,10 +83,13 @@ func TestTurnedAwayRequestsAreCounted(t *testing.T) {
 			t.Errorf("queued: %+v; want %d requests in one loop", got, limit)
 		}
 		const more = 3
-		for range more {
+		for range more - 1 {
 			if got := c.put(0, "k", "v"); got.Code != core.CodeOverloaded {
 				t.Errorf("one more: %v", got.Code)
 			}
+		}
+		if !n.TurnsAway(core.OpPut, []byte("k")) {
+			t.Error("one more would be taken")
 		}
 		got := n.Counters()
 		if got.Limits[core.LimitClients] != more || got.Requests[core.OpPut][core.CodeOverloaded] != more {

@@ -131,10 +131,10 @@ func (l *loop) drain(now core.Now) error {
 	rest := node.MaxDrain - min(len(l.left.clients), leastClients)
 	rest -= l.stepAll(now, &l.left.inputs, rest, &stepped, out)
 	l.stepAll(now, &l.left.clients, rest+leastClients, &stepped, out)
-	l.queue.began(&stepped, l.room())
 	if at, ok := l.machine.Next(); ok && at <= now.Mono {
 		l.machine.Tick(now, out)
 	}
+	l.queue.began(&stepped, l.room())
 	return l.flush(out)
 }
 

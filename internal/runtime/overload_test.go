@@ -93,20 +93,26 @@ func (o *offered) count(r core.Result) {
 	}
 }
 
-// TestGoodputUnderOverload: when three times as much is asked of a cluster as it
+// loops and owners are those of the clusters here, and capacity is how many puts
+// a second they can do.
+const (
+	loops, owners = 12, 3
+	capacity      = int(loops * time.Second / (owners * step))
+)
+
+// TestGoodputUnderOverload: when several times as much is asked of a cluster as it
 // can do, it goes on doing four fifths of that at least; what is too much is
 // turned away, and little waits.
 func TestGoodputUnderOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, func(e runtime.Engine) runtime.Engine { return laboured{e} })
-		const loops, owners, mostWaiting = 12, 3, 8192
-		capacity := int(loops * time.Second / (owners * step))
+		const mostWaiting = 8192
 		perSecond := func(n int) int { return int(time.Duration(n) * time.Second / counted) }
 		peak := 0
 		for _, load := range []struct {
 			percent int
 			warm    time.Duration // until the valve has found its limit
-		}{{100, 100 * time.Millisecond}, {300, 600 * time.Millisecond}} {
+		}{{100, 100 * time.Millisecond}, {300, 600 * time.Millisecond}, {500, 600 * time.Millisecond}} {
 			o := c.offer(capacity*load.percent/100, load.warm)
 			t.Logf("%3d %% of %d/s: %d/s ok, %d/s overloaded, %d other, %d requests waited at most at a node",
 				load.percent, capacity, perSecond(o.ok), perSecond(o.overloaded), o.other, o.most)
@@ -117,6 +123,39 @@ func TestGoodputUnderOverload(t *testing.T) {
 			if o.most > mostWaiting {
 				t.Errorf("%d requests wait at a node; want at most %d", o.most, mostWaiting)
 			}
+		}
+	})
+}
+
+// TestCallersThatWaitAreServed: more callers than a cluster works for at a time,
+// each of which waits for its answer, are served, though it takes a while: there
+// is no more to do than can be done. Only at the beginning, while the cluster finds
+// out how much that is, some are turned away.
+func TestCallersThatWaitAreServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const callers, each = 1500, 40
+		const timeout = 500 * time.Millisecond
+		c := newCluster(t, 3, func(e runtime.Engine) runtime.Engine { return laboured{e} })
+		results := make(chan core.Result)
+		began := time.Now()
+		for caller := range callers {
+			go func() {
+				for i := range each {
+					results <- c.nodes[caller%len(c.nodes)].Do(t.Context(), &core.Request{
+						Op: core.OpPut, Key: fmt.Appendf(nil, "key-%d", (caller*each+i*7)%5000), Value: []byte("v"),
+						Options: core.Options{Overwrite: true},
+					}, timeout)
+				}
+			}()
+		}
+		var o offered
+		for range callers * each {
+			o.count(<-results)
+		}
+		took := time.Since(began)
+		t.Logf("%d callers: %.0f/s ok of %d/s, %d overloaded, %d other", callers, float64(o.ok)/took.Seconds(), capacity, o.overloaded, o.other)
+		if o.overloaded > callers*each/20 || o.other > 0 {
+			t.Errorf("%d requests were turned away and %d failed of %d", o.overloaded, o.other, callers*each)
 		}
 	})
 }

@@ -53,6 +53,7 @@ type input struct {
 // queue is a loop's inbox. Any goroutine puts, the loop alone takes.
 type queue struct {
 	wake chan struct{} // of capacity 1: something is there
+	full atomic.Bool   // there is no room for requests of clients; it changes under mu only
 
 	mu      sync.Mutex // guards what follows
 	inputs  []input    // but for requests of clients
@@ -83,6 +84,9 @@ func (q *queue) put(in input) bool {
 		q.inputs = append(q.inputs, in)
 	}
 	q.counts[in.kind]++
+	if in.kind == clientRequest && q.counts[clientRequest] >= q.room {
+		q.full.Store(true)
+	}
 	q.mu.Unlock()
 	q.signal()
 	return true
@@ -136,6 +140,9 @@ func (q *queue) began(stepped *[kinds]int, room int) {
 		q.counts[k] -= n
 	}
 	q.room = min(room, maxClients)
+	if full := q.counts[clientRequest] >= q.room; full != q.full.Load() {
+		q.full.Store(full)
+	}
 	q.mu.Unlock()
 }
 

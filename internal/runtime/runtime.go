@@ -240,6 +240,17 @@ func (r *Runtime) Begin(q *core.Request, timeout time.Duration, done func(core.R
 	}
 }
 
+// TurnsAway says that a request for a key would be turned away as overloaded if it
+// came now, and counts it.
+func (r *Runtime) TurnsAway(op core.Op, key []byte) bool {
+	l := r.view.Load().ReadLayout()
+	if l == nil || !r.shards[int(l.Partition(key))%len(r.shards)].queue.full.Load() {
+		return false
+	}
+	r.turned.count(op, core.CodeOverloaded)
+	return true
+}
+
 // submit queues a client's request for the shard of its key; where that cannot
 // be, it returns the result.
 func (r *Runtime) submit(q *core.Request, timeout time.Duration, w *waiter) (refused core.Result, ok bool) {

@@ -14,6 +14,11 @@ type Backend interface {
 	// result's code; no code is an error of Do itself. The result's slices
 	// are immutable.
 	Do(ctx context.Context, q *core.Request, timeout time.Duration) core.Result
+	// TurnsAway says that a request for a key would be turned away as overloaded
+	// if it came now, and counts it: its client is to be told so. It is asked
+	// before a request is read or decoded as a whole, which costs most of what
+	// turning one away does.
+	TurnsAway(op core.Op, key []byte) bool
 	// Status returns a snapshot that the caller owns.
 	Status() core.ClusterStatus
 }

@@ -17,6 +17,8 @@ func (b instant) Do(context.Context, *core.Request, time.Duration) core.Result {
 
 func (instant) Status() core.ClusterStatus { return core.ClusterStatus{} }
 
+func (instant) TurnsAway(core.Op, []byte) bool { return false }
+
 // sink is a response to nobody.
 type sink struct {
 	header http.Header

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 )
 
@@ -22,8 +23,13 @@ const (
 	maxDrain = 16 << 20
 )
 
-// errBodies says that maxBodies is reached.
-var errBodies = errors.New("too many bytes of request bodies in memory")
+var (
+	// errBodies says that maxBodies is reached.
+	errBodies = errors.New("too many bytes of request bodies in memory")
+	// errTurnedAway says that the backend does not take the request, whatever its
+	// body is.
+	errTurnedAway = errors.New(Explain(core.OpPut, core.Result{Code: core.CodeOverloaded}))
+)
 
 // budget bounds the memory of bodies. It is safe for concurrent use.
 type budget struct{ bytes *semaphore.Weighted }

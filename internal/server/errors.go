@@ -44,7 +44,7 @@ func refusal(op core.Op, err error) failure {
 	f := failure{status: http.StatusBadRequest, Code: codeInvalid, Message: err.Error()}
 	var refused *Refused
 	switch {
-	case errors.Is(err, errBodies):
+	case errors.Is(err, errBodies), errors.Is(err, errTurnedAway):
 		f.status, f.retry, f.Code = http.StatusServiceUnavailable, true, core.CodeOverloaded.String()
 	case errors.As(err, &refused) && refused.Kind == KindContext:
 		f.Code = codeContext

@@ -22,7 +22,10 @@ type fake struct {
 	mu      sync.Mutex
 	asked   *core.Request // the last
 	timeout time.Duration
+	full    bool // it turns requests away
 }
+
+func (f *fake) TurnsAway(core.Op, []byte) bool { return f.full }
 
 func (f *fake) Do(_ context.Context, q *core.Request, timeout time.Duration) core.Result {
 	f.mu.Lock()

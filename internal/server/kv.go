@@ -63,6 +63,9 @@ func (s *Server) parse(q *core.Request, r *http.Request) (timeout time.Duration,
 	if q.Op != core.OpPut {
 		return p.timeout, func() {}, nil
 	}
+	if s.backend.TurnsAway(q.Op, q.Key) {
+		return 0, nil, errTurnedAway
+	}
 	q.Value, release, err = s.bodies.read(r, s.limits)
 	return p.timeout, release, err
 }

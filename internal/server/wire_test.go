@@ -174,6 +174,25 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
 
+// A put that is turned away is not read: its client hears so at once.
+func TestTurnedAwayUnread(t *testing.T) {
+	f := &fake{result: core.Result{Code: core.CodeOK}, full: true}
+	s := newServer(f)
+	if !s.bodies.bytes.TryAcquire(maxBodies) {
+		t.Fatal("the budget is not empty")
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "PUT", "/v1/kv/k", strings.NewReader("v")))
+	wantStatus(t, w, http.StatusServiceUnavailable)
+	e := errorOf(t, w.Body.Bytes())
+	if e.Code != "overloaded" || e.Outcome != "not_written" || w.Header().Get("Retry-After") == "" || f.asked != nil {
+		t.Errorf("error %+v, Retry-After %q; the backend was asked for %v", e, w.Header().Get("Retry-After"), f.asked)
+	}
+	if !strings.Contains(e.Message, "try again later") {
+		t.Errorf("it says %q", e.Message) // and nothing of memory, which is not even looked at
+	}
+}
+
 // Bodies in memory are bounded: the one that does not fit any more is turned
 // away, and the next gets in when the first is gone.
 func TestBodyBudget(t *testing.T) {

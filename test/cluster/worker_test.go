@@ -42,11 +42,10 @@ type workerSpec struct {
 
 // job is one line to a worker, and jobReport the line that it answers with.
 type job struct {
-	Op           string // "ready", "put", "get", "usage", "echo", "flood", "bare-http", "profile"
+	Op           string // "ready", "put", "get", "usage", "echo", "bare-http", "profile"
 	Callers, Ops int
 	ValueBytes   int
 	Peer         string // of "echo": where the replies go; of "profile": the folder, empty to end it
-	Rate         int    // of "flood": puts a second
 }
 
 type jobReport struct {
@@ -54,7 +53,7 @@ type jobReport struct {
 	CPU     time.Duration
 	Mallocs uint64
 	P50     time.Duration // of one operation, as its caller sees it
-	Flood   flooded       // of "flood"
+	RSS     int64         // in bytes
 	Failed  string
 }
 
@@ -92,6 +91,7 @@ func workerMain(spec string, in io.Reader, out io.Writer) error {
 		}
 		r := j.run(node)
 		r.CPU, r.Mallocs = usage()
+		r.RSS = residentBytes()
 		if err := reports.Encode(r); err != nil {
 			return err
 		}
@@ -119,8 +119,6 @@ func (j *job) run(node *dynamo.Node) (r jobReport) {
 		err = node.Ready(ctx)
 	case "echo":
 		r.Addr, err = echo(j.Peer)
-	case "flood":
-		r.Flood = flood(node, j)
 	case "bare-http":
 		r.Addr, err = bareHTTP(value)
 	case "profile":

@@ -51,7 +51,7 @@ func received(tb testing.TB, op core.Op, size int) (once func()) {
 		if err := s.beginAll(context.Background(), &d, message); err != nil {
 			tb.Fatal(err)
 		}
-		calls, _ = s.take(calls)
+		calls, _, _ = s.take(calls, nil)
 		for _, c := range calls {
 			if c.failure != nil {
 				tb.Fatal(c.failure)

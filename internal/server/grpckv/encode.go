@@ -17,6 +17,20 @@ type encoder struct {
 	slots   []*slot
 	shown   []server.Shown // of the latest read
 	scratch []byte         // the contexts and clocks of this message, one after another
+	// overloaded are the results of those that were turned away as they came.
+	overloaded *refusals
+}
+
+// refusals are the results of requests that are turned away, by operation: they
+// are all alike.
+type refusals [core.Ops]dynamov1.Reply_Failure
+
+func newRefusals() *refusals {
+	var r refusals
+	for op := range r {
+		r[op].Failure = &failed(core.Op(op), overloaded()).Failure
+	}
+	return &r
 }
 
 // slot has the structs of one reply.
@@ -37,12 +51,7 @@ func newSlot() *slot {
 
 // add takes the reply to a call into the next message.
 func (e *encoder) add(c *call) {
-	n := len(e.replies.Replies)
-	if n == len(e.slots) {
-		e.slots = append(e.slots, newSlot())
-	}
-	s := e.slots[n]
-	s.reply.Id = c.id
+	s := e.slot(c.id)
 	switch {
 	case c.failure != nil:
 		s.reply.Result = &dynamov1.Reply_Failure{Failure: &c.failure.Failure}
@@ -53,7 +62,21 @@ func (e *encoder) add(c *call) {
 		e.writtenInto(s, &c.request, c.result)
 		s.reply.Result = &s.writtenOf
 	}
+}
+
+// addTurned takes the reply to a request that was turned away into it.
+func (e *encoder) addTurned(t turned) { e.slot(t.id).reply.Result = &e.overloaded[t.op] }
+
+// slot returns that of the next message's next reply, without a result.
+func (e *encoder) slot(id uint64) *slot {
+	n := len(e.replies.Replies)
+	if n == len(e.slots) {
+		e.slots = append(e.slots, newSlot())
+	}
+	s := e.slots[n]
+	s.reply.Id = id
 	e.replies.Replies = append(e.replies.Replies, &s.reply)
+	return s
 }
 
 // encode writes the message into memory from alloc, and begins a new one.

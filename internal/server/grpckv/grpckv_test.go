@@ -41,6 +41,17 @@ type fake struct {
 	timeout time.Duration
 	holds   bool
 	held    []func(core.Result)
+	full    map[string]bool // keys whose requests are turned away
+	away    int             // so many were
+}
+
+func (f *fake) TurnsAway(_ core.Op, key []byte) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.full[string(key)] {
+		f.away++
+	}
+	return f.full[string(key)]
 }
 
 func (f *fake) take(q *core.Request, timeout time.Duration) core.Result {

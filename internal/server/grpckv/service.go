@@ -40,6 +40,8 @@ type service struct {
 	tracer  server.Tracer // nil: nothing is traced
 	logger  *slog.Logger
 	memory  *semaphore.Weighted // of maxBytes
+
+	overloaded *refusals // of streams' requests
 }
 
 // Register adds the service to a server, whose codec is frame.Codec.
@@ -50,6 +52,7 @@ func Register(to grpc.ServiceRegistrar, o Options) {
 func newService(o Options) *service {
 	return &service{
 		backend: o.Backend, limits: o.Limits, tracer: o.Tracer, logger: o.Logger, memory: semaphore.NewWeighted(maxBytes),
+		overloaded: newRefusals(),
 	}
 }
 

@@ -31,6 +31,12 @@ type call struct {
 	failure *failure // in place of a result
 }
 
+// turned is a request of a stream that was turned away before it was a call.
+type turned struct {
+	id uint64
+	op core.Op
+}
+
 // session is one stream. Its handler receives; a goroutine of its own sends.
 type session struct {
 	service *service
@@ -40,6 +46,7 @@ type session struct {
 
 	mu       sync.Mutex // guards what follows
 	finished []*call    // whose replies are to be sent
+	turned   []turned   // likewise
 	underWay int        // requests without a reply in a message
 	ended    bool       // no more will be begun
 	closed   bool       // nothing will be sent any more
@@ -95,9 +102,27 @@ func (t *session) beginAll(ctx context.Context, d *decoder, message []byte) erro
 		if !t.admit(ctx) {
 			return status.FromContextError(ctx.Err()).Err()
 		}
+		if op, key := target(r); op != 0 && t.service.backend.TurnsAway(op, key) {
+			t.turnAway(r.Id, op)
+			continue
+		}
 		t.begin(ctx, r)
 	}
 	return nil
+}
+
+// target returns what turning a request away needs to know of it, in the
+// message's memory. An op of 0: it has none.
+func target(r *dynamov1.Request) (op core.Op, key []byte) {
+	switch op := r.Op.(type) {
+	case *dynamov1.Request_Get:
+		return core.OpGet, op.Get.Key
+	case *dynamov1.Request_Put:
+		return core.OpPut, op.Put.Key
+	case *dynamov1.Request_Delete:
+		return core.OpDelete, op.Delete.Key
+	}
+	return 0, nil
 }
 
 // admit waits until one more request may be under way, and counts it. False:
@@ -225,11 +250,22 @@ func (t *session) finish(c *call) {
 	signal(t.wake)
 }
 
+// turnAway queues the reply to a request that was turned away as it came.
+func (t *session) turnAway(id uint64, op core.Op) {
+	t.mu.Lock()
+	if !t.closed {
+		t.turned = append(t.turned, turned{id, op})
+	}
+	t.mu.Unlock()
+	signal(t.wake)
+}
+
 // send sends the replies until there will be no more, or ctx ends.
 func (t *session) send(ctx context.Context) {
 	defer t.close()
-	var e encoder
+	e := encoder{overloaded: t.service.overloaded}
 	var calls []*call
+	var away []turned
 	for {
 		select {
 		case <-ctx.Done():
@@ -238,10 +274,10 @@ func (t *session) send(ctx context.Context) {
 		}
 		runtime.Gosched() // whoever is about to finish shall: see the package's documentation
 		last := false
-		calls, last = t.take(calls)
+		calls, away, last = t.take(calls, away)
 		t.log(ctx, calls)
-		err := t.sendAll(&e, calls)
-		t.release(calls)
+		err := t.sendAll(&e, calls, away)
+		t.release(calls, len(away))
 		clear(calls)
 		if last || err != nil {
 			return
@@ -249,12 +285,14 @@ func (t *session) send(ctx context.Context) {
 	}
 }
 
-// take swaps what is finished for spare, and says whether it is the last.
-func (t *session) take(spare []*call) (calls []*call, last bool) {
+// take swaps what is finished and turned away for what is spare, and says
+// whether it is the last.
+func (t *session) take(spare []*call, spareTurned []turned) (calls []*call, away []turned, last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	calls, t.finished = t.finished, spare[:0]
-	return calls, t.ended && t.underWay == len(calls)
+	away, t.turned = t.turned, spareTurned[:0]
+	return calls, away, t.ended && t.underWay == len(calls)+len(away)
 }
 
 // log logs how calls have ended. It is done here since those who finish a call
@@ -269,34 +307,39 @@ func (t *session) log(ctx context.Context, calls []*call) {
 	}
 }
 
-// sendAll sends the replies to these calls. With an error the stream has ended.
-func (t *session) sendAll(e *encoder, calls []*call) error {
-	for len(calls) > 0 {
+// sendAll sends the replies to these. With an error the stream has ended.
+func (t *session) sendAll(e *encoder, calls []*call, away []turned) error {
+	for len(calls)+len(away) > 0 {
 		n, size := 0, 0
 		for n < len(calls) && n < maxReplies && (n == 0 || size < maxReplyBytes) {
 			size += int(calls[n].held)
 			e.add(calls[n])
 			n++
 		}
+		calls = calls[n:]
+		for i := min(len(away), maxReplies-n); i > 0; i-- {
+			e.addTurned(away[0])
+			away = away[1:]
+		}
 		var m frame.Message
 		e.encode(m.Alloc)
 		if err := t.stream.SendMsg(&m); err != nil {
 			return err
 		}
-		calls = calls[n:]
 	}
 	return nil
 }
 
-// release gives back what calls held, and makes room for as many.
-func (t *session) release(calls []*call) {
+// release gives back what calls held, and makes room for as many, and for those
+// that were turned away.
+func (t *session) release(calls []*call, away int) {
 	held := int64(0)
 	for _, c := range calls {
 		held += c.held
 	}
 	t.service.memory.Release(held)
 	t.mu.Lock()
-	t.underWay -= len(calls)
+	t.underWay -= len(calls) + away
 	t.mu.Unlock()
 	signal(t.room)
 }
@@ -305,10 +348,10 @@ func (t *session) release(calls []*call) {
 func (t *session) close() {
 	t.mu.Lock()
 	t.closed = true
-	calls := t.finished
-	t.finished = nil
+	calls, away := t.finished, len(t.turned)
+	t.finished, t.turned = nil, nil
 	t.mu.Unlock()
-	t.release(calls)
+	t.release(calls, away)
 }
 
 func signal(c chan struct{}) {
