@@ -61,7 +61,7 @@ func received(tb testing.TB, op core.Op, size int) (once func()) {
 		var m frame.Message
 		e.encode(m.Alloc)
 		m.Free()
-		s.release(calls)
+		s.release(calls, 0)
 		clear(calls)
 	}
 }
