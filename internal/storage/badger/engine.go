@@ -54,8 +54,40 @@ func (o Options) prepare() error {
 	if err == nil && info.Size() == 0 {
 		err = fmt.Errorf("%w: %s is empty", storage.ErrDamaged, badger.ManifestFilename)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return removeEmptyLogs(o.Dir)
 }
+
+// removeEmptyLogs removes logs without a single byte. A process that ends while
+// it begins a log leaves such a one, with nothing in it that could be lost, and
+// badger does not open a store that has one.
+func removeEmptyLogs(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if ext := filepath.Ext(entry.Name()); ext != memLog && ext != valueLog {
+			continue
+		}
+		info, err := entry.Info()
+		if err == nil && info.Size() == 0 {
+			err = os.Remove(filepath.Join(dir, entry.Name()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// How the names of badger's logs end: those of memtables, and of values.
+const (
+	memLog   = ".mem"
+	valueLog = ".vlog"
+)
 
 // library implements grouped.Library.
 type library struct {
@@ -201,9 +233,9 @@ func (l *library) syncNames() error {
 	var logs [2]string
 	for _, name := range names {
 		switch filepath.Ext(name) {
-		case ".mem":
+		case memLog:
 			logs[0] = max(logs[0], name)
-		case ".vlog":
+		case valueLog:
 			logs[1] = max(logs[1], name)
 		}
 	}
@@ -277,7 +309,7 @@ func (l *library) Stats() storage.Stats {
 		if info, err := entry.Info(); err == nil {
 			size := diskBytes(info)
 			s.DiskBytes += size
-			if strings.HasSuffix(path, ".mem") {
+			if strings.HasSuffix(path, memLog) {
 				s.LogBytes += size
 			}
 		}
