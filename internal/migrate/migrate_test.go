@@ -180,6 +180,32 @@ func TestNodeInBetween(t *testing.T) {
 	}
 }
 
+// TestCopyIsBroken: a copy that cannot be opened is made anew.
+func TestCopyIsBroken(t *testing.T) {
+	for _, way := range ways() {
+		n, identity := memNode(t, vfs.NewDisk().FS(), way[0])
+		interrupted(t, n, way[1], migrate.Verifying, 1)
+		names, err := n.fs.List(n.dir + "/" + way[1])
+		if err != nil || len(names) == 0 {
+			t.Fatalf("the copy has %q, %v", names, err)
+		}
+		for _, name := range names {
+			if strings.HasPrefix(name, "MANIFEST") {
+				if err := n.fs.Remove(n.dir + "/" + way[1] + "/" + name); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		result, err := migrate.Run(t.Context(), n.options(way[1]), n.drivers...)
+		if err != nil || result.Written != result.Keys {
+			t.Errorf("%+v, %v; want all keys copied again", result, err)
+		}
+		if err := n.check(way[1], identity); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAbort(t *testing.T) {
 	n, identity := memNode(t, vfs.NewDisk().FS(), "lss")
 	before := n.names(t)

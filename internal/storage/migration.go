@@ -201,7 +201,7 @@ func (h *Offline) Resume() (ended bool, err error) {
 }
 
 // Begin begins or resumes the migration to an engine, and returns that engine:
-// empty, or with what it was given before. It is the caller's, who closes it
+// empty, or with what it was given before, if that can be opened. It is the caller's, who closes it
 // before Switch. A half-done migration to another engine must be abandoned first.
 func (h *Offline) Begin(to string, keep bool) (Engine, error) {
 	m := Migration{From: h.found.identity.Engine, To: to, Keep: keep}
@@ -221,8 +221,18 @@ func (h *Offline) Begin(to string, keep bool) (Engine, error) {
 	if err := h.note(m); err != nil {
 		return nil, err
 	}
-	if m.Made {
-		return h.open(to, false)
+	if !m.Made {
+		return h.make(m)
+	}
+	e, err := h.open(to, false)
+	if err == nil || errors.Is(err, ErrInUse) || advice(err) != "" {
+		return e, err
+	}
+	// It is a copy: where a crash has left one that does not open, another is made.
+	h.o.Logger.Warn("the copy that an earlier migration has left cannot be opened and is made anew", "engine", to, "error", err)
+	m.Made = false
+	if err := h.note(m); err != nil {
+		return nil, err
 	}
 	return h.make(m)
 }
