@@ -3,6 +3,7 @@ package lss
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -195,18 +196,18 @@ func (e *Engine) append(writes []write, moved bool) {
 				s.live += recordBytes(len(r.key), 0)
 				continue
 			}
-			if old, ok := e.index.Delete(item{key: r.key}); ok {
-				e.keyBytes -= int64(len(old.key))
-				e.replaced(old)
+			if old, ok := e.index.Delete(r.key); ok {
+				e.keyBytes -= int64(len(r.key))
+				e.replaced(r.key, old)
 			}
 			continue
 		}
-		now := itemOf(r, s.id)
-		s.live += recordBytes(len(now.key), now.valueBytes())
-		if old, ok := e.index.Set(now); ok {
-			e.replaced(old)
+		now := placeOf(r, s.id)
+		s.live += recordBytes(len(r.key), now.valueBytes())
+		if old, ok := e.index.Set(r.key, now); ok {
+			e.replaced(r.key, old)
 		} else {
-			e.keyBytes += int64(len(now.key))
+			e.keyBytes += int64(len(r.key))
 		}
 	}
 	if len(g.buf) >= flushBytes {
@@ -214,10 +215,10 @@ func (e *Engine) append(writes []write, moved bool) {
 	}
 }
 
-// replaced counts what an item was in as garbage.
-func (e *Engine) replaced(old item) {
+// replaced counts what a key had before as garbage.
+func (e *Engine) replaced(key string, old place) {
 	s := e.current.segments[old.seg]
-	s.live -= recordBytes(len(old.key), old.valueBytes())
+	s.live -= recordBytes(len(key), old.valueBytes())
 	if s.sealed && e.mergeable(s) {
 		e.merger.signal()
 	}
@@ -252,7 +253,7 @@ func (e *Engine) Get(key []byte) (value []byte, err error) {
 	}
 	defer e.gate.Leave()
 	e.mu.RLock()
-	found, ok := e.index.Get(item{key: view(key)})
+	found, ok := e.index.Get(view(key))
 	if !ok {
 		e.mu.RUnlock()
 		return nil, core.ErrNotFound
@@ -264,11 +265,11 @@ func (e *Engine) Get(key []byte) (value []byte, err error) {
 	held := e.current.hold()
 	e.mu.RUnlock()
 	defer held.release()
-	return e.read(held, found)
+	return e.read(held, item{key: view(key), place: found})
 }
 
 // unwritten returns a value that is not in its segment yet.
-func (e *Engine) unwritten(i item) ([]byte, bool) {
+func (e *Engine) unwritten(i place) ([]byte, bool) {
 	if i.damaged() || i.off < e.current.segments[i.seg].written.Load() {
 		return nil, false
 	}
@@ -281,12 +282,12 @@ func (e *Engine) unwritten(i item) ([]byte, bool) {
 	panic("lss: a record is neither in its segment nor on the way there")
 }
 
-// read reads the value of an item that is in its segment.
+// read reads the value of a key that is in its segment.
 func (e *Engine) read(held *set, i item) ([]byte, error) {
 	if i.damaged() {
 		return nil, fmt.Errorf("%w: its record in segment %08x could not be read before", core.ErrDamaged, i.seg)
 	}
-	value, err := held.segments[i.seg].read(i)
+	value, err := held.segments[i.seg].read(i.place)
 	if err != nil {
 		e.lost(i, err)
 		return nil, fmt.Errorf("%w: segment %08x, offset %d: %w", core.ErrDamaged, i.seg, i.off, err)
@@ -300,11 +301,11 @@ func (e *Engine) read(held *set, i item) ([]byte, error) {
 func (e *Engine) lost(i item, cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	mark := []write{{record: record{key: i.key, kind: kindDamaged}}}
+	mark := []write{{record: record{key: strings.Clone(i.key), kind: kindDamaged}}}
 	if e.makeRoom(frameBytes(mark)) != nil {
 		return
 	}
-	if now, ok := e.index.Get(i); !ok || now != i {
+	if now, ok := e.index.Get(i.key); !ok || now != i.place {
 		return
 	}
 	e.damaged++
@@ -330,7 +331,8 @@ func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byt
 	defer held.release()
 	budget := storage.NewBudget(limit)
 	stopped := false
-	index.Ascend(item{key: view(from)}, func(i item) bool {
+	index.Ascend(view(from), func(at string, p place) bool {
+		i := item{key: at, place: p}
 		switch {
 		case to != nil && i.key >= view(to):
 			return false
@@ -354,7 +356,7 @@ func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byt
 func (e *Engine) readShared(held *set, i item) ([]byte, error) {
 	if s := held.segments[i.seg]; !i.damaged() && i.off >= s.written.Load() {
 		e.mu.RLock()
-		value, ok := e.unwritten(i)
+		value, ok := e.unwritten(i.place)
 		e.mu.RUnlock()
 		if ok {
 			return value, nil

@@ -187,9 +187,9 @@ func TestMemory(t *testing.T) {
 			it := item{key: fmt.Sprintf("%032d", at)}
 			if sorted {
 				it.key = keys.add(it.key)
-				x.Load(it)
+				x.Load(it.key, it.place)
 			} else {
-				x.Set(it)
+				x.Set(it.key, it.place)
 			}
 		}
 		each := float64(heap()-before)/float64(x.Len()) - keyBytes

@@ -45,6 +45,9 @@ const (
 	// how long a commit may have to wait for it.
 	mergeBytes   = 128 << 10
 	mergeRecords = 256
+	// mergeGap is how much garbage between two values is read with them, since
+	// that costs less than to read each by itself.
+	mergeGap = 4 << 10
 )
 
 // Options of one engine. Dir, FS and Logger are required.

@@ -335,11 +335,10 @@ func (e *Engine) build(all []*loaded) {
 		if r.kind == kindDelete {
 			return
 		}
-		r.key = keys.add(r.key)
-		i := itemOf(r, s.id)
-		e.index.Load(i)
-		e.keyBytes += int64(len(i.key))
-		s.live += recordBytes(len(i.key), i.valueBytes())
+		key, p := keys.add(r.key), placeOf(r, s.id)
+		e.index.Load(key, p)
+		e.keyBytes += int64(len(key))
+		s.live += recordBytes(len(key), p.valueBytes())
 	})
 }
 
