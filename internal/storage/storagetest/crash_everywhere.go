@@ -68,7 +68,11 @@ func (c *crasher) before(op vfs.Op) error {
 	defer c.mu.Unlock()
 	c.number++
 	c.seen[c.sort(op)]++
-	for _, keep := range []int{0, 50 + 50*(c.number%2)} {
+	keeps := []int{0, 50 + 50*(c.number%2)}
+	if c.ofDirectory(op) {
+		keeps = append(keeps, directoryCuts[:]...)
+	}
+	for _, keep := range keeps {
 		p := crashPoint{number: c.number, op: op, keep: keep, identity: c.identity}
 		p.least = c.history.Synced()
 		p.disk = c.disk.PowerCut(c.rng, keep)
@@ -76,6 +80,19 @@ func (c *crasher) before(op vfs.Op) error {
 		c.points <- p
 	}
 	return nil
+}
+
+// directoryCuts are further disks for a power cut before a directory is synced:
+// what changed in it may have taken place in any combination.
+var directoryCuts = [...]int{50, 50, 50, 50} //nolint:gochecknoglobals // a constant table
+
+// ofDirectory reports whether op syncs a directory.
+func (c *crasher) ofDirectory(op vfs.Op) bool {
+	if !vfs.Syncs(op) {
+		return false
+	}
+	info, err := c.disk.FS().Stat(op.Path)
+	return err == nil && info.IsDir()
 }
 
 func (c *crasher) opened(i storage.Identity) {
@@ -124,7 +141,7 @@ func CrashEverywhere(t *testing.T, open OpenOn, sort func(op vfs.Op) string, sor
 	}
 	close(c.points)
 	checkers.Wait()
-	t.Logf("%d crash points with two disks each, %d batches committed: %v", c.number, c.history.Committed(), c.seen)
+	t.Logf("%d crash points with two to six disks each, %d batches committed: %v", c.number, c.history.Committed(), c.seen)
 	for _, sort := range sorts {
 		if c.seen[sort] == 0 {
 			t.Errorf("no crash point at a %s: the script does not reach everything", sort)
