@@ -1,12 +1,15 @@
 package lss_test
 
 import (
+	"errors"
 	"path"
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/dynamo-kv/dynamo/internal/storage"
@@ -75,6 +78,87 @@ func TestReleasedLate(t *testing.T) {
 	if released.Load() == 0 {
 		t.Error("no segment was merged and given back")
 	}
+}
+
+// TestFullDisk has the disk be full from each operation of a first start on,
+// with room again for the next one. The start that fails says why, and leaves no
+// file open.
+func TestFullDisk(t *testing.T) {
+	for at := int64(1); ; at++ {
+		disk := vfs.NewDisk()
+		var count, open atomic.Int64
+		full := vfs.Watch(disk.FS(), func(op vfs.Op) error {
+			if vfs.Mutates(op) && count.Add(1) >= at {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		e, _, err := openDirectory(openFiles{full, &open})
+		reached := count.Load() >= at
+		switch {
+		case !reached && err != nil:
+			t.Fatalf("nothing failed, and yet: %v", err)
+		case err == nil:
+			// What failed, if anything did, was in the background, or in the
+			// close that is to come.
+			_ = e.Close()
+		case !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "the disk is full: make room on it"):
+			t.Errorf("operation %d: %v; want an error that says what to do", at, err)
+		}
+		if n := open.Load(); n != 0 {
+			t.Errorf("operation %d: %d files are left open", at, n)
+		}
+		if !reached {
+			t.Logf("full from each of %d operations on", at-1)
+			return
+		}
+		e, _, err = openDirectory(disk.FS())
+		if err != nil {
+			t.Fatalf("operation %d: with room again: %v", at, err)
+		}
+		mustCommit(t, e, set("key", "value"))
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// openFiles counts the files that are open.
+type openFiles struct {
+	vfs.FS
+	n *atomic.Int64
+}
+
+func (o openFiles) count(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	o.n.Add(1)
+	return openFile{f, o.n}, nil
+}
+
+func (o openFiles) Create(name string, c vfs.Category) (vfs.File, error) {
+	return o.count(o.FS.Create(name, c))
+}
+
+func (o openFiles) Open(name string, opts ...pebblevfs.OpenOption) (vfs.File, error) {
+	return o.count(o.FS.Open(name, opts...))
+}
+
+func (o openFiles) OpenReadWrite(name string, c vfs.Category, opts ...pebblevfs.OpenOption) (vfs.File, error) {
+	return o.count(o.FS.OpenReadWrite(name, c, opts...))
+}
+
+func (o openFiles) OpenDir(name string) (vfs.File, error) { return o.count(o.FS.OpenDir(name)) }
+
+type openFile struct {
+	vfs.File
+	n *atomic.Int64
+}
+
+func (f openFile) Close() error {
+	f.n.Add(-1)
+	return f.File.Close()
 }
 
 // sort says what sort of file an operation changes.

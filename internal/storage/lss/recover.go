@@ -29,6 +29,9 @@ func Open(o Options) (*Engine, error) {
 	e.keeper.worker, e.merger.worker = newWorker(), newWorker()
 	if err := e.start(); err != nil {
 		e.letGo()
+		if first := e.failed(); first != nil {
+			err = first // of which the rest are consequences: a file that could not be made is not there
+		}
 		return nil, fmt.Errorf("lss: %w", err)
 	}
 	go e.flush()
@@ -69,9 +72,11 @@ func (e *Engine) start() error {
 	}
 	id := e.nextID
 	e.nextID++
-	if e.active, err = e.makeSegment(id); err != nil {
+	active, err := e.makeSegment(id)
+	if err != nil {
 		return err
 	}
+	e.active = active
 	e.swap(e.current.with(e.active))
 	e.writeManifest(nil)
 	e.collect()
