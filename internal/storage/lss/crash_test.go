@@ -30,7 +30,7 @@ func openDirectory(fs vfs.FS) (storage.Engine, storage.Identity, error) {
 			Logger:       o.Logger,
 			OnFailure:    o.OnFailure,
 			SegmentBytes: smallSegment,
-			MergeRate:    unbounded,
+			Background:   free{},
 		})
 	}
 	return storage.Open(storage.Options{

@@ -80,7 +80,7 @@ func stores(t *testing.T) (crashed, closed vfs.FS) {
 	disk := vfs.NewDisk()
 	o := options(disk.FS(), true)
 	o.SegmentBytes = 4 << 10
-	o.MergeRate = func() int64 { return 0 }
+	o.Background = &gate{}
 	e := mustOpen(t, o)
 	for i := range damageBatches {
 		mustCommit(t, e, set("shared", fmt.Sprintf("shared %d", i)), set(fmt.Sprintf("own %d", i), ownValue(i)))
@@ -282,7 +282,7 @@ func TestMissing(t *testing.T) {
 func TestBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := options(vfs.NewDisk().FS(), true)
-		o.MergeRate = nil
+		o.Background = nil
 		e := mustOpen(t, o)
 		churn(t, e, 200)
 		if err := e.Close(); err != nil {

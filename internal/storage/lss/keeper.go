@@ -41,6 +41,16 @@ func (w *worker) run(turn func()) {
 	}
 }
 
+// stopping reports whether the worker is to end.
+func (w *worker) stopping() bool {
+	select {
+	case <-w.quit:
+		return true
+	default:
+		return false
+	}
+}
+
 // stop ends the worker and waits for that.
 func (w *worker) stop() {
 	close(w.quit)

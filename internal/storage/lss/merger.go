@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
@@ -12,12 +11,10 @@ import (
 // merger gives back the room of what was replaced.
 type merger struct{ worker }
 
-// mergePause is after how long a rate of 0 is asked for again.
-const mergePause = 100 * time.Millisecond
-
 // merge is one turn of the merger.
 func (e *Engine) merge() {
-	for {
+	defer e.o.Background.Done()
+	for !e.merger.stopping() {
 		victim, held := e.victim()
 		if victim == nil {
 			return
@@ -71,7 +68,7 @@ func (e *Engine) empty(victim *segment) bool {
 	var buf []byte
 	for live := e.needed(victim, records); len(live) > 0; {
 		n, size := stepOf(live)
-		if !e.pace(size) {
+		if e.merger.stopping() || !e.o.Background.Step(int(size), e.merger.quit) || e.failed() != nil {
 			return false
 		}
 		var writes []write
@@ -229,36 +226,6 @@ func (e *Engine) move(victim *segment, writes []write) bool {
 		e.append(still, true)
 	}
 	return true
-}
-
-// pace waits until size bytes more may be copied. It reports false if the
-// engine closes.
-func (e *Engine) pace(size int64) bool {
-	if size == 0 {
-		select {
-		case <-e.merger.quit:
-			return false
-		default:
-			return e.failed() == nil
-		}
-	}
-	for {
-		rate := e.o.MergeRate()
-		wait := mergePause
-		if rate > 0 {
-			wait = time.Duration(float64(size) / float64(rate) * float64(time.Second))
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-e.merger.quit:
-			timer.Stop()
-			return false
-		case <-timer.C:
-		}
-		if rate > 0 {
-			return e.failed() == nil
-		}
-	}
 }
 
 // retire takes a segment without a current record out of the store. Its file
