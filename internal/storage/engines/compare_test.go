@@ -179,7 +179,7 @@ func BenchmarkReopen(b *testing.B) {
 			b.ResetTimer()
 			e = openCompared(b, engine, killed)
 			b.StopTimer()
-			b.ReportMetric(float64((cpu(b)-spent).Milliseconds()), "cpu-ms/open")
+			b.ReportMetric(float64((cpu(b) - spent).Milliseconds()), "cpu-ms/open")
 			b.ReportMetric(b.Elapsed().Seconds()*1000, "ms/open")
 			for range 1000 {
 				if _, err := e.Get(compareKey(rand.Uint64N(keys))); err != nil {
