@@ -75,6 +75,11 @@ func (w *EngineWork) tell(epoch uint64) {
 // bytes, false when quit is closed.
 func (w *EngineWork) Step(bytes int, quit <-chan struct{}) bool {
 	for spent := false; ; {
+		select {
+		case <-quit:
+			return false
+		default:
+		}
 		wait, changed := w.may(bytes, &spent)
 		if wait <= 0 {
 			return true

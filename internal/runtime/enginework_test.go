@@ -107,6 +107,11 @@ func TestEngineWorkWithoutAdmission(t *testing.T) {
 			}
 		}
 		w.Done()
+		quit := make(chan struct{})
+		close(quit)
+		if w.Step(0, quit) {
+			t.Error("a step is taken after the end")
+		}
 		if took := time.Since(began); took != 0 {
 			t.Errorf("a thousand steps take %v", took)
 		}

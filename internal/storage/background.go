@@ -25,6 +25,11 @@ type atRate int64
 
 // Step implements Background.
 func (r atRate) Step(bytes int, quit <-chan struct{}) bool {
+	select {
+	case <-quit:
+		return false
+	default:
+	}
 	timer := time.NewTimer(time.Duration(float64(bytes) / float64(r) * float64(time.Second)))
 	defer timer.Stop()
 	select {
