@@ -8,8 +8,9 @@ import (
 
 // AdmissionConfig says how much background work a node does beside the requests of
 // clients: bringing other nodes what they missed, comparing and repairing
-// replicas, moving partitions, forgetting deleted keys. Each piece of it holds a
-// slot while it runs. While requests are slow there are fewer slots, and so fewer
+// replicas, moving partitions, forgetting deleted keys, and, in the engines lss
+// and badger, merging and collecting garbage. Each piece of it holds a slot while
+// it runs. While requests are slow there are fewer slots, and so fewer
 // bytes a second; one slot at least stays, so that the work always goes on.
 type AdmissionConfig struct {
 	// Enabled lets requests slow background work down. Without it that takes

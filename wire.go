@@ -161,6 +161,8 @@ func (n *Node) open(p *parts, seeds []string) error {
 	}
 	stored := n.storage()
 	stored.OnFailure = p.fail
+	work := runtime.NewEngineWork(n.cfg.Admission.MaxSlots)
+	stored.Background = work
 	engine, identity, err := engines.Open(stored)
 	if err != nil {
 		p.closeTracer()
@@ -168,7 +170,7 @@ func (n *Node) open(p *parts, seeds []string) error {
 	}
 	p.engine = engine
 	o := n.runtimeOptions(p, identity)
-	o.Node.Seeds = seeds
+	o.Node.Seeds, o.EngineWork = seeds, work
 	if p.runtime, err = runtime.New(o); err != nil {
 		p.closeTracer()
 		return errors.Join(err, engine.Close())

@@ -16,9 +16,9 @@ type Budget struct {
 const MaxLatencies = 256
 
 // LoadReport tells Control what a shard's requests and its background work are
-// like.
+// like, or what the storage engine's is.
 type LoadReport struct {
-	Shard int
+	Shard int    // the number of shards: the engine
 	Epoch uint64 // of the budget that the shard goes by, 0: none
 	// Held counts the slots that background work holds, and Wanted those that
 	// it has work for.
@@ -48,7 +48,8 @@ type Background struct {
 // there might be.
 func (b *Background) Throttled() bool { return b.Limited && b.Slots < b.MaxSlots }
 
-// Budget returns the share of a shard; ok is false where there is no limit.
+// Budget returns the share of a shard, or of the storage engine, whose number is
+// that of the shards, where it has one; ok is false where there is no limit.
 func (v *View) Budget(shard int) (b Budget, ok bool) {
 	if v.Budgets == nil {
 		return Budget{}, false

@@ -78,19 +78,23 @@ type background struct {
 	limiter *admission.Limiter
 	shares  *admission.Shares // nil: there is no limit
 	limits  admission.Limits
-	loads   []core.LoadReport // by shard, the latest
+	loads   []core.LoadReport // by shard, the latest, and then the engine's
 	changed bool              // the shards do not know their shares yet
 	shrunk  uint64
 }
 
 func newBackground(o *Options) background {
-	b := background{limits: o.Admission, loads: make([]core.LoadReport, o.Shards)}
+	sharers := o.Shards
+	if o.EngineWork {
+		sharers++
+	}
+	b := background{limits: o.Admission, loads: make([]core.LoadReport, sharers)}
 	if b.limits == (admission.Limits{}) {
 		b.limits = admission.DefaultLimits()
 	}
 	b.limiter = admission.NewLimiter(b.limits)
 	if o.Admit {
-		b.shares = admission.NewShares(b.limits.MaxSlots, o.Shards)
+		b.shares = admission.NewShares(b.limits.MaxSlots, sharers)
 	}
 	return b
 }

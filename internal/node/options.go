@@ -73,6 +73,9 @@ type Options struct {
 	// where it is zero; else it takes what it can.
 	Admit     bool
 	Admission admission.Limits
+	// EngineWork says that the storage engine has background work of its own,
+	// which holds slots as that of one shard more would: of number Shards.
+	EngineWork bool
 }
 
 // Route returns the loop that an inbound envelope belongs to: a shard's index,

@@ -39,11 +39,13 @@ type Handler interface {
 	SendFailed(e *core.Envelope)
 }
 
-// Options of a Runtime. Every field but Tracer is needed.
+// Options of a Runtime. Every field but EngineWork and Tracer is needed.
 type Options struct {
 	Node       node.Options
 	Engine     Engine
 	Durability core.Durability
+	// EngineWork is what admits the engine's background work; nil: it has none.
+	EngineWork *EngineWork
 	// Connect makes the node's transport, which delivers to h from the moment
 	// it is made. mono is the clock of envelopes' deadlines.
 	Connect func(h Handler, mono func() time.Duration) (Transport, error)
@@ -57,6 +59,7 @@ type Options struct {
 type Runtime struct {
 	self      id.Node
 	engine    Engine
+	work      *EngineWork // nil: the engine has none
 	transport Transport
 	logger    *slog.Logger
 	tracer    Tracer // nil: nobody traces
@@ -85,9 +88,10 @@ type Runtime struct {
 // with or looks for its cluster. An error leaves nothing running.
 func New(o Options) (*Runtime, error) {
 	r := &Runtime{
-		self: o.Node.Self, engine: o.Engine, logger: o.Logger, tracer: o.Tracer,
+		self: o.Node.Self, engine: o.Engine, work: o.EngineWork, logger: o.Logger, tracer: o.Tracer,
 		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}), asks: newAsks(),
 	}
+	o.Node.EngineWork = o.EngineWork != nil
 	control, err := node.NewControl(o.Node, o.Engine)
 	if err != nil {
 		return nil, fmt.Errorf("reading what this node knew of its cluster: %w", err)
@@ -98,6 +102,9 @@ func New(o Options) (*Runtime, error) {
 		r.shards = append(r.shards, r.newShard(o, i))
 	}
 	r.control = r.newControl(o)
+	if r.work != nil {
+		r.work.begin(o.Node.Shards, r.reportLoad)
+	}
 	r.publish()
 	if r.transport, err = o.Connect(r, r.mono); err != nil {
 		return nil, err
@@ -162,6 +169,9 @@ func (r *Runtime) publish() {
 		for _, l := range r.shards {
 			l.queue.put(input{kind: newView, value: v})
 		}
+		if r.work != nil {
+			r.work.limit(v.Budget(len(r.shards)))
+		}
 	}
 	status := r.machine.Status()
 	before := r.status.Swap(&status)
@@ -185,10 +195,13 @@ func (r *Runtime) report(out *core.Out) {
 		one := out.Shards[i]
 		r.control.queue.put(input{kind: shardReport, value: &one})
 	}
-	for i := range out.Loads {
-		one := out.Loads[i]
-		r.control.queue.put(input{kind: loadReport, value: &one})
+	for _, one := range out.Loads {
+		r.reportLoad(one)
 	}
+}
+
+func (r *Runtime) reportLoad(one core.LoadReport) {
+	r.control.queue.put(input{kind: loadReport, value: &one})
 }
 
 func (r *Runtime) mono() time.Duration { return time.Since(r.began) }

@@ -34,6 +34,10 @@ type Options struct {
 	// goroutine meets the failure: it must not block and must not use the
 	// engine. The same error comes with every completion from then on.
 	OnFailure func(error)
+	// Background admits what the engine does behind the commits; nil lets it
+	// move DefaultBackgroundBytes a second. Engines of libraries that take no
+	// such orders ignore it: bolt has no such work, and pebble paces its own.
+	Background Background
 	// Buckets are the bounds by which the durations of syncs are counted, as
 	// package histogram has them; none: they are not.
 	Buckets []time.Duration
@@ -62,6 +66,9 @@ type Driver struct {
 func (o Options) withDefaults() Options {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
+	}
+	if o.Background == nil {
+		o.Background = AtRate(DefaultBackgroundBytes)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
+
+	"github.com/dynamo-kv/dynamo/internal/storage"
 )
 
 // collector has garbage of the value log collected, from one goroutine, which
@@ -13,14 +15,15 @@ import (
 type collector struct {
 	db     *badger.DB
 	log    *logger
+	admit  storage.Background
 	stop   chan struct{}
 	exited chan struct{}
 }
 
 // newCollector returns a collector that starts whenever it receives from ticks,
 // every gcInterval if that is nil.
-func newCollector(db *badger.DB, log *logger, ticks <-chan time.Time) *collector {
-	c := &collector{db: db, log: log, stop: make(chan struct{}), exited: make(chan struct{})}
+func newCollector(db *badger.DB, log *logger, admit storage.Background, ticks <-chan time.Time) *collector {
+	c := &collector{db: db, log: log, admit: admit, stop: make(chan struct{}), exited: make(chan struct{})}
 	go c.run(ticks)
 	return c
 }
@@ -49,14 +52,11 @@ func (c *collector) run(ticks <-chan time.Time) {
 }
 
 // collect has files rewritten, one at a time, until there is none that is worth
-// it.
+// it. Whether there is, badger tells by doing it, so that a rewriting is paid for
+// when it has been done, before the next.
 func (c *collector) collect() {
-	for {
-		select {
-		case <-c.stop:
-			return
-		default:
-		}
+	defer c.admit.Done()
+	for cost := 0; c.admit.Step(cost, c.stop); cost = rewriteBytes {
 		err := c.db.RunValueLogGC(gcRatio)
 		if errors.Is(err, badger.ErrNoRewrite) {
 			return

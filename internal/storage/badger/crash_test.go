@@ -193,13 +193,31 @@ func TestBatchTooLarge(t *testing.T) {
 	}
 }
 
+// work admits background work and counts it.
+type work struct {
+	t           *testing.T
+	steps, done int
+}
+
+func (w *work) Step(bytes int, _ <-chan struct{}) bool {
+	if bytes != 0 && bytes != 128<<20 {
+		w.t.Errorf("step %d moves %d bytes", w.steps, bytes)
+	}
+	w.steps++
+	return true
+}
+
+func (w *work) Done() { w.done++ }
+
 // TestCollect replaces large values again and again while garbage is
-// collected: nothing that is current is lost by it, and an engine ends its
-// collector.
+// collected: nothing that is current is lost by it, an engine ends its collector,
+// and all of that is admitted.
 func TestCollect(t *testing.T) {
 	ticks := make(chan time.Time)
 	o := options(filepath.Join(t.TempDir(), "badger"), true)
 	o.Collect = ticks
+	work := &work{t: t}
+	o.Background = work
 	e := mustOpen(t, o)
 	value := func(round, key int) []byte {
 		return bytes.Repeat([]byte(fmt.Sprintf("%d/%d,", round, key)), 2000)
@@ -215,6 +233,9 @@ func TestCollect(t *testing.T) {
 	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if work.steps < rounds || work.done != rounds {
+		t.Errorf("%d steps were admitted, and %d times there was no more to do, of %d", work.steps, work.done, rounds)
 	}
 	o.Create = false
 	e = mustOpen(t, o)

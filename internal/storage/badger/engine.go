@@ -102,6 +102,9 @@ type library struct {
 var _ grouped.Library = (*library)(nil)
 
 func open(o Options) (*library, error) {
+	if o.Background == nil {
+		o.Background = storage.AtRate(storage.DefaultBackgroundBytes)
+	}
 	log := &logger{log: o.Logger}
 	db, err := badger.OpenManaged(o.library(log))
 	if err != nil {
@@ -112,7 +115,7 @@ func open(o Options) (*library, error) {
 	if err := l.syncNames(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	l.collector = newCollector(db, log, o.Collect)
+	l.collector = newCollector(db, log, o.Background, o.Collect)
 	return l, nil
 }
 

@@ -37,6 +37,8 @@ const (
 	// gcRatio is how much of a file must be garbage for it to be rewritten:
 	// what is copied is then never more than what is given back.
 	gcRatio = 0.5
+	// rewriteBytes is what rewriting a file moves at most.
+	rewriteBytes = valueLogBytes / 2
 	// minFree is how much must be free on the disk for badger to open: what it
 	// may write, through its maps of memory, before it next tells of an error.
 	minFree = 2 * memTableBytes
@@ -55,6 +57,9 @@ type Options struct {
 	// Buckets are the bounds by which the durations of transactions are
 	// counted.
 	Buckets []time.Duration
+	// Background admits the collecting of garbage; nil is
+	// storage.DefaultBackgroundBytes a second.
+	Background storage.Background
 	// EncryptionKey encrypts tables and logs, by AES with keys that are drawn
 	// anew every ten days and kept under this one: 16, 24 or 32 bytes, the same
 	// each time; none: nothing is encrypted. No setting of a node leads here
@@ -87,6 +92,7 @@ func Driver() storage.Driver {
 				Logger:     o.Logger,
 				OnFailure:  o.OnFailure,
 				Buckets:    o.Buckets,
+				Background: o.Background,
 			})
 		},
 	}

@@ -65,12 +65,11 @@ func openPebble(s start) (storage.Engine, error) {
 }
 
 func openLSS(s start) (storage.Engine, error) {
-	rate := pick[int64](s.rng, 0, 64<<10, 1<<20, 1<<40)
 	return lss.Open(lss.Options{
 		Dir: s.folder, Create: s.create, FS: s.FS, Logger: s.Logger, OnFailure: s.OnFailure,
 		Buckets:      s.buckets(),
 		SegmentBytes: pick(s.rng, 4<<10, 8<<10, 32<<10, 256<<10, 1<<20),
-		MergeRate:    func() int64 { return rate },
+		Background:   storage.AtRate(pick[int64](s.rng, 64<<10, 1<<20, 1<<40)),
 	})
 }
 

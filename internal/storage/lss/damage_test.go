@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -73,46 +74,97 @@ const damageBatches = 6
 // ownValue is the value of the key of a batch's own.
 func ownValue(i int) string { return strings.Repeat(fmt.Sprint(i), 800) }
 
+// store is one whose bytes are flipped.
+type store struct {
+	fs   vfs.FS
+	want map[string]string // what it has
+	torn bool              // its last batch, of the key "last", cannot be told from one that was torn
+}
+
+// gone is a key that each store had, and that was deleted.
+const gone = "gone"
+
 // stores makes a store of batches of two keys, of which the key "shared" is in
 // all. It returns the store as a crash leaves it, and as a clean stop does.
-func stores(t *testing.T) (crashed, closed vfs.FS) {
+func stores(t *testing.T) (crashed, closed store) {
 	t.Helper()
 	disk := vfs.NewDisk()
 	o := options(disk.FS(), true)
 	o.SegmentBytes = 4 << 10
-	o.MergeRate = func() int64 { return 0 }
+	o.Background = &gate{}
 	e := mustOpen(t, o)
+	want := map[string]string{"shared": fmt.Sprintf("shared %d", damageBatches-1), "last": "last"}
+	mustCommit(t, e, set(gone, "must not come back"))
 	for i := range damageBatches {
-		mustCommit(t, e, set("shared", fmt.Sprintf("shared %d", i)), set(fmt.Sprintf("own %d", i), ownValue(i)))
+		key := fmt.Sprintf("own %d", i)
+		want[key] = ownValue(i)
+		mustCommit(t, e, set("shared", fmt.Sprintf("shared %d", i)), set(key, want[key]))
+		if i == 1 {
+			mustCommit(t, e, core.Write{Key: []byte(gone), Delete: true})
+		}
 	}
 	// It tells, when it is read, that what stands before it was durable.
 	mustCommit(t, e, set("last", "last"))
-	crashed = disk.PowerCut(nil, 0).FS()
+	crashed = store{fs: disk.PowerCut(nil, 0).FS(), want: want, torn: true}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return crashed, disk.FS()
+	return crashed, store{fs: disk.FS(), want: want}
+}
+
+// mergedStore makes a store whose segments have been merged and used again: what
+// is current was copied, and the files have records of earlier uses.
+func mergedStore(t *testing.T) store {
+	t.Helper()
+	s := store{fs: vfs.NewDisk().FS(), want: make(map[string]string)}
+	o := options(s.fs, true)
+	o.SegmentBytes = 4 << 10
+	e := mustOpen(t, o)
+	mustCommit(t, e, set(gone, "must not come back"))
+	for i := range 3 * damageBatches {
+		key := fmt.Sprintf("own %d", i%damageBatches)
+		if i%damageBatches == 0 && i > 0 {
+			key = "own 1" // so that the first one stays, and is copied
+		}
+		s.want[key] = strings.Repeat(fmt.Sprint(i%10), 800+i)
+		mustCommit(t, e, set(key, s.want[key]))
+		if i == 1 {
+			mustCommit(t, e, core.Write{Key: []byte(gone), Delete: true})
+		}
+	}
+	for e.Stats().CompactionDebt > 0 {
+		mustCommit(t, e) // until the merger has come around
+	}
+	if n := e.Stats().Compactions; n == 0 {
+		t.Fatal("nothing was merged")
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // TestEveryByte flips each byte of a store in turn, and opens it. At most one
-// record is lost, and is lost visibly: no key shows an older value, and none
-// that was written is missing. After a crash, one thing cannot be told from
-// damage: a batch that was torn. So the last one of all may be gone.
+// record is lost, and is lost visibly: no key shows an older value, none that was
+// written is missing, none that was deleted comes back, and the engine counts it
+// and says so. After a crash, one thing cannot be told from damage: a batch that
+// was torn. So the last one of all may be gone.
 func TestEveryByte(t *testing.T) {
 	crashed, closed := stores(t)
 	_, unsealed := stores(t)
-	if n := lss.Unseal(t, unsealed, "data"); n < 2 {
+	unsealed.torn = true
+	if n := lss.Unseal(t, unsealed.fs, "data"); n < 2 {
 		t.Fatalf("%d segments; no end of one stands in another", n)
 	}
-	for name, fs := range map[string]vfs.FS{"crashed": crashed, "closed": closed, "unsealed": unsealed} {
+	for name, s := range map[string]store{"crashed": crashed, "closed": closed, "unsealed": unsealed, "merged": mergedStore(t)} {
 		t.Run(name, func(t *testing.T) {
 			flips, lost := 0, 0
-			for _, file := range names(t, fs) {
-				whole := read(t, fs, "data/"+file)
+			for _, file := range names(t, s.fs) {
+				whole := read(t, s.fs, "data/"+file)
 				for at := 0; at < len(whole); at += stride(whole, at) {
 					b := append([]byte(nil), whole...)
 					b[at] ^= 0x55
-					n, err := flipped(t, fs, file, b, name != "closed")
+					n, err := s.flipped(t, file, b)
 					if err != nil {
 						t.Fatalf("with byte %d of %s flipped: %v", at, file, err)
 					}
@@ -140,18 +192,18 @@ func stride(b []byte, at int) int {
 
 // flipped opens a copy of the store with one file replaced, and returns how
 // many keys are lost.
-func flipped(t *testing.T, from vfs.FS, file string, b []byte, mayTear bool) (lost int, err error) {
+func (s store) flipped(t *testing.T, file string, b []byte) (lost int, err error) {
 	t.Helper()
 	fs := vfs.NewDisk().FS()
 	if err := fs.MkdirAll("data", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range names(t, from) {
+	for _, name := range names(t, s.fs) {
 		if name == file {
 			write(t, fs, "data/"+name, b)
 			continue
 		}
-		write(t, fs, "data/"+name, read(t, from, "data/"+name))
+		write(t, fs, "data/"+name, read(t, s.fs, "data/"+name))
 	}
 	report, err := lss.Check(fs, "data")
 	if err != nil {
@@ -159,33 +211,58 @@ func flipped(t *testing.T, from vfs.FS, file string, b []byte, mayTear bool) (lo
 	}
 	o := options(fs, false)
 	o.SegmentBytes = 4 << 10
+	var log bytes.Buffer
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	e, err := lss.Open(o)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, e.Close()) }()
-	want := map[string]string{"shared": fmt.Sprintf("shared %d", damageBatches-1), "last": "last"}
-	for i := range damageBatches {
-		want[fmt.Sprintf("own %d", i)] = ownValue(i)
-	}
-	for key, value := range want {
-		got, err := e.Get([]byte(key))
-		switch {
-		case errors.Is(err, core.ErrDamaged), mayTear && key == "last" && errors.Is(err, core.ErrNotFound):
-			lost++
-		case err != nil:
-			return lost, fmt.Errorf("%q: %w", key, err)
-		case string(got) != value:
-			return lost, fmt.Errorf("%q reads %q, want %q", key, got, value)
-		}
+	torn, err := s.shown(e, &lost)
+	counted := e.Stats().Damaged
+	if err = errors.Join(err, e.Close()); err != nil {
+		return lost, err
 	}
 	switch {
-	case lost > 1:
-		return lost, fmt.Errorf("%d records are lost", lost)
-	case lost > 0 && !mayTear && len(report.Faults) == 0:
+	case lost+torn > 1:
+		return lost, fmt.Errorf("%d records are lost", lost+torn)
+	case lost > 0 && (counted == 0 || !strings.Contains(log.String(), "damaged")):
+		return lost, fmt.Errorf("a record is lost; the engine counts %d, and has said: %s", counted, &log)
+	case lost > 0 && !s.torn && len(report.Faults) == 0:
 		return lost, errors.New("a record is lost, and Check has found nothing")
 	}
-	return lost, nil
+	return lost + torn, nil
+}
+
+// shown compares what a store shows with what it has, by gets and by a scan, and
+// counts the keys that are lost.
+func (s store) shown(e storage.Engine, lost *int) (torn int, err error) {
+	for key, value := range s.want {
+		got, err := e.Get([]byte(key))
+		switch {
+		case errors.Is(err, core.ErrDamaged):
+			*lost++
+		case s.torn && key == "last" && errors.Is(err, core.ErrNotFound):
+			torn++
+		case err != nil:
+			return torn, fmt.Errorf("%q: %w", key, err)
+		case string(got) != value:
+			return torn, fmt.Errorf("%q reads %q, want %q", key, got, value)
+		}
+	}
+	if got, err := e.Get([]byte(gone)); !errors.Is(err, core.ErrNotFound) {
+		return torn, fmt.Errorf("the key that was deleted reads %q, %w", got, err)
+	}
+	shown := 0
+	_, err = e.Scan(nil, nil, core.Limit{Keys: 100, Bytes: 1 << 20}, func(k, v []byte) bool {
+		if s.want[string(k)] == string(v) {
+			shown++
+		}
+		return true
+	})
+	if n := len(s.want) - *lost - torn; err == nil && shown != n {
+		err = fmt.Errorf("a scan shows %d keys as they are, want %d", shown, n)
+	}
+	return torn, err
 }
 
 // TestDamagedValue has a value damaged under a running engine: its key reads an
@@ -282,7 +359,7 @@ func TestMissing(t *testing.T) {
 func TestBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := options(vfs.NewDisk().FS(), true)
-		o.MergeRate = nil
+		o.Background = nil
 		e := mustOpen(t, o)
 		churn(t, e, 200)
 		if err := e.Close(); err != nil {
@@ -294,7 +371,8 @@ func TestBubble(t *testing.T) {
 // TestCheck has every byte that counts looked at, and nothing said of a store
 // that is whole.
 func TestCheck(t *testing.T) {
-	_, closed := stores(t)
+	_, store := stores(t)
+	closed := store.fs
 	report, err := lss.Check(closed, "data")
 	if err != nil || len(report.Faults) != 0 || report.Segments < 2 || report.Records < 2*damageBatches {
 		t.Fatalf("of a store that is whole: %+v, %v", report, err)

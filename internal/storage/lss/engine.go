@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,18 +197,18 @@ func (e *Engine) append(writes []write, moved bool) {
 				s.live += recordBytes(len(r.key), 0)
 				continue
 			}
-			if old, ok := e.index.Delete(item{key: r.key}); ok {
-				e.keyBytes -= int64(len(old.key))
-				e.replaced(old)
+			if old, ok := e.index.Delete(r.key); ok {
+				e.keyBytes -= int64(len(r.key))
+				e.replaced(r.key, old)
 			}
 			continue
 		}
-		now := itemOf(r, s.id)
-		s.live += recordBytes(len(now.key), now.valueBytes())
-		if old, ok := e.index.Set(now); ok {
-			e.replaced(old)
+		now := placeOf(r, s.id)
+		s.live += recordBytes(len(r.key), now.valueBytes())
+		if old, ok := e.index.Set(r.key, now); ok {
+			e.replaced(r.key, old)
 		} else {
-			e.keyBytes += int64(len(now.key))
+			e.keyBytes += int64(len(r.key))
 		}
 	}
 	if len(g.buf) >= flushBytes {
@@ -215,10 +216,10 @@ func (e *Engine) append(writes []write, moved bool) {
 	}
 }
 
-// replaced counts what an item was in as garbage.
-func (e *Engine) replaced(old item) {
+// replaced counts what a key had before as garbage.
+func (e *Engine) replaced(key string, old place) {
 	s := e.current.segments[old.seg]
-	s.live -= recordBytes(len(old.key), old.valueBytes())
+	s.live -= recordBytes(len(key), old.valueBytes())
 	if s.sealed && e.mergeable(s) {
 		e.merger.signal()
 	}
@@ -268,7 +269,7 @@ var errReplaced = errors.New("replaced")
 // get looks for a key once.
 func (e *Engine) get(key []byte) ([]byte, error) {
 	e.mu.RLock()
-	found, ok := e.index.Get(item{key: view(key)})
+	found, ok := e.index.Get(view(key))
 	if !ok {
 		e.mu.RUnlock()
 		return nil, core.ErrNotFound
@@ -280,11 +281,11 @@ func (e *Engine) get(key []byte) ([]byte, error) {
 	held := e.current.hold()
 	e.mu.RUnlock()
 	defer held.release()
-	return e.read(held, found)
+	return e.read(held, item{key: view(key), place: found})
 }
 
 // unwritten returns a value that is not in its segment yet.
-func (e *Engine) unwritten(i item) ([]byte, bool) {
+func (e *Engine) unwritten(i place) ([]byte, bool) {
 	if i.damaged() || i.off < e.current.segments[i.seg].written.Load() {
 		return nil, false
 	}
@@ -297,12 +298,12 @@ func (e *Engine) unwritten(i item) ([]byte, bool) {
 	panic("lss: a record is neither in its segment nor on the way there")
 }
 
-// read reads the value of an item that is in its segment.
+// read reads the value of a key that is in its segment.
 func (e *Engine) read(held *set, i item) ([]byte, error) {
 	if i.damaged() {
 		return nil, fmt.Errorf("%w: its record in segment %08x could not be read before", core.ErrDamaged, i.seg)
 	}
-	value, err := held.segments[i.seg].read(i)
+	value, err := held.segments[i.seg].read(i.place)
 	if err != nil {
 		if !e.lost(i, err) {
 			return nil, errReplaced
@@ -322,11 +323,11 @@ func (e *Engine) read(held *set, i item) ([]byte, error) {
 func (e *Engine) lost(i item, cause error) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	mark := []write{{record: record{key: i.key, kind: kindDamaged}}}
+	mark := []write{{record: record{key: strings.Clone(i.key), kind: kindDamaged}}}
 	if e.makeRoom(frameBytes(mark)) != nil {
 		return true
 	}
-	if now, ok := e.index.Get(i); !ok || now != i {
+	if now, ok := e.index.Get(i.key); !ok || now != i.place {
 		return ok && now.damaged()
 	}
 	e.damaged++
@@ -355,7 +356,8 @@ func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byt
 	defer held.release()
 	budget := storage.NewBudget(limit)
 	stopped := false
-	index.Ascend(item{key: view(from)}, func(i item) bool {
+	index.Ascend(view(from), func(at string, p place) bool {
+		i := item{key: at, place: p}
 		switch {
 		case to != nil && i.key >= view(to):
 			return false
@@ -385,7 +387,7 @@ func (e *Engine) Scan(from, to []byte, limit core.Limit, f func(key, value []byt
 func (e *Engine) readShared(held *set, i item) ([]byte, error) {
 	if s := held.segments[i.seg]; !i.damaged() && i.off >= s.written.Load() {
 		e.mu.RLock()
-		value, ok := e.unwritten(i)
+		value, ok := e.unwritten(i.place)
 		e.mu.RUnlock()
 		if ok {
 			return value, nil

@@ -3,6 +3,7 @@ package lss_test
 import (
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -26,12 +27,38 @@ func options(fs vfs.FS, create bool) lss.Options {
 		FS:           fs,
 		Logger:       slog.New(slog.DiscardHandler),
 		SegmentBytes: smallSegment,
-		MergeRate:    unbounded,
+		Background:   free{},
 	}
 }
 
-// unbounded is a rate of merging that nothing waits for.
-func unbounded() int64 { return 1 << 40 }
+// free admits all background work at once.
+type free struct{}
+
+func (free) Step(int, <-chan struct{}) bool { return true }
+func (free) Done()                          {}
+
+// gate admits as many steps of background work as are put into it: none at all
+// where steps is nil.
+type gate struct {
+	steps chan struct{}
+	asked atomic.Int64 // steps that have been asked for
+	bytes atomic.Int64 // that those were to move which were admitted
+	held  atomic.Bool  // a step was admitted, and Done has not been called since
+}
+
+func (g *gate) Step(bytes int, quit <-chan struct{}) bool {
+	g.asked.Add(1)
+	select {
+	case <-quit:
+		return false
+	case <-g.steps:
+		g.bytes.Add(int64(bytes))
+		g.held.Store(true)
+		return true
+	}
+}
+
+func (g *gate) Done() { g.held.Store(false) }
 
 func mustOpen(t testing.TB, o lss.Options) *lss.Engine {
 	t.Helper()

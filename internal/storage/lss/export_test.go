@@ -2,6 +2,8 @@ package lss
 
 import (
 	"errors"
+	stdfs "io/fs"
+	"slices"
 	"testing"
 
 	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
@@ -51,4 +53,23 @@ func End(t testing.TB, fs vfs.FS, dir, file string) int {
 		}
 	}
 	return 0 // not one of the store
+}
+
+// Names reports whether the manifest names a segment file. Where there is no
+// manifest it names none.
+func Names(t testing.TB, fs vfs.FS, dir, file string) bool {
+	t.Helper()
+	b, err := folder{fs: fs, path: dir}.read(manifestName)
+	if errors.Is(err, stdfs.ErrNotExist) {
+		return false
+	}
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	m, _, err := decodeManifest(b)
+	if err != nil {
+		t.Error(err)
+	}
+	return slices.ContainsFunc(m, func(u use) bool { return segmentName(u.id) == file })
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
@@ -13,7 +15,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 )
 
 // drawWrites draws the writes of one frame.
@@ -187,9 +191,9 @@ func TestMemory(t *testing.T) {
 			it := item{key: fmt.Sprintf("%032d", at)}
 			if sorted {
 				it.key = keys.add(it.key)
-				x.Load(it)
+				x.Load(it.key, it.place)
 			} else {
-				x.Set(it)
+				x.Set(it.key, it.place)
 			}
 		}
 		each := float64(heap()-before)/float64(x.Len()) - keyBytes
@@ -198,6 +202,72 @@ func TestMemory(t *testing.T) {
 			t.Errorf("a key takes %.0f bytes beside its own, sorted: %v; %d are the most", each, sorted, most)
 		}
 		runtime.KeepAlive(x)
+	}
+}
+
+// TestMemoryOfEngine measures what a key takes in an engine whose values have all
+// been written again and copied by merging, and in the same store when it is
+// opened. What does not grow with the keys is not counted: buffers, and the records
+// of segments that are not sealed.
+func TestMemoryOfEngine(t *testing.T) {
+	const n, keyBytes, most = 100_000, 32, 80
+	o := Options{
+		Dir: filepath.Join(t.TempDir(), "lss"), Create: true, FS: vfs.OS(),
+		Logger: slog.New(slog.DiscardHandler), SegmentBytes: 1 << 20, Background: free{},
+	}
+	before := heap()
+	for _, life := range []string{"written", "opened"} {
+		e, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Create {
+			o.Create = false
+			overwrite(t, e, n, 4)
+		}
+		e.mu.Lock()
+		e.spare = nil
+		each := float64(heap()-before)/float64(e.index.Len()) - keyBytes
+		e.mu.Unlock()
+		t.Logf("%s: %.0f bytes a key beside the key, after %d merges", life, each, e.Stats().Compactions)
+		if each > most {
+			t.Errorf("%s: a key takes %.0f bytes beside its own; %d are the most", life, each, most)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// free admits all background work at once.
+type free struct{}
+
+func (free) Step(int, <-chan struct{}) bool { return true }
+func (free) Done()                          {}
+
+// overwrite writes n keys of 32 bytes several times, in any order, and waits until
+// there is nothing to merge.
+func overwrite(t *testing.T, e *Engine, n, times int) {
+	t.Helper()
+	const size = 100
+	done := make(chan error, 1)
+	commit := func(batch []core.Write, d core.Durability) {
+		e.Commit(batch, d, func(err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range times {
+		for some := range slices.Chunk(rand.Perm(n), size) {
+			batch := make([]core.Write, 0, size)
+			for _, at := range some {
+				batch = append(batch, core.Write{Key: fmt.Appendf(nil, "%032d", at), Value: []byte("value")})
+			}
+			commit(batch, core.NoSync)
+		}
+	}
+	for commit(nil, core.Sync); e.Stats().CompactionDebt > 0; {
+		commit(nil, core.Sync) // until the merger has come around
 	}
 }
 

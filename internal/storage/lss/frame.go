@@ -52,11 +52,16 @@ func newSalt(s uint64) salt {
 	return salt(crc32.Update(0, castagnoli, binary.LittleEndian.AppendUint64(nil, s)))
 }
 
-// sum returns the checksum of what stands at off.
+// sum returns the checksum of what stands at off. The four bytes of off are
+// taken by hand: crc32.Update would have them on the heap, and costs more for
+// so few.
 func (s salt) sum(off uint32, b []byte) uint32 {
-	var at [4]byte
-	binary.LittleEndian.PutUint32(at[:], off)
-	return crc32.Update(crc32.Update(uint32(s), castagnoli, at[:]), castagnoli, b)
+	sum := ^uint32(s)
+	for range 4 {
+		sum = castagnoli[byte(sum)^byte(off)] ^ sum>>8
+		off >>= 8
+	}
+	return crc32.Update(^sum, castagnoli, b)
 }
 
 // position is a place in the log.

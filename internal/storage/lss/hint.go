@@ -1,6 +1,7 @@
 package lss
 
 import (
+	"cmp"
 	"encoding/binary"
 	"hash/crc32"
 	"slices"
@@ -36,8 +37,54 @@ func newHint(segment uint32, saltText uint64, end uint32, records []record) hint
 		}
 		h.minSeq, h.maxSeq = min(h.minSeq, r.seq), max(h.maxSeq, r.seq)
 	}
-	slices.SortFunc(records, byKey)
+	sortByKey(records)
 	return h
+}
+
+// sortByKey sorts records as byKey orders them. Keys of one store begin alike,
+// so it goes by the eight bytes that come after what all have in common, and
+// looks at a key itself only where these are equal: comparing strings that lie
+// all over memory is most of what sealing a segment costs.
+func sortByKey(records []record) {
+	type ref struct {
+		head uint64
+		at   uint32
+	}
+	common := commonBytes(records)
+	refs := make([]ref, len(records))
+	for i := range records {
+		var head [8]byte
+		copy(head[:], records[i].key[common:])
+		refs[i] = ref{binary.BigEndian.Uint64(head[:]), uint32(i)}
+	}
+	slices.SortFunc(refs, func(a, b ref) int {
+		if c := cmp.Compare(a.head, b.head); c != 0 {
+			return c
+		}
+		return byKey(records[a.at], records[b.at])
+	})
+	sorted := make([]record, len(records))
+	for i, r := range refs {
+		sorted[i] = records[r.at]
+	}
+	copy(records, sorted)
+}
+
+// commonBytes returns how many bytes all keys begin with alike.
+func commonBytes(records []record) int {
+	if len(records) == 0 {
+		return 0
+	}
+	first := records[0].key
+	common := len(first)
+	for i := range records {
+		key := records[i].key
+		common = min(common, len(key))
+		for key[:common] != first[:common] {
+			common--
+		}
+	}
+	return common
 }
 
 // byKey orders records by key, and those of one key by age.

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 )
 
 // worker is a goroutine that does something whenever it is signalled.
@@ -36,6 +38,16 @@ func (w *worker) run(turn func()) {
 		case <-w.wake:
 			turn()
 		}
+	}
+}
+
+// stopping reports whether the worker is to end.
+func (w *worker) stopping() bool {
+	select {
+	case <-w.quit:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -165,46 +177,58 @@ func (e *Engine) prepare() {
 // makeSegment makes a segment without frames, durably. It becomes one of the
 // store with the next manifest.
 func (e *Engine) makeSegment(id uint32) (*segment, error) {
-	u := use{id: id, salt: rand.Uint64()}
-	name := e.folder.join(segmentName(id))
-	size := int64(e.o.SegmentBytes)
-	reused := len(e.keeper.free) > 0
-	if reused {
-		last := len(e.keeper.free) - 1
-		if err := e.folder.fs.Rename(e.folder.join(e.keeper.free[last]), name); err != nil {
-			return nil, err
-		}
-		e.keeper.free = e.keeper.free[:last]
-	} else {
-		f, err := e.folder.fs.Create(name, "")
-		if err != nil {
-			return nil, err
-		}
-		if err := f.Close(); err != nil {
-			return nil, err
-		}
-	}
-	f, err := e.folder.fs.OpenReadWrite(name, "")
+	f, reused, err := e.segmentFile(e.folder.join(segmentName(id)))
 	if err != nil {
 		return nil, err
 	}
+	u := use{id: id, salt: rand.Uint64()}
 	s := &segment{use: u, seed: newSalt(u.salt), file: f, size: segmentHeadBytes}
 	s.written.Store(segmentHeadBytes)
+	if err := e.ready(s, reused); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return s, nil
+}
+
+// segmentFile gives a file that is free its new name, or makes one, and opens
+// it.
+func (e *Engine) segmentFile(name string) (f vfs.File, reused bool, err error) {
+	if last := len(e.keeper.free) - 1; last >= 0 {
+		if err := e.folder.fs.Rename(e.folder.join(e.keeper.free[last]), name); err != nil {
+			return nil, false, err
+		}
+		e.keeper.free, reused = e.keeper.free[:last], true
+	} else {
+		f, err := e.folder.fs.Create(name, "")
+		if err != nil {
+			return nil, false, err
+		}
+		if err := f.Close(); err != nil {
+			return nil, false, err
+		}
+	}
+	f, err = e.folder.fs.OpenReadWrite(name, "")
+	return f, reused, err
+}
+
+// ready has the file of a segment be as long as one is, with a head, durably.
+func (e *Engine) ready(s *segment, reused bool) error {
+	size := int64(e.o.SegmentBytes)
 	if reused {
-		if info, err := f.Stat(); err == nil {
+		if info, err := s.file.Stat(); err == nil {
 			size = info.Size()
 		}
-	} else if err := fillZeros(f, size); err != nil {
-		return nil, err
+	} else if err := fillZeros(s.file, size); err != nil {
+		return err
 	}
 	s.fileBytes.Store(size)
-	if _, err := f.WriteAt(appendSegmentHead(nil, u.id, u.salt), 0); err != nil {
-		return nil, err
+	if _, err := s.file.WriteAt(appendSegmentHead(nil, s.id, s.salt), 0); err != nil {
+		return err
 	}
-	if err := f.Sync(); err != nil {
-		return nil, err
+	if err := s.file.Sync(); err != nil {
+		return err
 	}
-	return s, e.folder.sync()
+	return e.folder.sync()
 }
 
 func fillZeros(f interface {

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
@@ -129,13 +128,14 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestMergeRate has a rate of 0 hold up what is to be copied, and any other let
-// it go on.
-func TestMergeRate(t *testing.T) {
+// TestBackground has merging wait for each of its steps, however much there is to
+// merge, hold what it was admitted with until there is no more, and be charged for
+// what it copies.
+func TestBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var rate atomic.Int64
+		g := &gate{steps: make(chan struct{})}
 		o := options(vfs.NewDisk().FS(), true)
-		o.MergeRate = rate.Load
+		o.Background = g
 		e := mustOpen(t, o)
 		value := make([]byte, 1000)
 		for i := range 300 {
@@ -145,14 +145,29 @@ func TestMergeRate(t *testing.T) {
 			}
 			mustCommit(t, e, core.Write{Key: key, Value: value})
 		}
-		<-time.After(time.Hour)
-		if s := e.Stats(); s.CompactionDebt == 0 {
-			t.Error("at a rate of 0, nothing is left to be merged")
+		synctest.Wait()
+		s := e.Stats()
+		if s.CompactionDebt == 0 || g.asked.Load() != 1 || g.held.Load() {
+			t.Fatalf("%d steps are asked for with %d bytes to merge; want one, which waits", g.asked.Load(), s.CompactionDebt)
 		}
-		rate.Store(1 << 10)
-		<-time.After(time.Hour)
-		if s := e.Stats(); s.Compactions == 0 || s.CompactionDebt != 0 {
-			t.Errorf("an hour later: %d merges, %d bytes still to be merged", s.Compactions, s.CompactionDebt)
+		before := s.Compactions
+		for steps := int64(1); e.Stats().CompactionDebt > 0; steps++ {
+			held := g.held.Load()
+			g.steps <- struct{}{}
+			synctest.Wait()
+			switch n := g.asked.Load(); {
+			case n > steps+1:
+				t.Fatalf("%d steps are asked for when %d were admitted", n, steps)
+			case steps > 1 && !held:
+				t.Error("it has let go between two steps")
+			}
+		}
+		if g.held.Load() {
+			t.Error("with nothing to merge, it has not let go")
+		}
+		// What stays was in the first segments, and is copied at least once.
+		if n := g.bytes.Load(); n < 3*1000 || e.Stats().Compactions == before {
+			t.Errorf("%d bytes were copied by %d merges", n, e.Stats().Compactions-before)
 		}
 		if err := e.Close(); err != nil {
 			t.Fatal(err)

@@ -1,7 +1,9 @@
 package lss
 
 import (
-	"time"
+	"cmp"
+	"slices"
+	"strings"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
@@ -9,12 +11,10 @@ import (
 // merger gives back the room of what was replaced.
 type merger struct{ worker }
 
-// mergePause is after how long a rate of 0 is asked for again.
-const mergePause = 100 * time.Millisecond
-
 // merge is one turn of the merger.
 func (e *Engine) merge() {
-	for {
+	defer e.o.Background.Done()
+	for !e.merger.stopping() {
 		victim, held := e.victim()
 		if victim == nil {
 			return
@@ -65,13 +65,18 @@ func (e *Engine) empty(victim *segment) bool {
 		e.disk.Fail(err)
 		return false
 	}
-	for len(records) > 0 {
-		var writes []write
-		var size int64
-		writes, records, size = e.collectLive(victim, records)
-		if !e.pace(size) || !e.move(victim, writes) {
+	var buf []byte
+	for live := e.needed(victim, records); len(live) > 0; {
+		n, size := stepOf(live)
+		if e.merger.stopping() || !e.o.Background.Step(int(size), e.merger.quit) || e.failed() != nil {
 			return false
 		}
+		var writes []write
+		writes, buf = e.readLive(victim, live[:n], buf)
+		if !e.move(victim, writes) {
+			return false
+		}
+		live = live[n:]
 	}
 	done := make(chan error, 1)
 	if now, err := e.put(nil, core.Sync, func(err error) { done <- err }); now {
@@ -98,45 +103,94 @@ func (e *Engine) recordsOf(s *segment) ([]record, error) {
 	return c.records, err
 }
 
-// collectLive takes the records off the front of the list that one step can
-// move, and returns those that are needed, with their values.
-func (e *Engine) collectLive(victim *segment, records []record) (writes []write, rest []record, size int64) {
-	for i, r := range records {
-		if size >= mergeBytes || len(writes) >= mergeRecords {
-			return writes, records[i:], size
-		}
-		w := write{record: r}
-		now, ok := e.needed(victim, r)
-		if !ok {
-			continue
-		}
-		switch {
-		case r.kind == kindDelete:
-		case now.damaged():
-			w.kind = kindDamaged
-		default:
-			var err error
-			if w.value, err = victim.read(now); err != nil {
-				e.lost(now, err) // which leaves nothing to move
-				continue
+// needed returns those of the records that must outlive their segment, in the
+// order in which they stand in it. They come by key, which keeps the looks into
+// the index close together. The slice is used again.
+func (e *Engine) needed(victim *segment, records []record) []record {
+	live := records[:0]
+	for some := range slices.Chunk(records, mergeRecords) {
+		e.mu.RLock()
+		for _, r := range some {
+			if e.isNeeded(victim, &r) {
+				live = append(live, r)
 			}
 		}
-		writes = append(writes, w)
-		size += recordBytes(len(r.key), uint32(len(w.value)))
+		e.mu.RUnlock()
 	}
-	return writes, nil, size
+	slices.SortFunc(live, func(a, b record) int { return cmp.Compare(a.off, b.off) })
+	return live
 }
 
-// needed reports whether a record must outlive its segment, and for a value
-// what the index says of it.
-func (e *Engine) needed(victim *segment, r record) (item, bool) {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	now, ok := e.index.Get(item{key: r.key})
+// isNeeded reports whether a record must outlive its segment. Whether its value
+// is lost the index knows better than the record.
+func (e *Engine) isNeeded(victim *segment, r *record) bool {
+	now, ok := e.index.Get(r.key)
 	if r.kind == kindDelete {
-		return item{}, !ok && e.covers(victim, r)
+		return !ok && e.covers(victim, *r)
 	}
-	return now, ok && now.seg == victim.id && now.off == r.off
+	if !ok || now.seg != victim.id || now.off != r.off {
+		return false
+	}
+	r.kind, r.size, r.sum = kindSet, now.valueBytes(), now.sum
+	if now.damaged() {
+		r.kind = kindDamaged
+	}
+	return true
+}
+
+// stepOf returns how many of the records are moved in one step, and what that
+// costs.
+func stepOf(live []record) (n int, size int64) {
+	for n < len(live) && n < mergeRecords && size < mergeBytes {
+		size += recordBytes(len(live[n].key), live[n].size)
+		n++
+	}
+	return n, size
+}
+
+// readLive reads the values of records, which stand one after the other. What
+// lies close together is read at once: a call of the system for each value is
+// more work than all the rest of its move. The values are in the buffer that it
+// returns. What cannot be read is marked as lost, which leaves nothing to move.
+func (e *Engine) readLive(victim *segment, live []record, buf []byte) ([]write, []byte) {
+	writes := make([]write, 0, len(live))
+	buf = buf[:0]
+	for len(live) > 0 {
+		n, end := 1, live[0].off+live[0].size
+		for n < len(live) && live[n].off <= end+mergeGap {
+			end = max(end, live[n].off+live[n].size)
+			n++
+		}
+		from := len(buf)
+		buf = slices.Grow(buf, int(end-live[0].off))[:from+int(end-live[0].off)]
+		stretch := buf[from:]
+		read, _ := victim.file.ReadAt(stretch, int64(live[0].off)) // what is missing is read again by itself
+		for _, r := range live[:n] {
+			value := stretch[r.off-live[0].off:][:r.size]
+			if whole := int(r.off-live[0].off)+len(value) <= read && victim.seed.sum(r.off, value) == r.sum; !whole && r.kind == kindSet {
+				var ok bool
+				if value, ok = e.readAgain(victim, r); !ok {
+					continue
+				}
+			}
+			// The index keeps the key, and must not keep the whole hint file
+			// that it is part of.
+			r.key = strings.Clone(r.key)
+			writes = append(writes, write{record: r, value: value})
+		}
+		live = live[n:]
+	}
+	return writes, buf
+}
+
+// readAgain reads a value by itself which could not be read among others.
+func (e *Engine) readAgain(victim *segment, r record) (value []byte, ok bool) {
+	at := placeOf(r, victim.id)
+	value, err := victim.read(at)
+	if err != nil {
+		e.lost(item{key: r.key, place: at}, err)
+	}
+	return value, err == nil
 }
 
 // covers reports whether an older segment may still have what a deletion has
@@ -163,7 +217,7 @@ func (e *Engine) move(victim *segment, writes []write) bool {
 	}
 	still := writes[:0]
 	for _, w := range writes {
-		now, ok := e.index.Get(item{key: w.key})
+		now, ok := e.index.Get(w.key)
 		if w.kind == kindDelete && !ok || w.kind != kindDelete && ok && now.seg == victim.id && now.off == w.off {
 			still = append(still, w)
 		}
@@ -172,36 +226,6 @@ func (e *Engine) move(victim *segment, writes []write) bool {
 		e.append(still, true)
 	}
 	return true
-}
-
-// pace waits until size bytes more may be copied. It reports false if the
-// engine closes.
-func (e *Engine) pace(size int64) bool {
-	if size == 0 {
-		select {
-		case <-e.merger.quit:
-			return false
-		default:
-			return e.failed() == nil
-		}
-	}
-	for {
-		rate := e.o.MergeRate()
-		wait := mergePause
-		if rate > 0 {
-			wait = time.Duration(float64(size) / float64(rate) * float64(time.Second))
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-e.merger.quit:
-			timer.Stop()
-			return false
-		case <-timer.C:
-		}
-		if rate > 0 {
-			return e.failed() == nil
-		}
-	}
 }
 
 // retire takes a segment without a current record out of the store. Its file

@@ -17,9 +17,6 @@ const (
 	// of them replayed, which takes some tens of milliseconds, and a merge
 	// moves at most this much before it gives room back.
 	DefaultSegmentBytes = 32 << 20
-	// DefaultMergeBytes a second are copied by merging at most: a third of what
-	// a small disk writes, so that commits keep the rest.
-	DefaultMergeBytes = 32 << 20
 
 	// flushBytes is how much is gathered of what nobody waits for, before it
 	// is written.
@@ -45,6 +42,9 @@ const (
 	// how long a commit may have to wait for it.
 	mergeBytes   = 128 << 10
 	mergeRecords = 256
+	// mergeGap is how much garbage between two values is read with them, since
+	// that costs less than to read each by itself.
+	mergeGap = 4 << 10
 )
 
 // Options of one engine. Dir, FS and Logger are required.
@@ -58,10 +58,10 @@ type Options struct {
 	Buckets []time.Duration
 	// SegmentBytes is where a segment is full; 0 is DefaultSegmentBytes.
 	SegmentBytes int
-	// MergeRate returns how many bytes a second merging may copy; it is asked
-	// before every step. 0 lets it pause for a moment and ask again; what needs
-	// no copying is given back all the same. nil is DefaultMergeBytes.
-	MergeRate func() int64
+	// Background admits every step of merging; nil is
+	// storage.DefaultBackgroundBytes a second. What needs no copying is given
+	// back all the same.
+	Background storage.Background
 }
 
 const (
@@ -73,8 +73,8 @@ func (o Options) withDefaults() Options {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = DefaultSegmentBytes
 	}
-	if o.MergeRate == nil {
-		o.MergeRate = func() int64 { return DefaultMergeBytes }
+	if o.Background == nil {
+		o.Background = storage.AtRate(storage.DefaultBackgroundBytes)
 	}
 	return o
 }
@@ -94,12 +94,13 @@ func Driver() storage.Driver {
 		CopyRoom: copyRoom,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
-				Dir:       dir,
-				Create:    create,
-				FS:        o.FS,
-				Logger:    o.Logger,
-				OnFailure: o.OnFailure,
-				Buckets:   o.Buckets,
+				Dir:        dir,
+				Create:     create,
+				FS:         o.FS,
+				Logger:     o.Logger,
+				OnFailure:  o.OnFailure,
+				Buckets:    o.Buckets,
+				Background: o.Background,
 			})
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -29,8 +30,8 @@ func Open(o Options) (*Engine, error) {
 	e.keeper.worker, e.merger.worker = newWorker(), newWorker()
 	if err := e.start(); err != nil {
 		e.letGo()
-		if failed := e.failed(); failed != nil {
-			err = failed // of which the rest is a consequence
+		if first := e.failed(); first != nil {
+			err = first // of which the rest are consequences: a file that could not be made is not there
 		}
 		return nil, fmt.Errorf("lss: %w", err)
 	}
@@ -72,9 +73,11 @@ func (e *Engine) start() error {
 	}
 	id := e.nextID
 	e.nextID++
-	if e.active, err = e.makeSegment(id); err != nil {
+	active, err := e.makeSegment(id)
+	if err != nil {
 		return err
 	}
+	e.active = active
 	e.swap(e.current.with(e.active))
 	e.writeManifest(nil)
 	e.collect()
@@ -166,17 +169,21 @@ type loaded struct {
 	durable []position
 }
 
+// leastLoaders is how many segments are read at once at least: while one waits for
+// the disk, another is taken apart.
+const leastLoaders = 4
+
 // loadSegments reads all segments, several at once.
 func (e *Engine) loadSegments(m manifest) ([]*loaded, error) {
 	e.swap(map[uint32]*segment{})
 	all := make([]*loaded, len(m))
 	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	progress := newProgress(e, len(m))
+	group.SetLimit(max(leastLoaders, runtime.GOMAXPROCS(0)))
+	progress := newProgress(e.o.Logger, "segments", len(m))
 	for i, u := range m {
 		group.Go(func() (err error) {
 			all[i], err = e.loadSegment(u)
-			progress.one()
+			progress.add(1)
 			return err
 		})
 	}
@@ -325,6 +332,7 @@ func (e *Engine) replay(l *loaded, durable uint32) error {
 func (e *Engine) build(all []*loaded) {
 	segments := make(map[uint32]*segment)
 	var runs []run
+	total := 0
 	for _, l := range all {
 		if l.segment.retired {
 			continue
@@ -332,18 +340,20 @@ func (e *Engine) build(all []*loaded) {
 		segments[l.segment.id] = l.segment
 		e.seq = max(e.seq, l.hint.maxSeq)
 		runs = append(runs, run{segment: l.segment, records: l.hint.records})
+		total += len(l.hint.records)
 	}
 	e.swap(segments)
 	var keys arena
-	merged(runs, func(r record, s *segment) {
+	progress := newProgress(e.o.Logger, "records", total)
+	merged(runs, func(r record, s *segment, taken int) {
+		progress.add(taken)
 		if r.kind == kindDelete {
 			return
 		}
-		r.key = keys.add(r.key)
-		i := itemOf(r, s.id)
-		e.index.Load(i)
-		e.keyBytes += int64(len(i.key))
-		s.live += recordBytes(len(i.key), i.valueBytes())
+		key, p := keys.add(r.key), placeOf(r, s.id)
+		e.index.Load(key, p)
+		e.keyBytes += int64(len(key))
+		s.live += recordBytes(len(key), p.valueBytes())
 	})
 }
 
@@ -374,8 +384,9 @@ func (r *run) newest() bool {
 	return len(r.records) > 0
 }
 
-// merged calls f with the latest record of each key, in their order.
-func merged(runs []run, f func(record, *segment)) {
+// merged calls f with the latest record of each key, in their order, and with how
+// many records were taken for it since the last call.
+func merged(runs []run, f func(r record, s *segment, taken int)) {
 	heap := runs[:0]
 	for _, r := range runs {
 		if r.newest() {
@@ -387,11 +398,13 @@ func merged(runs []run, f func(record, *segment)) {
 	}
 	first := true
 	var last string
+	taken := 0
 	for len(heap) > 0 {
 		top := &heap[0]
+		taken++
 		if r := top.records[0]; first || r.key != last {
-			f(r, top.segment)
-			first, last = false, r.key
+			f(r, top.segment, taken)
+			first, last, taken = false, r.key, 0
 		}
 		top.records = top.records[1:]
 		if !top.newest() {
@@ -421,27 +434,38 @@ func sink(heap []run, i int) {
 
 // progress tells how far an opening is that takes long.
 type progress struct {
-	engine *Engine
-	total  int
+	log   *slog.Logger
+	what  string
+	total int
 
-	mu   sync.Mutex // guards what follows
-	done int
-	last time.Time
+	mu      sync.Mutex // guards what follows
+	done    int
+	unasked int // done since the time was asked for
+	last    time.Time
 }
 
-// progressEvery is how often it is told, and the time that is not long.
-const progressEvery = time.Second
+const (
+	// progressEvery is how often it is told, and the time that is not long.
+	progressEvery = time.Second
+	// progressStep is after how much of many small things the time is asked for,
+	// which costs more than one of them.
+	progressStep = 4096
+)
 
-func newProgress(e *Engine, total int) *progress {
-	return &progress{engine: e, total: total, last: time.Now()}
+func newProgress(log *slog.Logger, what string, total int) *progress {
+	return &progress{log: log, what: what, total: total, last: time.Now()}
 }
 
-func (p *progress) one() {
+func (p *progress) add(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.done++
+	p.done += n
+	if p.unasked += n; p.unasked < progressStep && p.total > progressStep {
+		return
+	}
+	p.unasked = 0
 	if now := time.Now(); now.Sub(p.last) >= progressEvery {
 		p.last = now
-		p.engine.o.Logger.Info("opening the store", "segments", p.done, "of", p.total)
+		p.log.Info("opening the store", p.what, p.done, "of", p.total)
 	}
 }

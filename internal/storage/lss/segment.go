@@ -45,7 +45,7 @@ func (s *segment) grow(end int64) {
 
 // read reads a value. An error says that it could not be read as it was
 // written.
-func (s *segment) read(i item) ([]byte, error) {
+func (s *segment) read(i place) ([]byte, error) {
 	b := make([]byte, i.size)
 	if i.size > 0 {
 		if n, err := s.file.ReadAt(b, int64(i.off)); n < len(b) {

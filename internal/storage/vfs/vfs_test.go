@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -65,6 +67,54 @@ func TestPowerCut(t *testing.T) {
 	}
 	if got := read(t, disk.FS(), "other"); got != "text" {
 		t.Errorf("the disk itself reads %q", got)
+	}
+}
+
+// TestPowerCutOfDirectories cuts the power before a directory is synced: what
+// was made, removed and renamed in it may have taken place or not, but nothing is
+// gone before what was made earlier is there. Afterwards all has.
+func TestPowerCutOfDirectories(t *testing.T) {
+	disk := vfs.NewDisk()
+	fs := disk.FS()
+	for _, name := range []string{"stays", "removed", "renamed"} {
+		write(t, fs, name, name, true)
+	}
+	write(t, fs, "made", "made", false)
+	must(t, fs.Remove("removed"))
+	must(t, fs.Rename("renamed", "new name"))
+	rng := rand.New(rand.NewPCG(1, 1))
+	found := func(keep int) string {
+		after := disk.PowerCut(rng, keep).FS()
+		names, err := after.List("/")
+		must(t, err)
+		slices.Sort(names)
+		return strings.Join(names, ", ")
+	}
+	if got, want := found(0), "removed, renamed, stays"; got != want {
+		t.Errorf("with nothing that was not synced: %s; want %s", got, want)
+	}
+	if got, want := found(100), "made, new name, stays"; got != want {
+		t.Errorf("with everything: %s; want %s", got, want)
+	}
+	seen := make(map[string]bool)
+	for range 1000 {
+		seen[found(50)] = true
+	}
+	// If the first change has taken place: removed or not, and one of the two
+	// names or both. If not, no name has gone, and the new one is there or not.
+	if len(seen) != 2*3+2 {
+		t.Errorf("%d outcomes, want 8: %v", len(seen), seen)
+	}
+	for names := range seen {
+		if !strings.Contains(names, "stays") || !strings.Contains(names, "rename") && !strings.Contains(names, "new name") {
+			t.Errorf("a file is gone that was synced and not removed: %s", names)
+		}
+	}
+	d, err := fs.OpenDir("/")
+	must(t, err)
+	must(t, errors.Join(d.Sync(), d.Close()))
+	if got, want := found(50), "made, new name, stays"; got != want {
+		t.Errorf("when the directory is synced: %s; want %s", got, want)
 	}
 }
 
