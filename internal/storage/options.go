@@ -52,6 +52,10 @@ type Driver struct {
 	// which does not exist, else a folder that does not hold a complete store
 	// is an error. The options are valid and have their defaults filled in.
 	Open func(dir string, create bool, o Options) (Engine, error)
+	// Check looks at the engine's folder while it is not open, and changes
+	// nothing in it: at every checksum that there is, and at every pair. Only
+	// durable engines have it. The error says why it could not look to the end.
+	Check func(dir string, o CheckOptions, x Examiner) error
 }
 
 // withDefaults fills in what was left out.

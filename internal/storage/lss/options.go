@@ -91,6 +91,9 @@ func Driver() storage.Driver {
 	return storage.Driver{
 		Name:    Name,
 		Durable: true,
+		Check: func(dir string, o storage.CheckOptions, x storage.Examiner) error {
+			return Check(o.FS, dir, x)
+		},
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
 				Dir:       dir,

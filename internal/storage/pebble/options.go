@@ -71,6 +71,7 @@ func Driver() storage.Driver {
 	return storage.Driver{
 		Name:    Name,
 		Durable: true,
+		Check:   Check,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
 				Dir:        dir,
