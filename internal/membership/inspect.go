@@ -42,4 +42,3 @@ func (s *Stored) Take(name string, value []byte) (err error) {
 	}
 	return err
 }
-

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 
 	badger "github.com/dgraph-io/badger/v4"
 
@@ -35,7 +36,7 @@ func Check(dir string, o storage.CheckOptions, x storage.Examiner) error {
 		return fmt.Errorf("badger: %w", err)
 	}
 	err := c.look()
-	if errors.Is(err, badger.ErrTruncateNeeded) {
+	if err != nil && strings.Contains(err.Error(), badger.ErrTruncateNeeded.Error()) { // badger does not wrap it
 		return errors.New("badger: the node was not stopped cleanly, and badger reads the log that this has left only while it writes; start the node, stop it, and check again")
 	}
 	if err != nil {
@@ -72,15 +73,43 @@ func (c *checker) files() error {
 	})
 }
 
+// linked returns a folder of links to the store's files. badger removes tables
+// that the manifest does not name, also from a store that it was told to only
+// read; so of a store with a damaged manifest it removes what is left. Here it
+// removes links.
+func (c *checker) linked() (dir string, err error) {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return "", err
+	}
+	if dir, err = os.MkdirTemp("", "dynamo-doctor-"); err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		if err := os.Symlink(filepath.Join(c.dir, e.Name()), filepath.Join(dir, e.Name())); err != nil {
+			return "", errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	return dir, nil
+}
+
 // look reads the store through the library, and makes errors of the panics in
 // which that ends where it meets damage.
 func (c *checker) look() (err error) {
+	dir, err := c.linked()
+	if err != nil {
+		return err
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", storage.ErrDamaged, p)
 		}
+		err = errors.Join(err, os.RemoveAll(dir))
 	}()
-	o := Options{Dir: c.dir, CacheBytes: checkCacheBytes}.library(c.log)
+	o := Options{Dir: dir, CacheBytes: checkCacheBytes}.library(c.log)
+	if err := c.manifest(o); err != nil {
+		return err
+	}
 	db, err := badger.OpenManaged(o.WithReadOnly(true).WithNumCompactors(0))
 	if err != nil {
 		return err
@@ -90,6 +119,36 @@ func (c *checker) look() (err error) {
 		c.x.Fault(storage.Fault{File: ".", Offset: -1, What: "a table is damaged: " + err.Error(), Cost: storage.CostStore})
 	}
 	return c.pairs(db)
+}
+
+// manifest reads the manifest to its end. badger takes one that ends too soon
+// for one that a crash has torn, and removes the tables that it does not name:
+// from a store that is damaged there, all of them.
+func (c *checker) manifest(o badger.Options) (err error) {
+	f, err := os.Open(filepath.Join(c.dir, badger.ManifestFilename))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	m, end, err := badger.ReplayManifestFile(f, o.ExternalMagicVersion, o)
+	if err != nil {
+		return fmt.Errorf("%s: %w", badger.ManifestFilename, err)
+	}
+	tables, err := filepath.Glob(filepath.Join(c.dir, "*.sst"))
+	if err != nil {
+		return err
+	}
+	if end < info.Size() || len(tables) > len(m.Tables) {
+		c.x.Fault(storage.Fault{
+			File: badger.ManifestFilename, Offset: end, Cost: storage.CostStore,
+			What: fmt.Sprintf("it names %d of %d tables; a start would remove the others", len(m.Tables), len(tables)),
+		})
+	}
+	return nil
 }
 
 // pairs shows what is stored. A value that cannot be read ends the node when it

@@ -96,8 +96,6 @@ func (c *checker) manifest() (m manifest, ok bool, err error) {
 	return m, true, nil
 }
 
-
-
 // files looks at what files there are, and at those that the manifest does not
 // name: the next start removes them or uses them again.
 func (c *checker) files(m manifest) error {

@@ -1,14 +1,18 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/record"
 	"github.com/cockroachdb/pebble/v2/sstable"
 
 	"github.com/dynamo-kv/dynamo/internal/storage"
@@ -23,9 +27,11 @@ const checkCacheBytes = 8 << 20
 // each table, at all of the manifest and the logs, and at every pair. It changes
 // nothing. Of the logs, it holds in memory what is in no table yet.
 //
-// A log's last record, if it is damaged, looks as one that a crash has torn,
-// here as at a start. The files OPTIONS and the names of markers have no
-// checksum.
+// Pebble takes a log or a manifest that ends in what is no record for one that a
+// crash has torn. Of a log, this says so in a note; of the manifest, as damage,
+// since a start drops the tables that stand behind it, and manifests are written
+// so seldom that a crash hardly ever comes upon one. The files OPTIONS and the
+// names of markers have no checksum.
 func Check(dir string, o storage.CheckOptions, x storage.Examiner) error {
 	c := checker{dir: dir, fs: o.FS, x: x}
 	names, err := c.files()
@@ -35,6 +41,9 @@ func Check(dir string, o storage.CheckOptions, x storage.Examiner) error {
 	library := c.options()
 	defer library.Cache.Unref()
 	c.tables(names, library)
+	if err := c.journals(names); err != nil {
+		return fmt.Errorf("pebble: %w", err)
+	}
 	db, err := pebble.Open(dir, library)
 	if err == nil {
 		err = errors.Join(c.pairs(db), db.Close())
@@ -108,6 +117,92 @@ func (c *checker) table(name string, o *pebble.Options) error {
 		return errors.Join(err, readable.Close())
 	}
 	return errors.Join(r.ValidateBlockChecksums(), r.Close())
+}
+
+// journals looks at the records of the logs and manifests.
+func (c *checker) journals(names []string) error {
+	current := ""
+	for _, name := range names { // the last one counts
+		if rest, ok := strings.CutPrefix(name, markerPrefix+"manifest."); ok {
+			_, current, _ = strings.Cut(rest, ".")
+		}
+	}
+	for _, name := range names {
+		manifest := strings.HasPrefix(name, "MANIFEST-")
+		if !manifest && !strings.HasSuffix(name, ".log") {
+			continue
+		}
+		off, whole, err := c.journal(name)
+		switch {
+		case err != nil:
+			return err
+		case whole:
+		case manifest && name == current:
+			c.x.Fault(storage.Fault{
+				File: name, Offset: off, Cost: storage.CostStore,
+				What: "it ends in what is no record, so that a start would drop tables: it is damaged, or a crash has torn it",
+			})
+		default:
+			c.x.Note(name, fmt.Sprintf("at %d, behind the last record, stands something that is no record: a write that a crash has torn, an earlier use of the file, or damage", off))
+		}
+	}
+	return nil
+}
+
+// journal reads a log or manifest, and returns where its last record ends;
+// whole says that nothing follows.
+func (c *checker) journal(name string) (off int64, whole bool, err error) {
+	f, err := c.fs.Open(c.fs.PathJoin(c.dir, name))
+	if err != nil {
+		return 0, false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	number := uint64(0) // of a log, whose records have it
+	if strings.HasSuffix(name, ".log") {
+		digits, _, _ := strings.Cut(strings.TrimSuffix(name, ".log"), "-")
+		if number, err = strconv.ParseUint(digits, 10, 64); err != nil {
+			return 0, false, nil //nolint:nilerr // it is no log of the library's
+		}
+	}
+	r := numbered(record.NewReader, f, number)
+	for {
+		off = r.Offset()
+		one, err := r.Next()
+		if err == nil {
+			_, err = io.Copy(io.Discard, one)
+		}
+		if errors.Is(err, io.EOF) {
+			return off, true, nil
+		}
+		if err != nil {
+			whole, err = zeros(f, off)
+			return off, whole, err
+		}
+	}
+}
+
+// numbered makes a reader of a log. The type of its number has a name in the
+// library only.
+func numbered[N ~uint64](reader func(io.Reader, N) *record.Reader, f io.Reader, number uint64) *record.Reader {
+	return reader(f, N(number))
+}
+
+// zeros says whether a file has nothing but zeros from off on.
+func zeros(f vfs.File, off int64) (bool, error) {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := f.ReadAt(b, off)
+		if len(bytes.Trim(b[:n], "\x00")) > 0 {
+			return false, nil
+		}
+		if errors.Is(err, io.EOF) {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		off += int64(n)
+	}
 }
 
 // pairs shows what is stored.
