@@ -190,7 +190,9 @@ func (c *check) loss(key []byte, d Damage) {
 	if data && len(key) > len(core.DataKey(nil)) {
 		c.lost[slotOf(key)] = true
 	}
-	if _, isTree := core.TreePartition(key); d.Cost == CostRecord && !data && !isTree {
+	if _, isTree := core.TreePartition(key); isTree {
+		f.Cost = CostNothing
+	} else if d.Cost == CostRecord && !data {
 		f.Cost = CostStore
 	}
 	if storedName, ok := core.ControlName(key); ok {
