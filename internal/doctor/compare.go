@@ -115,7 +115,7 @@ func (c *check) compareTrees() {
 		case sum.sum == t.root:
 			c.report.Trees.Equal++
 		case !whole:
-			c.note("%s is not that of the data, of which something is lost: that is how the loss shows to the other owners", name(core.TreeKey(p)))
+			c.note("%s still counts what is lost of the data: the node builds it anew when it comes upon the loss", name(core.TreeKey(p)))
 		default:
 			c.treeDamage(p, "it is not that of the data: the node and the other owners of the partition do not find what differs")
 		}
