@@ -165,7 +165,7 @@ func (d diagnosis) counts() [][]string {
 		{"KEYS", "DELETED", "TOMBSTONES", "BYTES", "HINTS", "HASH TREES"},
 		{
 			number(d.Data.Keys), number(d.Data.Deleted), number(d.Data.Tombstones), size(d.Data.Bytes),
-			number(d.Report.Hints.Records), fmt.Sprintf("%d of %d right", d.Trees.Equal, d.Trees.Saved),
+			number(d.Hints.Records), fmt.Sprintf("%d of %d right", d.Trees.Equal, d.Trees.Saved),
 		},
 	}
 }
@@ -190,11 +190,11 @@ func (d diagnosis) siblings() [][]string {
 
 // pending has for whom hints are kept, nil where none are.
 func (d diagnosis) pending() [][]string {
-	if len(d.Report.Hints.Pending) == 0 {
+	if len(d.Hints.Pending) == 0 {
 		return nil
 	}
 	rows := [][]string{{"HINTS FOR", "KEYS", "MARKERS ONLY"}}
-	for _, p := range d.Report.Hints.Pending {
+	for _, p := range d.Hints.Pending {
 		rows = append(rows, []string{p.Target, number(p.Keys), number(p.Marked)})
 	}
 	return rows

@@ -42,12 +42,12 @@ func (c *check) cluster() {
 		r.Cluster = fmt.Sprintf("%016x", s.Cluster)
 		for _, name := range []string{"members", "layouts"} {
 			if !c.control[name] {
-				c.add(found{Damage: Damage{Record: name2(name), What: "it is missing, and the node has joined a cluster", Cost: CostStore}})
+				c.add(found{Damage: Damage{Record: controlName(name), What: "it is missing, and the node has joined a cluster", Cost: CostStore}})
 			}
 		}
 	}
 	if !c.control["identity"] && r.Data.Keys+r.Data.Deleted > 0 {
-		c.add(found{Damage: Damage{Record: name2("identity"), What: "it is missing, and there are keys: of which cluster is not known", Cost: CostStore}})
+		c.add(found{Damage: Damage{Record: controlName("identity"), What: "it is missing, and there are keys: of which cluster is not known", Cost: CostStore}})
 	}
 	if s.Stamp != 0 {
 		at := time.Unix(0, int64(min(s.Stamp, math.MaxInt64))).UTC()
@@ -64,7 +64,7 @@ func (c *check) cluster() {
 	}
 }
 
-func name2(control string) string { return name(core.ControlKey(control)) }
+func controlName(control string) string { return name(core.ControlKey(control)) }
 
 // newest returns the layout that the node goes by, nil if there is none or it
 // cannot be read.

@@ -242,7 +242,7 @@ func TestDamage(t *testing.T) {
 		{"a tally that is missing", func(s store) { delete(s, string(core.HintTallyKey(partitionOf("kept")))) }, "the tally of hints", "it says 0 hints", doctor.CostStore},
 		{"a key that is missing", func(s store) { delete(s, key0) }, fmt.Sprintf("the hash tree of partition %d", partitionOf("key 0")), "not that of the data", doctor.CostRecord},
 		{"a key that has changed", func(s store) { s[key0] = record(written("a", "b")) }, fmt.Sprintf("the hash tree of partition %d", partitionOf("key 0")), "not that of the data", doctor.CostRecord},
-		{"a broken tree", func(s store) { k := string(core.TreeKey(3)); s[k][9] ^= 1 }, "the hash tree of partition 3", "checksum", doctor.CostNothing},
+		{"a broken tree", func(s store) { s[string(core.TreeKey(3))][9] ^= 1 }, "the hash tree of partition 3", "checksum", doctor.CostNothing},
 		{"a tree of no partition", func(s store) { s[string(core.TreeKey(9))] = s[string(core.TreeKey(3))] }, "the hash tree of partition 9", "bits", doctor.CostRecord},
 		{"no layouts", func(s store) { delete(s, string(core.ControlKey("layouts"))) }, `the control record "layouts"`, "missing", doctor.CostStore},
 		{"no identity", func(s store) { delete(s, string(core.ControlKey("identity"))) }, `the control record "identity"`, "of which cluster", doctor.CostStore},

@@ -15,13 +15,14 @@ import (
 type Cost uint8
 
 const (
-	// CostNothing: what is damaged is there twice, or nothing reads it. It is
-	// told because a disk that changes one byte may change another.
+	// CostNothing is of what is there twice, or nothing reads. It is told
+	// because a disk that changes one byte may change another.
 	CostNothing Cost = iota
-	// CostRecord: one record has no value. The node starts, and has it from the
-	// other owners.
+	// CostRecord is of one record that has no value: the node starts, and has
+	// it from the other owners.
 	CostRecord
-	// CostStore: the node does not start, or stops when it comes upon it.
+	// CostStore is of what keeps the node from starting, or stops it when it
+	// comes upon it.
 	CostStore
 )
 

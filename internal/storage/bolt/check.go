@@ -28,7 +28,7 @@ func Check(dir string, o storage.CheckOptions, x storage.Examiner) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		x.Fault(storage.Fault{File: fileName, Offset: -1, What: "it cannot be read: " + err.Error(), Cost: storage.CostStore})
-		return nil
+		return nil //nolint:nilerr // it is reported as damage
 	}
 	c := checker{x: x, size: info.Size()}
 	if c.size == 0 { // which bbolt would make a store of
@@ -144,7 +144,9 @@ func (c *checker) metas(path string) error {
 		if _, err := f.ReadAt(b, i*page); err != nil || !metaWhole(b) {
 			bad++
 			c.fault(storage.CostNothing, i*page, "one of the two meta pages is damaged")
+			continue
 		}
+		page = int64(binary.NativeEndian.Uint32(b[pageHeadBytes+8:])) // of the machine that made the file
 	}
 	if bad == metaPages {
 		c.fault(storage.CostStore, 0, "both meta pages are damaged")

@@ -76,7 +76,7 @@ func (c *checker) manifest() (m manifest, ok bool, err error) {
 	b, err := c.folder.read(manifestName)
 	if err != nil {
 		c.fault(storage.CostStore, manifestName, -1, "it cannot be read: "+err.Error())
-		return nil, false, nil
+		return nil, false, nil //nolint:nilerr // it is reported as damage
 	}
 	m, damaged, err := decodeManifest(b)
 	if errors.Is(err, storage.ErrForeign) {
@@ -84,7 +84,7 @@ func (c *checker) manifest() (m manifest, ok bool, err error) {
 	}
 	if err != nil {
 		c.fault(storage.CostStore, manifestName, 0, "both of its copies are damaged")
-		return nil, false, nil
+		return nil, false, nil //nolint:nilerr // it is reported as damage
 	}
 	if damaged {
 		c.fault(storage.CostNothing, manifestName, 0, "one of its two copies is damaged")

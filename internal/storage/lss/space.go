@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/dynamo-kv/dynamo/internal/storage"
 )
@@ -110,7 +111,7 @@ func cut(b []byte, s salt, from, to uint32) bool {
 	if !ok || ft.start >= from {
 		return false
 	}
-	for padding := uint32(0); padding < alignment; padding++ {
+	for padding := range uint32(alignment) {
 		end := uint64(to) - footBytes - uint64(padding)
 		if end < uint64(from)+uint64(ft.tableBytes) {
 			break
@@ -195,13 +196,13 @@ func saltBefore(sum, off uint32, b []byte) salt {
 
 // unread takes bytes off the end of what a register of CRC-32C has taken in.
 func unread(register uint32, b []byte) uint32 {
-	for i := len(b) - 1; i >= 0; i-- {
+	for _, c := range slices.Backward(b) {
 		top := byte(register >> 24)
 		at := uint32(0)
 		for castagnoli[at]>>24 != uint32(top) { // the top bytes of the table are all different
 			at++
 		}
-		register = (register^castagnoli[at])<<8 | (at ^ uint32(b[i]))
+		register = (register^castagnoli[at])<<8 | (at ^ uint32(c))
 	}
 	return register
 }

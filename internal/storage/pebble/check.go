@@ -158,10 +158,10 @@ func (c *checker) journal(name string) (off int64, whole bool, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	number := uint64(0) // of a log, whose records have it
-	if strings.HasSuffix(name, ".log") {
-		digits, _, _ := strings.Cut(strings.TrimSuffix(name, ".log"), "-")
+	if log, ok := strings.CutSuffix(name, ".log"); ok {
+		digits, _, _ := strings.Cut(log, "-")
 		if number, err = strconv.ParseUint(digits, 10, 64); err != nil {
-			return 0, false, nil //nolint:nilerr // it is no log of the library's
+			return 0, false, fmt.Errorf("%s is no name of a log: %w", name, err)
 		}
 	}
 	r := numbered(record.NewReader, f, number)
