@@ -63,7 +63,7 @@ func (c *checker) space(s space) {
 		if c.fresh || !ok {
 			return
 		}
-		end, s.salt = c.layer(s, next, found), found
+		end, s.salt = max(c.layer(s, next, found), next+alignment), found // it always goes on
 	}
 }
 
