@@ -12,6 +12,7 @@ import (
 const (
 	exitOK          = 0
 	exitNotFound    = 1
+	exitDamaged     = 1
 	exitUsage       = 2
 	exitSiblings    = 3
 	exitNotDone     = 4
@@ -21,9 +22,9 @@ const (
 )
 
 const exitCodes = `  0  Done.
-  1  get: the key is not found.
+  1  get: the key is not found. doctor: something is damaged.
   2  The command or the request is wrong: a flag, a configuration, a key, a
-     context, a value that is too large.
+     context, a value that is too large. doctor: the directory cannot be checked.
   3  get: the key has several siblings. They are on standard output as JSON.
   4  Not done: too few replicas, an overloaded node, too many siblings. A write
      was not stored and may be repeated. migrate: the data is where it was.

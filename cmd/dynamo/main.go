@@ -36,6 +36,6 @@ Begin with a cluster on this machine:
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
-	root.AddCommand(newServe(), newDev(), newPut(), newGet(), newDelete(), newStatus(), newExplain(), newBench(), newMigrate(), newVersion(), newExitCodes())
+	root.AddCommand(newServe(), newDev(), newPut(), newGet(), newDelete(), newStatus(), newExplain(), newBench(), newDoctor(), newMigrate(), newVersion(), newExitCodes())
 	return root
 }

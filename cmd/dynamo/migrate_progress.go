@@ -50,7 +50,7 @@ func (p *migrationProgress) tell(q migrate.Progress) {
 		return
 	}
 	p.said = now
-	text := progressText(q, now.Sub(p.begun))
+	text := copiedText(q, now.Sub(p.begun))
 	if !p.bar {
 		p.say(text + "\n")
 		return
@@ -83,7 +83,7 @@ func share(q migrate.Progress) float64 {
 }
 
 // progressText says how far a phase has come in the time that it has taken.
-func progressText(q migrate.Progress, took time.Duration) string {
+func copiedText(q migrate.Progress, took time.Duration) string {
 	rate := float64(q.Bytes) / max(took.Seconds(), 1e-3)
 	if q.TotalKeys == 0 {
 		return fmt.Sprintf("%v: %s, %d keys, %s/s", q.Phase, migrate.Size(q.Bytes), q.Keys, migrate.Size(uint64(rate)))

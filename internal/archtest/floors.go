@@ -45,6 +45,7 @@ func floors() []floor {
 			"internal/metrics",     // reads the figures of the shell's parts
 			"internal/enginebench", // measures the engines
 			"internal/migrate",     // moves data between engines
+			"internal/doctor",      // looks at what machines and engines have stored
 		}},
 		{"5", false, []string{".", "client"}},
 		{"6", false, []string{"cmd/dynamo"}},

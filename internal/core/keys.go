@@ -98,5 +98,19 @@ func rangeEnd(last ring.Position) []byte {
 	return rangeStart(last + 1)
 }
 
+// IsTallyKey says whether a store's key is that of a partition's tally.
+func IsTallyKey(storeKey []byte) bool {
+	return len(storeKey) == 1+4 && storeKey[0] == prefixHintTally
+}
+
+// ControlName returns the name of Control's record at a store's key; ok is false
+// for other keys.
+func ControlName(storeKey []byte) (name string, ok bool) {
+	if len(storeKey) == 0 || storeKey[0] != prefixControl {
+		return "", false
+	}
+	return string(storeKey[1:]), true
+}
+
 // ControlKey returns where Control keeps its record of that name.
 func ControlKey(name string) []byte { return append([]byte{prefixControl}, name...) }

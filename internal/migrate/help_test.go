@@ -30,7 +30,7 @@ func small() []storage.Driver {
 		return lss.Open(lss.Options{
 			Dir: dir, Create: create, FS: o.FS, Logger: o.Logger, OnFailure: o.OnFailure,
 			SegmentBytes: 32 << 10,
-			MergeRate:    func() int64 { return 1 << 40 },
+			Background:   storage.AtRate(1 << 40),
 		})
 	}
 	p.Open = func(dir string, create bool, o storage.Options) (storage.Engine, error) {

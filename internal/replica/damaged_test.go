@@ -80,3 +80,42 @@ func TestALostRecordLeavesItsTree(t *testing.T) {
 		}
 	}
 }
+
+// A saved tree that the disk has lost is built anew, and the next one that is
+// saved takes its place, whether the partition is written to or not.
+func TestALostSavedTreeIsBuiltAnew(t *testing.T) {
+	for _, written := range []bool{false, true} {
+		g := newGrove(t)
+		key := g.keys()[0]
+		g.put(t, key)
+		g.flush(true)
+		g.build(t)
+		save := func() {
+			for g.SaveTrees(&g.out) {
+				g.flush(true)
+			}
+			g.flush(true)
+		}
+		save()
+		g.start()
+		p := g.trees.partitionOf(core.DataPosition(core.DataKey([]byte(key))))
+		treeKey := string(core.TreeKey(p))
+		if _, ok := g.log.pairs[treeKey]; !ok {
+			t.Fatal("no tree is saved")
+		}
+		g.store.base = lossy{g.log, treeKey}
+		if written {
+			g.put(t, key)
+			g.flush(true)
+			if _, ok := g.log.pairs[treeKey]; ok {
+				t.Error("the lost tree outlives a write to its partition")
+			}
+		}
+		g.build(t)
+		delete(g.log.pairs, treeKey)
+		save()
+		if _, ok := g.log.pairs[treeKey]; !ok || g.out.Failed != nil {
+			t.Errorf("written to: %v: the tree is not saved again: %v", written, g.out.Failed)
+		}
+	}
+}

@@ -15,16 +15,17 @@ func StoredSet(value []byte) (version.Siblings, error) {
 	return r.set, err
 }
 
-// SavedRoot returns the root of a stored hash tree, likewise.
-func SavedRoot(value []byte) (merkle.Hash, error) {
+// SavedRoot returns the root of a stored hash tree, likewise, and how many bits
+// of a position are its partition.
+func SavedRoot(value []byte) (root merkle.Hash, bits uint8, err error) {
 	if len(value) < 2 {
-		return merkle.Hash{}, fmt.Errorf("a saved hash tree of %d bytes", len(value))
+		return merkle.Hash{}, 0, fmt.Errorf("a saved hash tree of %d bytes", len(value))
 	}
 	tree, err := decodeSavedTree(value, value[1])
 	if err != nil {
-		return merkle.Hash{}, err
+		return merkle.Hash{}, 0, err
 	}
-	return tree.Root(), nil
+	return tree.Root(), value[1], nil
 }
 
 // StoredHint returns for whom a stored hint record is, and what it holds for

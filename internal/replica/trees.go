@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/bits"
 
@@ -52,6 +53,10 @@ const (
 	notLooked savedTree = iota // it has not been looked for
 	noneSaved
 	isSaved
+	// isLost: the disk has lost it, perhaps for now only. So it is removed with
+	// the next write to the partition, as one that can be read, and written over
+	// by the next one that is saved.
+	isLost
 )
 
 // treeFormat is the first byte of a saved tree; the bits of the number of
@@ -165,6 +170,10 @@ func (r *Replica) loadTree(p ring.Partition, it *part, out *core.Out) {
 	b, err := r.store.base.Get(core.TreeKey(p))
 	if err == core.ErrNotFound { //nolint:errorlint // the port's contract: engines return it as it is
 		it.saved = noneSaved
+		return
+	}
+	if errors.Is(err, core.ErrDamaged) {
+		it.saved = isLost
 		return
 	}
 	if err != nil {

@@ -172,7 +172,7 @@ func requireSavedRight(tb rapid.TB, l *log, layout *ring.Layout) (saved int) {
 			continue
 		}
 		saved++
-		root, err := SavedRoot(v)
+		root, _, err := SavedRoot(v)
 		if err != nil {
 			tb.Fatal(err)
 		}

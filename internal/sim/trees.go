@@ -91,7 +91,7 @@ func (w *world) checkSaved(p *process) {
 	sums := w.rescan(p)
 	for _, row := range p.disk.data[a:b] {
 		partition, _ := core.TreePartition(row.key)
-		root, err := replica.SavedRoot(row.value)
+		root, _, err := replica.SavedRoot(row.value)
 		if err != nil || root != sums[partition] {
 			w.fail("trees", "%v starts with a saved hash tree of partition %d that is not that of its data: %v", p.id, partition, err)
 		}

@@ -60,6 +60,10 @@ type Driver struct {
 	// is given so many keys in their order, of so many bytes with their values.
 	// Durable engines have it; it is an estimate, on the safe side.
 	CopyRoom func(keys, bytes uint64) uint64
+	// Check looks at the engine's folder while it is not open, and changes
+	// nothing in it: at every checksum that there is, and at every pair. Only
+	// durable engines have it. The error says why it could not look to the end.
+	Check func(dir string, o CheckOptions, x Examiner) error
 }
 
 // withDefaults fills in what was left out.

@@ -78,6 +78,7 @@ func Driver() storage.Driver {
 		Name:     Name,
 		Durable:  true,
 		CopyRoom: copyRoom,
+		Check:    Check,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			if o.FS != vfs.OS() {
 				return nil, errors.New("badger: it runs on the machine's own file system only; use another engine on this one")

@@ -15,7 +15,12 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets pass what badger itself leaves behind where its Open fails.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreTopFunction("github.com/dgraph-io/badger/v4.(*DB).monitorCache"),
+		goleak.IgnoreTopFunction("github.com/dgraph-io/ristretto/v2/z.(*AllocatorPool).freeupAllocators"))
+}
 
 // put commits one pair, durably.
 func put(t *testing.T, e storage.Engine, key, value string) {

@@ -92,6 +92,9 @@ func Driver() storage.Driver {
 		Name:     Name,
 		Durable:  true,
 		CopyRoom: copyRoom,
+		Check: func(dir string, o storage.CheckOptions, x storage.Examiner) error {
+			return Check(o.FS, dir, x)
+		},
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
 				Dir:        dir,

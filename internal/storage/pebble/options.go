@@ -72,6 +72,7 @@ func Driver() storage.Driver {
 		Name:     Name,
 		Durable:  true,
 		CopyRoom: copyRoom,
+		Check:    Check,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
 				Dir:        dir,

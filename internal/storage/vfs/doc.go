@@ -9,7 +9,8 @@
 //     rest when its power is cut (crash.go);
 //   - Watch and SplitWrites, with which a test sees, fails or tears every
 //     single operation (fault.go);
-//   - FailStop, the only one besides OS that runs in production: after the
-//     first operation that failed, nothing reaches the disk any more
-//     (failstop.go).
+//   - FailStop, under every engine in production: after the first operation
+//     that failed, nothing reaches the disk any more (failstop.go);
+//   - ReadOnly, under whoever looks at a store that is not open: nothing of
+//     what it does can change it (readonly.go).
 package vfs
