@@ -10,7 +10,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,6 +30,11 @@ import (
 // nodeEnv makes the test program a node of a benchmark: a process that embeds
 // what its callers use. Its value is a workerSpec.
 const nodeEnv = "DYNAMO_BENCH_NODE"
+
+// profileEnv names a folder in which each node of a benchmark leaves a CPU
+// profile of its every job of puts or gets: NODE-OP-NUMBER.pprof, for go tool
+// pprof, which adds up as many as it is given.
+const profileEnv = "DYNAMO_BENCH_PROFILES"
 
 // benchKeys is how many keys the callers share.
 const benchKeys = 10_000
@@ -80,14 +87,17 @@ func workerMain(spec string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	jobs := json.NewDecoder(in)
-	for {
+	for n := 0; ; n++ {
 		var j job
 		if err := jobs.Decode(&j); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		r := j.run(node)
+		r, err := j.profiled(node, fmt.Sprintf("%s-%s-%d.pprof", s.ID, j.Op, n))
+		if err != nil {
+			return err
+		}
 		r.CPU, r.Mallocs = usage()
 		if err := reports.Encode(r); err != nil {
 			return err
@@ -104,6 +114,24 @@ func usage() (cpu time.Duration, mallocs uint64) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), m.Mallocs
+}
+
+// profiled runs the job, with a profile of it where profileEnv asks for them.
+func (j *job) profiled(node *dynamo.Node, name string) (jobReport, error) {
+	dir := os.Getenv(profileEnv)
+	if dir == "" || j.Callers == 0 {
+		return j.run(node), nil
+	}
+	f, err := os.Create(filepath.Join(dir, name)) //nolint:gosec // where who runs the benchmark wants it
+	if err != nil {
+		return jobReport{}, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return jobReport{}, errors.Join(err, f.Close())
+	}
+	r := j.run(node)
+	pprof.StopCPUProfile()
+	return r, f.Close()
 }
 
 func (j *job) run(node *dynamo.Node) (r jobReport) {
