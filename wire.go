@@ -196,6 +196,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.Shards = shards(c.Shards)
 	o.Node.Partitions, o.Node.N, o.Node.R, o.Node.W = c.Partitions, c.N, c.R, c.W
 	o.Node.Strict, o.Node.MaxHintBytes = c.Quorum == QuorumStrict, uint64(c.MaxHintBytes)
+	o.Node.RecordCacheBytes = int(c.RecordCacheBytes)
 	o.Node.RepairBytes = core.DefaultRepairBytes
 	o.Node.PeerTimeout, o.Node.GossipInterval = c.PeerTimeout, c.GossipInterval
 	o.Node.SuspectPhi, o.Node.DeadPhi = c.SuspectPhi, c.DeadPhi

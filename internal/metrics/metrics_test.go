@@ -125,6 +125,7 @@ func TestFiguresOfCounters(t *testing.T) {
 	c.Gossip.Rounds, c.Gossip.Foreign, c.Gossip.Invalid, c.Gossip.Expired, c.Gossip.Taken = 38, 39, 40, 41, 42
 	c.Gossip.Plans, c.Gossip.Failed, c.Gossip.Stalls = 43, 44, 45
 	c.AntiEntropy.Failed = 46
+	c.Records = core.CacheCounters{Hits: 60, Misses: 61, Bytes: 62}
 	wantLines(t, &r,
 		`dynamo_queue_depth{queue="client"} 1`,
 		`dynamo_queue_depth{queue="peer"} 2`,
@@ -140,6 +141,9 @@ func TestFiguresOfCounters(t *testing.T) {
 		`dynamo_storage_log_bytes 51`,
 		`dynamo_storage_cache_requests_total{result="hit"} 52`,
 		`dynamo_storage_cache_requests_total{result="miss"} 53`,
+		`dynamo_record_cache_requests_total{result="hit"} 60`,
+		`dynamo_record_cache_requests_total{result="miss"} 61`,
+		`dynamo_record_cache_bytes 62`,
 		`dynamo_storage_flushes_total 54`,
 		`dynamo_storage_compactions_total 55`,
 		`dynamo_storage_compaction_debt_bytes 56`,

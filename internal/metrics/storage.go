@@ -23,6 +23,13 @@ func storageFamilies() []family {
 				show(float64(r.Storage.CacheHits), "hit")
 				show(float64(r.Storage.CacheMisses), "miss")
 			}),
+		counters("record_cache_requests_total", "Reads of stored records, by whether the shards' caches had them.",
+			[]string{"result"}, func(r *Reading, show show) {
+				show(float64(r.Counters.Records.Hits), "hit")
+				show(float64(r.Counters.Records.Misses), "miss")
+			}),
+		gauge("record_cache_bytes", "Bytes of the records in the shards' caches.",
+			func(r *Reading) float64 { return float64(r.Counters.Records.Bytes) }),
 		counter("storage_flushes_total", "Times that the storage engine has written a table of what it held in memory.",
 			func(r *Reading) uint64 { return r.Storage.Flushes }),
 		counter("storage_compactions_total", "Times that the storage engine has made new tables of old ones.",
