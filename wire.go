@@ -150,8 +150,19 @@ func (n *Node) storage() storage.Options {
 	}
 	return storage.Options{
 		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
-		Buckets: n.cfg.buckets(), FS: n.machine.disk,
+		Buckets: n.cfg.buckets(), FS: n.machine.disk, Throttled: n.throttled,
 	}
+}
+
+// throttled says whether requests are too slow for all the background work that
+// there might be. A node whose parts are not complete has no requests.
+func (n *Node) throttled() bool {
+	p := n.parts.Load()
+	if p == nil {
+		return false
+	}
+	status := p.runtime.Status()
+	return status.Background.Throttled()
 }
 
 // open opens the storage and starts the runtime on it.

@@ -158,7 +158,7 @@ func (w *world) options(p *process) node.Options {
 		Partitions: w.plan.Partitions, N: w.plan.N, R: w.plan.R, W: w.plan.W,
 		Strict: w.plan.Strict, MaxHintBytes: w.plan.HintBytes, RepairBytes: w.plan.RepairBytes,
 		RecordCacheBytes: recordCache * w.plan.Shards,
-		PeerTimeout: w.plan.Peer, GossipInterval: w.plan.Gossip,
+		PeerTimeout:      w.plan.Peer, GossipInterval: w.plan.Gossip,
 		LayoutDelay: w.plan.Layout, LayoutAuto: true,
 		AntiEntropyInterval: w.plan.AntiEntropy,
 		TombstoneTTL:        w.plan.TTL, TombstoneInterval: w.plan.Reap,

@@ -34,6 +34,10 @@ type Options struct {
 	// goroutine meets the failure: it must not block and must not use the
 	// engine. The same error comes with every completion from then on.
 	OnFailure func(error)
+	// Throttled, if not nil, says whether requests are so slow that background work
+	// is to take less of the machine. Any goroutine calls it, often; it must not
+	// block and must not use the engine.
+	Throttled func() bool
 	// Buckets are the bounds by which the durations of syncs are counted, as
 	// package histogram has them; none: they are not.
 	Buckets []time.Duration
