@@ -59,8 +59,14 @@ type Config struct {
 	// in the working directory. The memory engine does not use it.
 	StoragePath string
 	// CacheBytes is the size of the engine's cache of blocks, in bytes; at
-	// least 1 MiB. Only pebble and badger have such a cache.
+	// least 1 MiB. Only pebble and badger have such a cache, and pebble has what
+	// it gathers in memory before it writes a table in it as well.
 	CacheBytes int64
+	// RecordCacheBytes is what the records of keys in use may take of the node's
+	// memory, in bytes, with any engine: such a key is neither read from the
+	// engine nor decoded again. At least 1 MiB, or 0, which is off. A record of
+	// 1 KiB takes 1.7.
+	RecordCacheBytes int64
 	// Sync is when a node counts a write as stored: "always" when it is safe
 	// on its disk; "interval" at once, and it is safe within a second: faster,
 	// and a write is lost when the W nodes that acknowledged it all crash
@@ -208,6 +214,7 @@ const (
 // The bounds of a Config that have no better home.
 const (
 	minCacheBytes     = 1 << 20 // an engine needs a few blocks to work with
+	maxCacheBytes     = 1 << 40 // more than machines have
 	minHintBytes      = 1 << 20 // one value of the default size for each of few shards
 	minGossipInterval = 10 * time.Millisecond
 	maxGossipInterval = time.Minute
@@ -232,6 +239,7 @@ func DefaultConfig() *Config {
 		Partitions:          1024,
 		StorageEngine:       "pebble",
 		CacheBytes:          storage.DefaultCacheBytes,
+		RecordCacheBytes:    32 << 20,
 		Sync:                SyncAlways,
 		RequestTimeout:      2 * time.Second,
 		PeerTimeout:         300 * time.Millisecond,
@@ -323,6 +331,9 @@ func (c *Config) checkStorage(f *faults) {
 		"StoragePath is %q; a path has no NUL: set it to a directory", c.StoragePath)
 	f.check(c.CacheBytes >= minCacheBytes,
 		"CacheBytes is %d; at least %d are needed: %d is the default", c.CacheBytes, minCacheBytes, storage.DefaultCacheBytes)
+	f.check(c.RecordCacheBytes == 0 || c.RecordCacheBytes >= minCacheBytes && c.RecordCacheBytes <= maxCacheBytes,
+		"RecordCacheBytes is %d; 0, which is off, and %d to %d are allowed: 33554432 holds some twenty thousand records of 1 KiB",
+		c.RecordCacheBytes, minCacheBytes, maxCacheBytes)
 	f.check(c.Sync == SyncAlways || c.Sync == SyncInterval,
 		"Sync is %q; %s and %s are allowed: %s loses nothing that was acknowledged", c.Sync, SyncAlways, SyncInterval, SyncAlways)
 }

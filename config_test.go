@@ -39,6 +39,7 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"Shards", func(c *Config) { c.Shards = 4096 }, []string{"Shards is 4096"}},
 		{"StorageEngine", func(c *Config) { c.StorageEngine = "rocks" }, []string{`"rocks"`, "pebble, lss, bolt, badger, memory"}},
 		{"StoragePath", func(c *Config) { c.StoragePath = "a\x00b" }, []string{"NUL"}},
+		{"RecordCacheBytes", func(c *Config) { c.RecordCacheBytes = 5 }, []string{"RecordCacheBytes is 5", "0", "1048576"}},
 		{"CacheBytes", func(c *Config) { c.CacheBytes = 10 }, []string{"CacheBytes is 10", "1048576"}},
 		{"Sync", func(c *Config) { c.Sync = "never" }, []string{`"never"`, "always and interval"}},
 		{"RequestTimeout", func(c *Config) { c.RequestTimeout = 2 * time.Minute }, []string{"2m0s", "1ms to 1m0s"}},

@@ -150,8 +150,19 @@ func (n *Node) storage() storage.Options {
 	}
 	return storage.Options{
 		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
-		Buckets: n.cfg.buckets(), FS: n.machine.disk,
+		Buckets: n.cfg.buckets(), FS: n.machine.disk, Throttled: n.throttled,
 	}
+}
+
+// throttled says whether requests are too slow for all the background work that
+// there might be. A node whose parts are not complete has no requests.
+func (n *Node) throttled() bool {
+	p := n.parts.Load()
+	if p == nil {
+		return false
+	}
+	status := p.runtime.Status()
+	return status.Background.Throttled()
 }
 
 // open opens the storage and starts the runtime on it.
@@ -198,6 +209,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.Shards = shards(c.Shards)
 	o.Node.Partitions, o.Node.N, o.Node.R, o.Node.W = c.Partitions, c.N, c.R, c.W
 	o.Node.Strict, o.Node.MaxHintBytes = c.Quorum == QuorumStrict, uint64(c.MaxHintBytes)
+	o.Node.RecordCacheBytes = int(c.RecordCacheBytes)
 	o.Node.RepairBytes = core.DefaultRepairBytes
 	o.Node.PeerTimeout, o.Node.GossipInterval = c.PeerTimeout, c.GossipInterval
 	o.Node.SuspectPhi, o.Node.DeadPhi = c.SuspectPhi, c.DeadPhi

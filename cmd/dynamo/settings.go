@@ -60,6 +60,7 @@ func usages() map[string]string {
 		"StorageEngine":       "storage engine: pebble, lss, bolt, badger, or memory, which forgets all at the end",
 		"StoragePath":         "data directory; empty is dynamo-data/ID in the working directory",
 		"CacheBytes":          "cache of the storage engine, in bytes",
+		"RecordCacheBytes":    "cache of the records of keys in use, in bytes, at least 1048576; 0 is off",
 		"Sync":                "when a write counts as stored: always (on the disk) or interval (on the disk within a second)",
 		"RequestTimeout":      "time that a request has unless it says otherwise, 1ms to 1m",
 		"PeerTimeout":         "time that a node has to answer another before the next is asked, up to request-timeout",

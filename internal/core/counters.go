@@ -30,6 +30,7 @@ type Counters struct {
 	Gossip      GossipCounters
 	AntiEntropy AntiEntropyCounters
 	Calls       CallCounters
+	Records     CacheCounters
 
 	// What the shell fills. Durations of requests, by Op, run from their arrival
 	// to the moment when the answer leaves their loop. Drains is how long a loop
@@ -58,6 +59,12 @@ type AntiEntropyCounters struct {
 	Failed    uint64              // exchanges that broke off: the peer did not answer as it must
 }
 
+// CacheCounters are those of the replicas' caches of records.
+type CacheCounters struct {
+	Hits, Misses uint64 // reads of records that are not of a write under way
+	Bytes        uint64 // that it holds now
+}
+
 // Add adds what o has counted.
 func (c *Counters) Add(o *Counters) {
 	for op := range c.Requests {
@@ -79,6 +86,9 @@ func (c *Counters) Add(o *Counters) {
 	c.AntiEntropy.Durations.Add(&o.AntiEntropy.Durations)
 	c.AntiEntropy.Failed += o.AntiEntropy.Failed
 	c.Drains.Add(&o.Drains)
+	c.Records.Hits += o.Records.Hits
+	c.Records.Misses += o.Records.Misses
+	c.Records.Bytes += o.Records.Bytes
 	c.Calls.Retries += o.Calls.Retries
 	c.Calls.Probes += o.Calls.Probes
 }

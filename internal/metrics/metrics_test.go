@@ -112,6 +112,7 @@ func TestFiguresOfCounters(t *testing.T) {
 		Storage: storage.Stats{
 			DiskBytes: 7, MemoryBytes: 8, Commits: 9, Fsyncs: 10, Keys: 50, LogBytes: 51, CacheHits: 52, CacheMisses: 53,
 			Flushes: 54, Compactions: 55, CompactionDebt: 56, Levels: 57, Stalls: 58, Stalled: 1500 * time.Millisecond, Damaged: 59,
+			Level0: 63, StallsBy: [storage.StallReasons]storage.Stalls{{Count: 10, Spent: time.Second}, {Count: 20, Spent: 250 * time.Millisecond}},
 		},
 		Transport: transport.Stats{Sent: transport.Traffic{Envelopes: 11, Messages: 12, Bytes: 13}, Received: transport.Traffic{Envelopes: 14, Messages: 15, Bytes: 16}, Refused: 17, Failed: 18, Expired: 19, Unknown: 20, Invalid: 21},
 		Build:     metrics.Build{Version: "v1", Revision: "abc", Go: "go9"},
@@ -125,6 +126,7 @@ func TestFiguresOfCounters(t *testing.T) {
 	c.Gossip.Rounds, c.Gossip.Foreign, c.Gossip.Invalid, c.Gossip.Expired, c.Gossip.Taken = 38, 39, 40, 41, 42
 	c.Gossip.Plans, c.Gossip.Failed, c.Gossip.Stalls = 43, 44, 45
 	c.AntiEntropy.Failed = 46
+	c.Records = core.CacheCounters{Hits: 60, Misses: 61, Bytes: 62}
 	wantLines(t, &r,
 		`dynamo_queue_depth{queue="client"} 1`,
 		`dynamo_queue_depth{queue="peer"} 2`,
@@ -140,13 +142,21 @@ func TestFiguresOfCounters(t *testing.T) {
 		`dynamo_storage_log_bytes 51`,
 		`dynamo_storage_cache_requests_total{result="hit"} 52`,
 		`dynamo_storage_cache_requests_total{result="miss"} 53`,
+		`dynamo_record_cache_requests_total{result="hit"} 60`,
+		`dynamo_record_cache_requests_total{result="miss"} 61`,
+		`dynamo_record_cache_bytes 62`,
 		`dynamo_storage_flushes_total 54`,
 		`dynamo_storage_compactions_total 55`,
 		`dynamo_storage_compaction_debt_bytes 56`,
 		`dynamo_storage_read_amplification 57`,
-		`dynamo_storage_stalls_total 58`,
+		`dynamo_storage_level0_tables 63`,
+		`dynamo_storage_stalls_total{reason="memory"} 10`,
+		`dynamo_storage_stalls_total{reason="tables"} 20`,
+		`dynamo_storage_stalls_total{reason="other"} 28`,
 		`dynamo_storage_damaged_records_total 59`,
-		`dynamo_storage_stalled_seconds_total 1.5`,
+		`dynamo_storage_stalled_seconds_total{reason="memory"} 1`,
+		`dynamo_storage_stalled_seconds_total{reason="tables"} 0.25`,
+		`dynamo_storage_stalled_seconds_total{reason="other"} 0.25`,
 		`dynamo_transport_envelopes_total{direction="sent"} 11`,
 		`dynamo_transport_messages_total{direction="sent"} 12`,
 		`dynamo_transport_bytes_total{direction="sent"} 13`,

@@ -1,6 +1,6 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import "github.com/dynamo-kv/dynamo/internal/storage"
 
 func storageFamilies() []family {
 	return []family{
@@ -23,6 +23,13 @@ func storageFamilies() []family {
 				show(float64(r.Storage.CacheHits), "hit")
 				show(float64(r.Storage.CacheMisses), "miss")
 			}),
+		counters("record_cache_requests_total", "Reads of stored records, by whether the shards' caches had them.",
+			[]string{"result"}, func(r *Reading, show show) {
+				show(float64(r.Counters.Records.Hits), "hit")
+				show(float64(r.Counters.Records.Misses), "miss")
+			}),
+		gauge("record_cache_bytes", "Bytes of the records in the shards' caches.",
+			func(r *Reading) float64 { return float64(r.Counters.Records.Bytes) }),
 		counter("storage_flushes_total", "Times that the storage engine has written a table of what it held in memory.",
 			func(r *Reading) uint64 { return r.Storage.Flushes }),
 		counter("storage_compactions_total", "Times that the storage engine has made new tables of old ones.",
@@ -31,14 +38,29 @@ func storageFamilies() []family {
 			func(r *Reading) float64 { return float64(r.Storage.CompactionDebt) }),
 		gauge("storage_read_amplification", "Tables that a read may have to look into, at most.",
 			func(r *Reading) float64 { return float64(r.Storage.Levels) }),
-		counter("storage_stalls_total", "Times that commits had to wait for the storage engine to catch up.",
-			func(r *Reading) uint64 { return r.Storage.Stalls }),
-		{
-			name: "storage_stalled_seconds_total", help: "Time for which commits had to wait for the storage engine to catch up.",
-			kind: prometheus.CounterValue,
-			read: func(r *Reading, show show) { show(r.Storage.Stalled.Seconds()) },
-		},
+		gauge("storage_level0_tables", "Tables of the storage engine that overlap, since they have not been compacted even once.",
+			func(r *Reading) float64 { return float64(r.Storage.Level0) }),
+		counters("storage_stalls_total", "Times that commits had to wait for the storage engine to catch up, by what it had to catch up with.",
+			[]string{"reason"}, func(r *Reading, show show) {
+				stalls(r, func(reason string, s storage.Stalls) { show(float64(s.Count), reason) })
+			}),
+		counters("storage_stalled_seconds_total", "Time for which commits had to wait for the storage engine to catch up, likewise.",
+			[]string{"reason"}, func(r *Reading, show show) {
+				stalls(r, func(reason string, s storage.Stalls) { show(s.Spent.Seconds(), reason) })
+			}),
 		counter("storage_damaged_records_total", "Records that the storage engine has found damaged since it was opened.",
 			func(r *Reading) uint64 { return r.Storage.Damaged }),
 	}
+}
+
+// stalls shows each reason for which commits had to wait, and as other the
+// stalls for which the engine tells none.
+func stalls(r *Reading, show func(reason string, s storage.Stalls)) {
+	other := storage.Stalls{Count: r.Storage.Stalls, Spent: r.Storage.Stalled}
+	for i, s := range r.Storage.StallsBy {
+		show(storage.StallReason(i).String(), s)
+		other.Count -= s.Count
+		other.Spent -= s.Spent
+	}
+	show("other", other)
 }

@@ -33,6 +33,9 @@ type Options struct {
 	Strict     bool // only owners count, unless a request says otherwise
 	// MaxHintBytes is what hints may need, over all shards.
 	MaxHintBytes uint64
+	// RecordCacheBytes is what records that are kept in memory may need, over all
+	// shards; 0: none are.
+	RecordCacheBytes int
 	// RepairBytes is what reads may keep at once to repair owners that are
 	// behind, over all shards; 0: they repair none in the background.
 	RepairBytes uint64

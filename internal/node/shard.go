@@ -36,7 +36,8 @@ func NewShard(o Options, index int, store core.Store) *Shard {
 	tokens := forget.NewTokens()
 	r := replica.New(replica.Config{
 		Self: o.Self, Start: o.Start, Shard: index, Shards: o.Shards, MaxHintBytes: o.MaxHintBytes / uint64(o.Shards),
-		Watch: tokens,
+		CacheBytes: o.RecordCacheBytes / o.Shards,
+		Watch:      tokens,
 	}, store)
 	s := &Shard{
 		start: o.Start, view: &core.View{Self: o.Self}, replica: r, load: load{shard: index, at: -loadEach},
@@ -318,6 +319,7 @@ func (s *Shard) Count(to *core.Counters) {
 	s.coordinator.Count(to)
 	s.antientropy.Count(to)
 	to.ExpiredMessages += s.expired
+	to.Records = s.replica.Cache()
 }
 
 // Room returns how many requests of clients may wait to be submitted: more would

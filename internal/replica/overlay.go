@@ -12,6 +12,7 @@ import (
 type overlay struct {
 	base  core.Store
 	watch Watcher // nil: nobody watches
+	cache cache   // of what is durable; what is pending goes over it
 	// flush is the number of the flush that takes what is written now.
 	flush   uint64
 	pending map[string]pending // by data key
@@ -20,6 +21,7 @@ type overlay struct {
 
 type pending struct {
 	record  record
+	value   []byte // the record as it is stored
 	deleted bool
 	flush   uint64
 }
@@ -29,8 +31,8 @@ type change struct {
 	key   string
 }
 
-func newOverlay(base core.Store, watch Watcher) overlay {
-	return overlay{base: base, watch: watch, flush: 1, pending: make(map[string]pending)}
+func newOverlay(base core.Store, watch Watcher, cacheBytes int) overlay {
+	return overlay{base: base, watch: watch, cache: newCache(cacheBytes), flush: 1, pending: make(map[string]pending)}
 }
 
 // get returns the record of a data key, and the flush after which that state
@@ -39,6 +41,9 @@ func (o *overlay) get(dataKey []byte) (r record, found bool, flush uint64, err e
 	if p, ok := o.pending[string(dataKey)]; ok {
 		return p.record, !p.deleted, p.flush, nil
 	}
+	if r, ok, err := o.cache.get(dataKey); ok || err != nil {
+		return r, ok, 0, err
+	}
 	b, err := o.base.Get(dataKey)
 	if err == core.ErrNotFound { //nolint:errorlint // the port's contract: engines return it as it is, and this is the hot path
 		return record{}, false, 0, nil
@@ -46,8 +51,11 @@ func (o *overlay) get(dataKey []byte) (r record, found bool, flush uint64, err e
 	if err != nil {
 		return record{}, false, 0, err
 	}
-	r, err = decodeRecord(b)
-	return r, err == nil, 0, err
+	if r, err = decodeRecord(b); err != nil {
+		return record{}, false, 0, err
+	}
+	o.cache.keepDecoded(dataKey, b, r)
+	return r, true, 0, nil
 }
 
 func (o *overlay) put(dataKey []byte, r record, out *core.Out) {
@@ -57,7 +65,7 @@ func (o *overlay) put(dataKey []byte, r record, out *core.Out) {
 // putEncoded is put for who has encoded the record already.
 func (o *overlay) putEncoded(key []byte, r record, value []byte, out *core.Out) {
 	out.Writes = append(out.Writes, core.Write{Key: key, Value: value})
-	o.note(key, pending{record: r, flush: o.flush})
+	o.note(key, pending{record: r, value: value, flush: o.flush})
 }
 
 func (o *overlay) remove(dataKey []byte, out *core.Out) {
@@ -81,12 +89,22 @@ func (o *overlay) durable(n uint64) {
 		if c.flush > n {
 			break
 		}
-		if o.pending[c.key].flush == c.flush {
+		if p := o.pending[c.key]; p.flush == c.flush {
 			delete(o.pending, c.key)
+			o.settle(c.key, p)
 		}
 		done++
 	}
 	o.order = slices.Delete(o.order, 0, done)
+}
+
+// settle has the cache follow what has become durable.
+func (o *overlay) settle(key string, p pending) {
+	if p.deleted {
+		o.cache.drop(key)
+		return
+	}
+	o.cache.keep(key, p.value)
 }
 
 // entry is one record of a scan.

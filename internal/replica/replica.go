@@ -11,7 +11,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
-// Config of a Replica. Every field is needed.
+// Config of a Replica. Every field but CacheBytes is needed.
 type Config struct {
 	Self  id.Node
 	Start uint64 // the nonce of this start of the process
@@ -20,6 +20,9 @@ type Config struct {
 	Shard, Shards int
 	// MaxHintBytes is what the hints of this shard may need, keys included.
 	MaxHintBytes uint64
+	// CacheBytes is what the records of this shard that are kept in memory may
+	// need; 0: none are.
+	CacheBytes int
 	// Watch is told of every key that changes; nil: nobody watches.
 	Watch Watcher
 }
@@ -43,11 +46,14 @@ type Replica struct {
 
 // New returns the replica over what base holds.
 func New(c Config, base core.Store) *Replica {
-	return &Replica{config: c, store: newOverlay(base, c.Watch), trees: trees{shard: c.Shard, shards: c.Shards}}
+	return &Replica{config: c, store: newOverlay(base, c.Watch, c.CacheBytes), trees: trees{shard: c.Shard, shards: c.Shards}}
 }
 
 // Alarms returns the counts since the start.
 func (r *Replica) Alarms() core.Alarms { return r.alarms }
+
+// Cache returns what the cache of records has done, and what it holds.
+func (r *Replica) Cache() core.CacheCounters { return r.store.cache.report() }
 
 // Conflict counts a set that somebody else has refused for equal dots with
 // different bytes.

@@ -138,7 +138,7 @@ func (w *watched) start(i int, seed string) {
 			Admit: true, Admission: admission.DefaultLimits(), Breaker: breakers, Retry: backoff.Default(),
 			Select: true, ProbeShare: 1, ReadHedge: true,
 			Self: name(i), Start: n.starts<<8 + uint64(i+1), Instance: n.disks<<8 + uint64(i+1), Addr: string(name(i)), Weight: 1, Seed: n.starts,
-			Shards: 2, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, PeerTimeout: 300 * time.Millisecond,
+			Shards: 2, Partitions: 32, N: 3, R: 2, W: 2, MaxHintBytes: 1 << 20, RecordCacheBytes: 1 << 20, PeerTimeout: 300 * time.Millisecond,
 			RepairBytes:    2, // of which each shard has one: one read repairs at a time
 			GossipInterval: time.Second, LayoutDelay: time.Second, LayoutAuto: true, AntiEntropyInterval: compareEach,
 			TombstoneTTL: id.MinTombstoneTTL, TombstoneInterval: time.Minute, Buckets: metrics.DefaultBuckets(),
@@ -704,7 +704,7 @@ func elsewhere() map[string]string {
 		"dynamo_limits_hit_total{limit=hint_bytes}": "replica.TestHintsAreLimitedInBytesAndNeverEvicted",
 		"dynamo_hints_refused_total":                "replica.TestHintsAreLimitedInBytesAndNeverEvicted",
 		"dynamo_hints_expired_total":                "replica.TestMarkersExpireAndLeaveTheirPartitionDirty",
-		"dynamo_storage_":                           "pebble.TestStats, pebble.TestStalls, lss.TestDamagedValue, dynamo.TestMetricsOfADisk",
+		"dynamo_storage_":                           "pebble.TestStats, pebble.TestStallForMemory, lss.TestDamagedValue, dynamo.TestMetricsOfADisk",
 		"dynamo_serving":                            "ends compares nodes",
 		"dynamo_under_replicated":                   "dynamo.TestMetricsOfUnderReplication",
 		"dynamo_leftover_partitions":                "handoff.TestLeftoversArePushedUntilAcknowledged; here they are gone at once",

@@ -146,6 +146,10 @@ func (w *world) start(p *process) {
 	w.input(p, controlLoop, input{kind: inBegin})
 }
 
+// recordCache holds a dozen records of each shard: fewer than there are keys in
+// most runs, so that reads find some and miss others.
+const recordCache = 12 << 10
+
 func (w *world) options(p *process) node.Options {
 	rng := core.Stream(w.plan.Seed, "sim/start/"+strconv.Itoa(p.index)+"/"+strconv.Itoa(p.starts))
 	o := node.Options{
@@ -153,7 +157,8 @@ func (w *world) options(p *process) node.Options {
 		Zone: w.plan.Zones[p.index], Weight: p.weight, Seed: rng.Uint64(), Shards: w.plan.Shards,
 		Partitions: w.plan.Partitions, N: w.plan.N, R: w.plan.R, W: w.plan.W,
 		Strict: w.plan.Strict, MaxHintBytes: w.plan.HintBytes, RepairBytes: w.plan.RepairBytes,
-		PeerTimeout: w.plan.Peer, GossipInterval: w.plan.Gossip,
+		RecordCacheBytes: recordCache * w.plan.Shards,
+		PeerTimeout:      w.plan.Peer, GossipInterval: w.plan.Gossip,
 		LayoutDelay: w.plan.Layout, LayoutAuto: true,
 		AntiEntropyInterval: w.plan.AntiEntropy,
 		TombstoneTTL:        w.plan.TTL, TombstoneInterval: w.plan.Reap,

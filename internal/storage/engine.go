@@ -92,7 +92,43 @@ type Stats struct {
 	Compactions            uint64 // of tables
 	CompactionDebt         int64  // bytes that are to be compacted before there is peace
 	Levels                 int64  // tables that a read may have to look into, at most
+	Level0                 int64  // tables that overlap, not compacted even once
 	Stalls                 uint64 // times that commits had to wait for the engine
 	Stalled                time.Duration
-	Damaged                uint64 // records that were found damaged
+	// StallsBy are those of them whose reason the engine tells.
+	StallsBy [StallReasons]Stalls
+	Damaged  uint64 // records that were found damaged
+}
+
+// Stalls are times that commits had to wait for the engine.
+type Stalls struct {
+	Count uint64
+	Spent time.Duration
+}
+
+// StallReason is why commits had to wait.
+type StallReason uint8
+
+// The reasons that engines tell.
+const (
+	// StallMemory: what waits in memory to be written as tables is as much as
+	// may: the disk is slower than the commits.
+	StallMemory StallReason = iota
+	// StallTables: there are as many overlapping tables as may be: compaction is
+	// slower than the commits.
+	StallTables
+
+	// StallReasons is their number.
+	StallReasons = iota
+)
+
+// String returns the reason as metrics show it.
+func (r StallReason) String() string {
+	switch r {
+	case StallMemory:
+		return "memory"
+	case StallTables:
+		return "tables"
+	}
+	return "unknown"
 }

@@ -36,8 +36,13 @@ type Options struct {
 	OnFailure func(error)
 	// Background admits what the engine does behind the commits; nil lets it
 	// move DefaultBackgroundBytes a second. Engines of libraries that take no
-	// such orders ignore it: bolt has no such work, and pebble paces its own.
+	// such orders ignore it: bolt has no such work, and pebble paces its own,
+	// by Throttled.
 	Background Background
+	// Throttled, if not nil, says whether requests are so slow that background work
+	// is to take less of the machine. Any goroutine calls it, often; it must not
+	// block and must not use the engine.
+	Throttled func() bool
 	// Buckets are the bounds by which the durations of syncs are counted, as
 	// package histogram has them; none: they are not.
 	Buckets []time.Duration

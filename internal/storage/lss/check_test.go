@@ -125,8 +125,8 @@ func used(t testing.TB) vfs.FS {
 func TestCheckShowsTheStore(t *testing.T) {
 	crashed, closed := stores(t)
 	_, unsealed := stores(t)
-	lss.Unseal(t, unsealed, "data")
-	for name, fs := range map[string]vfs.FS{"crashed": crashed, "closed": closed, "unsealed": unsealed, "used": used(t)} {
+	lss.Unseal(t, unsealed.fs, "data")
+	for name, fs := range map[string]vfs.FS{"crashed": crashed.fs, "closed": closed.fs, "unsealed": unsealed.fs, "used": used(t)} {
 		t.Run(name, func(t *testing.T) {
 			before := files(t, fs)
 			r := check(t, fs)
@@ -151,7 +151,7 @@ func TestCheckShowsTheStore(t *testing.T) {
 // never used, is damage; behind the last record it may be a torn write.
 func TestCheckFindsEveryByte(t *testing.T) {
 	crashed, closed := stores(t)
-	for name, fs := range map[string]vfs.FS{"crashed": crashed, "closed": closed} {
+	for name, fs := range map[string]vfs.FS{"crashed": crashed.fs, "closed": closed.fs} {
 		t.Run(name, func(t *testing.T) {
 			whole := check(t, fs)
 			flips := everyByte(t, fs, func(file string, at int) {

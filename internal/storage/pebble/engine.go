@@ -34,12 +34,16 @@ func Open(o Options) (*Engine, error) {
 			o.OnFailure(failure(err))
 		}
 	}, o.Buckets...)
-	if err := create(o, disk); err != nil {
+	// One cache for whatever is opened here, memtables included, which pebble
+	// takes out of its share.
+	cache := pebble.NewCache(o.CacheBytes)
+	defer cache.Unref() // what is open holds on to it
+	if err := create(o, disk, cache); err != nil {
 		return nil, err
 	}
 	o.Create = false
 	stalls := new(stalls)
-	db, err := open(o, disk, stalls)
+	db, err := open(o, disk, cache, stalls)
 	if err != nil {
 		return nil, err
 	}
@@ -54,11 +58,11 @@ func Open(o Options) (*Engine, error) {
 // damaged log looks like one that ends in a torn write, so that what follows
 // the damage would be dropped silently. Hence no data goes to that log: the
 // store is closed, and opened again.
-func create(o Options, disk *vfs.FailStop) error {
+func create(o Options, disk *vfs.FailStop, cache *pebble.Cache) error {
 	if !o.Create {
 		return nil
 	}
-	db, err := open(o, disk, new(stalls))
+	db, err := open(o, disk, cache, new(stalls))
 	if err != nil {
 		return err
 	}
@@ -69,9 +73,7 @@ func create(o Options, disk *vfs.FailStop) error {
 }
 
 // open opens the store, or with o.Create makes it.
-func open(o Options, disk *vfs.FailStop, stalls *stalls) (*pebble.DB, error) {
-	cache := pebble.NewCache(o.CacheBytes)
-	defer cache.Unref()
+func open(o Options, disk *vfs.FailStop, cache *pebble.Cache, stalls *stalls) (*pebble.DB, error) {
 	db, err := pebble.Open(o.Dir, o.library(disk, cache, stalls))
 	if err := stopped(disk, err); err != nil {
 		if db != nil {

@@ -24,12 +24,16 @@ const Name = "pebble"
 const format = pebble.FormatTableFormatV6
 
 const (
-	// memTableBytes is where a memtable is full. A batch of half that size
-	// goes to the log and to a table without passing through it: larger than
-	// the largest sibling set would do by itself, so such batches are rare.
-	// Memtables begin small and double, so an idle node does not pay for this.
-	memTableBytes = 64 << 20
-	// maxMemTables is at how many of them commits wait for a flush.
+	// memTableBytes is where a memtable is full. Pebble reserves 1.1 times as
+	// much of the disk for each log, and keeps one or two of them for their next
+	// use, so a small disk pays for a large memtable; and from some MiB on a
+	// larger one makes no put cheaper, since what its tables save its misses of
+	// the processor's caches cost. A batch of half this size, one very large set,
+	// goes to the log and to a table without passing through it. Memtables begin
+	// small and double, so an idle node does not pay for this.
+	memTableBytes = 16 << 20
+	// maxMemTables is at how many of them commits wait for a flush: three that
+	// wait while one is written keep a disk busy that stands still for a moment.
 	maxMemTables = 4
 	// blockBytes is the unit of reading and caching: some hundred small
 	// values, and larger values have blocks of their own.
@@ -37,22 +41,31 @@ const (
 	// indexBlockBytes keeps indexes of one level up to some ten thousand
 	// blocks a table.
 	indexBlockBytes = 256 << 10
-	// filterBits a key give a false positive rate of one in a hundred.
+	// filterBits a key give a false positive rate of one in a hundred. All levels
+	// have filters but the last, to which gets of pebble never ask any: what is
+	// in no other level is most often in that one.
 	filterBits = 10
-	// smoothBytes is after how much written data a background sync of a table
-	// is started, so that the last one is short.
+	// smoothBytes is after how much written data a background sync of a table,
+	// or of a log that nobody waits for, is started, so that the last one is
+	// short.
 	smoothBytes = 512 << 10
-	// l0Compaction is at how many overlapping tables of level 0 they are
-	// merged, and l0Stop at how many commits wait for that.
-	l0Compaction = 2
-	l0Stop       = 1000
+	// l0Compaction is twice the number of overlapping tables of level 0 at which
+	// they are merged into the next. Each merge writes that one again, which is
+	// four memtables large: with one table at a time every put would be written
+	// four times more, with four at a time it is once. What a read pays for it
+	// are four filters.
+	l0Compaction = 8
+	// l0Stop is at how many of them commits wait for that. By then compaction
+	// has fallen behind by hundreds of MiB, and does not catch up by itself:
+	// better that commits slow down than that every read looks into more and
+	// more tables, and the disk fills with what is in none of its places.
+	l0Stop = 20
 	// openFiles bounds the tables that are held open: 64 GiB with the tables'
 	// usual size, and below the usual limit of 1024 for a process.
 	openFiles = 512
 )
 
-// Options of one engine. All fields but OnFailure, Buckets and MemTableBytes
-// are required.
+// Options of one engine. The fields up to Logger are required.
 type Options struct {
 	Dir        string // the engine's own folder
 	Create     bool   // it does not exist, else it must hold a store
@@ -62,8 +75,13 @@ type Options struct {
 	OnFailure  func(error)
 	// Buckets are the bounds by which the durations of syncs are counted.
 	Buckets []time.Duration
+	// Throttled says whether background work is to take less of the machine; nil:
+	// never. It must not block, and must not use the engine.
+	Throttled func() bool
 	// MemTableBytes is for tests, which want flushes early; 0 is the default.
 	MemTableBytes uint64
+	// Compression is for benchmarks; nil is the default.
+	Compression *sstable.CompressionProfile
 }
 
 // Driver returns what storage.Open must know of this engine.
@@ -82,16 +100,22 @@ func Driver() storage.Driver {
 				Logger:     o.Logger,
 				OnFailure:  o.OnFailure,
 				Buckets:    o.Buckets,
+				Throttled:  o.Throttled,
 			})
 		},
 	}
 }
 
-// library returns the options for pebble itself. It refers to cache, which the
-// caller lets go of when the database is open.
+// library returns the options for pebble itself.
 func (o Options) library(disk *vfs.FailStop, cache *pebble.Cache, stalls *stalls) *pebble.Options {
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = memTableBytes
+	}
+	if o.Compression == nil {
+		// zstd at its lowest level, and what is cheaper where that saves hardly
+		// less: docs/adr/0031 has the figures. Each block says what it is compressed
+		// with, and stays as it is where that saves less than a twentieth.
+		o.Compression = sstable.BalancedCompression
 	}
 	p := &pebble.Options{
 		FS:                          markerFS{listFS{disk}},
@@ -104,12 +128,13 @@ func (o Options) library(disk *vfs.FailStop, cache *pebble.Cache, stalls *stalls
 		L0CompactionThreshold:       l0Compaction,
 		L0StopWritesThreshold:       l0Stop,
 		BytesPerSync:                smoothBytes,
+		WALBytesPerSync:             smoothBytes,
 		MaxOpenFiles:                openFiles,
-		CompactionConcurrencyRange:  compactions,
+		CompactionConcurrencyRange:  o.compactions,
 		Logger:                      logger{o.Logger, disk},
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { disk.Fail(err) },
-			WriteStallBegin: func(pebble.WriteStallBeginInfo) { stalls.begin() },
+			WriteStallBegin: stalls.begin,
 			WriteStallEnd:   stalls.end,
 			DataCorruption:  func(i pebble.DataCorruptionInfo) { disk.Fail(fmt.Errorf("%s: %w", i.Path, i.Details)) },
 		},
@@ -119,17 +144,26 @@ func (o Options) library(disk *vfs.FailStop, cache *pebble.Cache, stalls *stalls
 			BlockSize:      blockBytes,
 			IndexBlockSize: indexBlockBytes,
 			FilterPolicy:   bloom.FilterPolicy(filterBits),
-			Compression:    func() *sstable.CompressionProfile { return sstable.SnappyCompression },
+			Compression:    func() *sstable.CompressionProfile { return o.Compression },
 		}
 	}
+	p.Levels[len(p.Levels)-1].FilterPolicy = pebble.NoFilterPolicy
 	return p
 }
 
-// compactions returns how many of them may run at once: one always, and when
-// they fall behind, half of the cores, since requests want the others.
-func compactions() (lower, upper int) {
-	return 1, max(1, min(4, runtime.GOMAXPROCS(0)/2))
+// compactions returns how many of them may run at once: one always, or level 0
+// grows until commits wait, whatever else is slow; and when they fall behind,
+// half of the cores, since requests want the others, unless these are slow.
+// Pebble asks each time that it may begin one.
+func (o *Options) compactions() (lower, upper int) {
+	if o.Throttled != nil && o.Throttled() {
+		return 1, 1
+	}
+	return 1, max(1, min(maxCompactions, runtime.GOMAXPROCS(0)/2))
 }
+
+// maxCompactions is the most that run at once: more are limited by the disk.
+const maxCompactions = 4
 
 // logger passes on what pebble has to say. Its chatter about every flush and
 // file is of use only to who debugs pebble.

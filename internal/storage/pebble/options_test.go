@@ -3,6 +3,7 @@ package pebble
 import (
 	"bytes"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -29,5 +30,20 @@ func TestLogger(t *testing.T) {
 	l.Fatalf("manifest %d", 3)
 	if err := disk.Err(); err == nil || err.Error() != "manifest 3" {
 		t.Errorf("after a fatal message the disk has the failure %v", err)
+	}
+}
+
+// While requests are slow one compaction runs at a time, whatever there is.
+func TestThrottledCompactions(t *testing.T) {
+	throttled := true
+	o := Options{Throttled: func() bool { return throttled }}
+	if lower, upper := o.compactions(); lower != 1 || upper != 1 {
+		t.Errorf("%d to %d compactions while requests are slow; want 1", lower, upper)
+	}
+	throttled = false
+	o2 := Options{}
+	lower, upper := o.compactions()
+	if l, u := o2.compactions(); l != lower || u != upper || lower != 1 || upper != max(1, min(maxCompactions, runtime.GOMAXPROCS(0)/2)) {
+		t.Errorf("%d to %d compactions while requests are fast, %d to %d where nobody says", lower, upper, l, u)
 	}
 }

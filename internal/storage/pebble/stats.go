@@ -1,44 +1,61 @@
 package pebble
 
 import (
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/dynamo-kv/dynamo/internal/storage"
 )
 
-// stalls counts how often and for how long pebble has made commits wait. It
-// tells of the beginnings and ends of such times, which do not overlap.
+// stalls counts how often and for how long pebble has made commits wait, by
+// what it had to wait for first. It tells of the beginnings and ends of such
+// times, which do not overlap.
 type stalls struct {
-	mu    sync.Mutex // guards what follows
-	count uint64
-	spent time.Duration
-	since time.Time // zero: commits need not wait now
+	mu     sync.Mutex // guards what follows
+	counts [storage.StallReasons]storage.Stalls
+	why    storage.StallReason
+	since  time.Time // zero: commits need not wait now
 }
 
-func (s *stalls) begin() {
+func (s *stalls) begin(i pebble.WriteStallBeginInfo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.count++
+	s.why = reason(i.Reason)
+	s.counts[s.why].Count++
 	s.since = time.Now()
+}
+
+// reason returns what pebble waits for; it tells that in words, and has two of
+// them.
+func reason(words string) storage.StallReason {
+	if strings.HasPrefix(words, "memtable") {
+		return storage.StallMemory
+	}
+	return storage.StallTables
 }
 
 func (s *stalls) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.spent += time.Since(s.since)
+	s.counts[s.why].Spent += time.Since(s.since)
 	s.since = time.Time{}
 }
 
-// read returns the counts, a stall under way included.
-func (s *stalls) read() (count uint64, spent time.Duration) {
+// read adds the counts to stats, a stall under way included.
+func (s *stalls) read(stats *storage.Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	spent = s.spent
+	stats.StallsBy = s.counts
 	if !s.since.IsZero() {
-		spent += time.Since(s.since)
+		stats.StallsBy[s.why].Spent += time.Since(s.since)
 	}
-	return s.count, spent
+	for _, r := range stats.StallsBy {
+		stats.Stalls += r.Count
+		stats.Stalled += r.Spent
+	}
 }
 
 // Stats implements storage.Engine.
@@ -62,7 +79,8 @@ func (e *Engine) Stats() storage.Stats {
 		Compactions:    uint64(m.Compact.Count),
 		CompactionDebt: int64(m.Compact.EstimatedDebt),
 		Levels:         int64(m.ReadAmp()),
+		Level0:         m.Levels[0].TablesCount,
 	}
-	stats.Stalls, stats.Stalled = e.stalls.read()
+	e.stalls.read(&stats)
 	return stats
 }
