@@ -52,8 +52,10 @@ type Local interface {
 	Read(key []byte, out *core.Out) (set version.Siblings, flush uint64)
 	Write(w core.LocalWrite, out *core.Out) core.LocalResult
 	// Apply merges a set into the own copy, which is durable after the flush;
-	// ok is false where nothing was done.
-	Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, ok bool)
+	// or says why nothing was done.
+	Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, why core.Refusal)
+	// HasRoom says whether this node takes what needs room.
+	HasRoom() bool
 	// Conflict counts a peer's answer that breaks an invariant.
 	Conflict()
 	Hints
@@ -122,6 +124,7 @@ type Coordinator struct {
 	forwards   forwards
 	repairs    repairs
 	latencies  latencies
+	full       []fullPeer
 	valve      *admission.Valve
 	counters   core.Counters
 }

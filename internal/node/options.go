@@ -9,6 +9,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/latency"
+	"github.com/dynamo-kv/dynamo/internal/room"
 )
 
 // MaxDrain is the most inputs that a loop steps before it flushes: enough for
@@ -73,6 +74,9 @@ type Options struct {
 	// where it is zero; else it takes what it can.
 	Admit     bool
 	Admission admission.Limits
+
+	// Room has the marks of the storage's room; the zero value is the default.
+	Room room.Marks
 }
 
 // Route returns the loop that an inbound envelope belongs to: a shard's index,
