@@ -728,7 +728,7 @@ func elsewhere() map[string]string {
 	}
 	for _, op := range []string{"get", "put", "delete"} {
 		for _, code := range []string{
-			"ok", "not_found", "quorum", "timeout", "overloaded", "too_many_siblings", "set_too_large", "clock_too_long", "not_ready", "stopped",
+			"ok", "not_found", "quorum", "timeout", "overloaded", "too_many_siblings", "set_too_large", "clock_too_long", "storage_full", "not_ready", "stopped",
 		} {
 			all["dynamo_requests_total{op="+op+",status="+code+"}"] = "each operation and each status moves somewhere; not each pair"
 		}

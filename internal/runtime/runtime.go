@@ -38,7 +38,7 @@ type Handler interface {
 	SendFailed(e *core.Envelope)
 }
 
-// Options of a Runtime. Every field but Tracer is needed.
+// Options of a Runtime. Every field but Room and Tracer is needed.
 type Options struct {
 	Node       node.Options
 	Engine     Engine
@@ -47,6 +47,9 @@ type Options struct {
 	// it is made. mono is the clock of envelopes' deadlines.
 	Connect func(h Handler, mono func() time.Duration) (Transport, error)
 	Logger  *slog.Logger
+	// Room measures the room of the storage; nil: nobody does, and no write is
+	// refused for want of it.
+	Room Meter
 	// Tracer takes the spans of traced requests; nil: nobody does.
 	Tracer Tracer
 }
@@ -63,6 +66,7 @@ type Runtime struct {
 	shards    []*loop
 	control   *loop
 	turned    turned
+	meter     meter
 	counted   counted
 	machine   *node.Control // the control loop's alone
 	view      atomic.Pointer[core.View]
@@ -86,12 +90,18 @@ func New(o Options) (*Runtime, error) {
 	r := &Runtime{
 		self: o.Node.Self, engine: o.Engine, logger: o.Logger, tracer: o.Tracer,
 		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}), asks: newAsks(),
+		meter: newMeter(o.Room),
 	}
 	control, err := node.NewControl(o.Node, o.Engine)
 	if err != nil {
 		return nil, fmt.Errorf("reading what this node knew of its cluster: %w", err)
 	}
 	r.machine = control
+	if o.Room != nil { // before anything is written
+		if report, ok := r.meter.take(r.logger); ok {
+			control.Room(r.now(), report)
+		}
+	}
 	r.view.Store(&core.View{Self: o.Node.Self})
 	for i := range o.Node.Shards {
 		r.shards = append(r.shards, r.newShard(o, i))
@@ -103,6 +113,9 @@ func New(o Options) (*Runtime, error) {
 	}
 	for _, l := range append(r.shards, r.control) {
 		r.loops.Go(l.run)
+	}
+	if o.Room != nil {
+		r.loops.Go(r.watchRoom)
 	}
 	return r, nil
 }
@@ -146,6 +159,8 @@ func (r *Runtime) newControl(o Options) *loop {
 				control.Shard(now, *v, out)
 			case *core.LoadReport:
 				control.Load(now, *v)
+			case *core.RoomReport:
+				control.Room(now, *v)
 			case *countAsk:
 				v.answer(l, control.Count)
 			}
@@ -164,7 +179,11 @@ func (r *Runtime) publish() {
 	}
 	status := r.machine.Status()
 	before := r.status.Swap(&status)
-	if before != nil && before.Alarms != status.Alarms {
+	if before == nil {
+		before = &core.ClusterStatus{Alarms: status.Alarms}
+	}
+	r.tellRoom(before.Room, status.Room)
+	if before.Alarms != status.Alarms {
 		r.logger.Error("this node, or a peer, has lost data that it had acknowledged, or sends what breaks an invariant",
 			"lost_data", status.Alarms.LostData, "conflicts", status.Alarms.Conflicts)
 	}

@@ -42,6 +42,7 @@ func Driver() storage.Driver {
 	return storage.Driver{
 		Name:    Name,
 		Durable: true,
+		Need:    growBytes,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			if o.FS != vfs.OS() {
 				return nil, errors.New("bolt: it runs on the machine's own file system only; use another engine on this one")

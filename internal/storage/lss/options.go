@@ -21,6 +21,10 @@ const (
 	// a small disk writes, so that commits keep the rest.
 	DefaultMergeBytes = 32 << 20
 
+	// diskNeed is the next segment, which is filled with zeros before it is
+	// used, and the one into which merging copies what it keeps of others.
+	diskNeed = 2 * DefaultSegmentBytes
+
 	// flushBytes is how much is gathered of what nobody waits for, before it
 	// is written.
 	flushBytes = 128 << 10
@@ -91,6 +95,7 @@ func Driver() storage.Driver {
 	return storage.Driver{
 		Name:    Name,
 		Durable: true,
+		Need:    diskNeed,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
 				Dir:       dir,

@@ -29,6 +29,8 @@ const (
 	// the largest sibling set would do by itself, so such batches are rare.
 	// Memtables begin small and double, so an idle node does not pay for this.
 	memTableBytes = 64 << 20
+	// diskNeed is a log that is being written, and one that is kept for reuse.
+	diskNeed = 2 * memTableBytes
 	// maxMemTables is at how many of them commits wait for a flush.
 	maxMemTables = 4
 	// blockBytes is the unit of reading and caching: some hundred small
@@ -71,6 +73,7 @@ func Driver() storage.Driver {
 	return storage.Driver{
 		Name:    Name,
 		Durable: true,
+		Need:    diskNeed,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
 				Dir:        dir,
