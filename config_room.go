@@ -13,6 +13,9 @@ import (
 // the full one is never below what the engine needs for its own work, as far as
 // that is a quarter of the whole.
 type RoomConfig struct {
+	// Enabled has the room measured. Without it the node takes everything until
+	// its disk, or its memory, is really full, which stops it.
+	Enabled bool
 	// LowBytes and LowShare are the low mark: in bytes, at least FullBytes, and a
 	// share of the whole, FullShare to less than 1.
 	LowBytes int64
@@ -27,7 +30,9 @@ type RoomConfig struct {
 func defaultRoom() RoomConfig {
 	m := room.DefaultMarks()
 	return RoomConfig{
-		LowBytes: int64(m.Low.Bytes), LowShare: m.Low.Share, FullBytes: int64(m.Full.Bytes), FullShare: m.Full.Share,
+		Enabled:  true,
+		LowBytes: int64(m.Low.Bytes), LowShare: m.Low.Share,
+		FullBytes: int64(m.Full.Bytes), FullShare: m.Full.Share,
 	}
 }
 

@@ -109,7 +109,8 @@ func TestVirtualRoomMarks(t *testing.T) {
 		"low bytes":   {func(r *RoomConfig) { r.LowShare, r.LowBytes, r.FullBytes = 0.5, 1<<20, 1<<20 }, "plenty"},
 		"full share":  {func(r *RoomConfig) { r.FullShare, r.LowShare = 0.5, 0.5 }, "full"},
 		"full bytes":  {func(r *RoomConfig) { r.FullShare, r.LowShare, r.FullBytes = 0.5, 0.5, 1<<20 }, "low"},
-		"engine need": {func(r *RoomConfig) { *r = RoomConfig{} }, "plenty"},
+		"engine need": {func(r *RoomConfig) { *r = RoomConfig{Enabled: true} }, "plenty"},
+		"off":         {func(r *RoomConfig) { r.Enabled = false }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			change := func(c *Config) {
@@ -119,7 +120,14 @@ func TestVirtualRoomMarks(t *testing.T) {
 			inLab(t, 1, 1, change, func(t *testing.T, l *lab) {
 				l.hosts[0].left.Store(300)
 				l.restart(0)
-				if got := l.hosts[0].node.Status().Room; got.State != test.state || got.Free != 300<<20 || got.Total != 1<<30 || got.FullAt == 0 {
+				got := l.hosts[0].node.Status().Room
+				if test.state == "" {
+					if got != (Room{}) {
+						t.Errorf("room %+v, want none", got)
+					}
+					return
+				}
+				if got.State != test.state || got.Free != 300<<20 || got.Total != 1<<30 || got.FullAt == 0 {
 					t.Errorf("room %+v, want %s", got, test.state)
 				}
 			})

@@ -210,9 +210,13 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	return o
 }
 
-// meter returns what measures the room of the storage, nil where nothing can.
+// meter returns what measures the room of the storage, nil where nothing can or
+// is to.
 func (n *Node) meter(engine storage.Engine) runtime.Meter {
 	stored := n.storage()
+	if !n.cfg.Room.Enabled {
+		return nil
+	}
 	if _, err := engines.Room(stored, engine); errors.Is(err, storage.ErrRoomUnknown) {
 		return nil
 	}

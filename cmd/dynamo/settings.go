@@ -106,6 +106,7 @@ func usages() map[string]string {
 		"Admission.MaxSlots":         "pieces of background work that may run at once while requests are fast, up to 1024",
 		"Admission.Window":           "latest requests that the p99 is of, 10 to 100000",
 		"Admission.BytesPerSecond":   "bytes a second that background work may move with all slots, at least 65536 for each",
+		"Room.Enabled":               "measure the room that is left on the disk, or in memory, and refuse writes while there is none",
 		"Room.LowBytes":              "room at which a node warns: bytes of its disk or memory that are left, at least room-full-bytes",
 		"Room.LowShare":              "the same as a share of the whole, whichever is less: room-full-share to less than 1",
 		"Room.FullBytes":             "room at which a node takes no more writes but deletes: bytes that are left, 0 and more",
