@@ -49,6 +49,15 @@ func TestVirtualFullDisk(t *testing.T) {
 		if h.node.Err() != nil {
 			t.Errorf("the full node has failed: %v", h.node.Err())
 		}
+		before := h.node.Status().Room
+		for range 100 { // what was said of the puts above is not held against others
+			if err := u.put(1, "after", true); err != nil {
+				t.Errorf("a strict put through the full node: %v", err)
+			}
+		}
+		if before.State != "full" {
+			t.Errorf("room %+v in the middle of it", before)
+		}
 		l.pass(10 * time.Second)
 		stop()
 		h.left.Store(plenty)

@@ -332,7 +332,11 @@ func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out
 		return
 	}
 	c.forwards.finish(forwardKey{s.forward.From, s.options.WriteID}, r)
-	out.Sends = append(out.Sends, c.reply(now, s.forward, &core.Forwarded{Result: r}))
+	var m core.Message = &core.Forwarded{Result: r}
+	if s.local == failed && r.Code == core.CodeStorageFull && r.Outcome == core.NotWritten {
+		m = &core.Refused{Why: core.RefusedStorageFull} // it is this node that is full, whatever W is
+	}
+	out.Sends = append(out.Sends, c.reply(now, s.forward, m))
 }
 
 func (c *Coordinator) reply(now core.Now, e *core.Envelope, m core.Message) core.Envelope {

@@ -112,12 +112,11 @@ func forwardOutcome(s *slot) core.Outcome {
 	return core.NotWritten
 }
 
-// forwarded passes an owner's result on. One that has no room for the write has
-// not executed it, and never will: that is a refusal, and others may have room.
+// forwarded passes an owner's result on. One that has found no room for the write,
+// with others or at all, has not executed it, and never will: the next owner may.
 func (c *Coordinator) forwarded(now core.Now, s *slot, t *try, r core.Result, out *core.Out) {
 	if r.Code == core.CodeStorageFull && r.Outcome == core.NotWritten {
-		t.state = failed
-		c.noteFull(now, s, t.node)
+		t.state, s.full = failed, true
 		c.settle(now, s, out)
 		return
 	}

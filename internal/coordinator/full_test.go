@@ -21,10 +21,6 @@ func (b *bench) fill(full bool) {
 
 // noRoom answers as a node that has no room for what it is asked to store.
 func (b *bench) noRoom(e core.Envelope) {
-	if _, ok := e.Msg.(*core.Forward); ok {
-		b.answer(e, &core.Forwarded{Result: core.Result{Code: core.CodeStorageFull, Outcome: core.NotWritten}})
-		return
-	}
 	b.answer(e, &core.Refused{Why: core.RefusedStorageFull})
 }
 
@@ -184,14 +180,29 @@ func TestDeleteGoesToFullNodes(t *testing.T) {
 	}
 }
 
+// An owner that knows of too little room for what one write asks for may have
+// plenty for another.
+func TestOwnerThatFindsNoRoomIsNotFull(t *testing.T) {
+	b := newBench(t, "a", 3)
+	b.fill(true)
+	b.submit(b.put(true))
+	for range 2 {
+		e := b.take(b.sent[0].To)
+		b.answer(e, &core.Forwarded{Result: core.Result{Code: core.CodeStorageFull, Outcome: core.NotWritten, Required: 3}})
+	}
+	if got := b.result(); got.Code != core.CodeStorageFull || got.Outcome != core.NotWritten || len(b.Coordinator.full) > 0 {
+		t.Errorf("%+v, and %v are held for full", got, b.Coordinator.full)
+	}
+}
+
 // A full node gives a forward back to who sent it, and never executes a copy.
 func TestFullOwnerGivesAForwardBack(t *testing.T) {
 	b := newBench(t, "a", 3)
 	b.fill(true)
 	b.forward(b.forwardOf(), 1)
 	e := b.take("e")
-	if m := e.Msg.(*core.Forwarded); m.Result.Code != core.CodeStorageFull || m.Result.Outcome != core.NotWritten {
-		t.Fatalf("%+v", m.Result)
+	if m, ok := e.Msg.(*core.Refused); !ok || m.Why != core.RefusedStorageFull {
+		t.Fatalf("%+v", e.Msg)
 	}
 	b.fill(false)
 	b.forward(b.forwardOf(), 1)

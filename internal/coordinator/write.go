@@ -32,8 +32,11 @@ func (c *Coordinator) startWrite(now core.Now, s *slot, out *core.Out) {
 			Data:      s.value,
 		},
 	}, out)
-	if res.Code == core.CodeStorageFull && c.moveOn(now, s, out) {
-		return
+	if res.Code == core.CodeStorageFull {
+		s.local = failed
+		if c.moveOn(now, s, out) {
+			return
+		}
 	}
 	if res.Code != core.CodeOK {
 		c.finish(now, s, core.Result{Code: res.Code, Outcome: core.NotWritten}, out)
