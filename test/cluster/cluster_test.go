@@ -108,7 +108,13 @@ func TestTier3FullDisk(t *testing.T) {
 // full disk; nothing that it has acknowledged is lost, the others go on, and it
 // comes back when there is room again.
 func TestTier3DiskRunsFull(t *testing.T) {
-	m, full, ballast := onSmallDisk(t, "--room-enabled=false")
+	for _, engine := range []string{"pebble", "lss", "bolt", "badger"} {
+		t.Run(engine, func(t *testing.T) { testDiskRunsFull(t, engine) })
+	}
+}
+
+func testDiskRunsFull(t *testing.T, engine string) {
+	m, full, ballast := onSmallDisk(t, "--room-enabled=false", "--engine", engine)
 	stop := m.work()
 	m.goOn(200)
 	m.net.must(full.inside.fill(ballast))
