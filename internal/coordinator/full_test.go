@@ -190,8 +190,8 @@ func TestOwnerThatFindsNoRoomIsNotFull(t *testing.T) {
 		e := b.take(b.sent[0].To)
 		b.answer(e, &core.Forwarded{Result: core.Result{Code: core.CodeStorageFull, Outcome: core.NotWritten, Required: 3}})
 	}
-	if got := b.result(); got.Code != core.CodeStorageFull || got.Outcome != core.NotWritten || len(b.Coordinator.full) > 0 {
-		t.Errorf("%+v, and %v are held for full", got, b.Coordinator.full)
+	if got := b.result(); got.Code != core.CodeStorageFull || got.Outcome != core.NotWritten || len(b.full) > 0 {
+		t.Errorf("%+v, and %v are held for full", got, b.full)
 	}
 }
 
