@@ -67,6 +67,10 @@ type Config struct {
 	// engine nor decoded again. At least 1 MiB, or 0, which is off. A record of
 	// 1 KiB takes 1.7.
 	RecordCacheBytes int64
+	// MaxMemoryBytes is what the memory engine may take for what it holds, in
+	// bytes, with some 72 for each key: 0, which is no limit, or at least 1 MiB.
+	// Other engines do not use it. Near it the node is full: see Room.
+	MaxMemoryBytes int64
 	// Sync is when a node counts a write as stored: "always" when it is safe
 	// on its disk; "interval" at once, and it is safe within a second: faster,
 	// and a write is lost when the W nodes that acknowledged it all crash
@@ -146,6 +150,8 @@ type Config struct {
 
 	// Admission slows background work down while requests are slow.
 	Admission AdmissionConfig
+	// Room is when the node stops taking what needs room on its disk.
+	Room RoomConfig
 	// CircuitBreaker is when a node that does not answer is not called any more.
 	CircuitBreaker CircuitBreakerConfig
 	// Retry is how calls to other nodes are repeated.
@@ -215,6 +221,7 @@ const (
 const (
 	minCacheBytes     = 1 << 20 // an engine needs a few blocks to work with
 	maxCacheBytes     = 1 << 40 // more than machines have
+	minMemoryBytes    = 1 << 20 // a few values of the default size
 	minHintBytes      = 1 << 20 // one value of the default size for each of few shards
 	minGossipInterval = 10 * time.Millisecond
 	maxGossipInterval = time.Minute
@@ -257,6 +264,7 @@ func DefaultConfig() *Config {
 		TombstoneTTL:        7 * 24 * time.Hour,
 		TombstoneInterval:   time.Hour,
 		Admission:           defaultAdmission(),
+		Room:                defaultRoom(),
 		Metrics:             MetricsConfig{Enabled: true, Buckets: metrics.DefaultBuckets()},
 		Tracing:             TracingConfig{SampleRatio: 0.01},
 	}
@@ -284,6 +292,7 @@ func (c *Config) Validate() error {
 	c.checkRequests(&f)
 	c.checkCluster(&f)
 	c.Admission.check(&f)
+	c.Room.check(&f)
 	c.checkCalling(&f)
 	c.checkMetrics(&f)
 	c.checkObservation(&f)
@@ -334,6 +343,8 @@ func (c *Config) checkStorage(f *faults) {
 	f.check(c.RecordCacheBytes == 0 || c.RecordCacheBytes >= minCacheBytes && c.RecordCacheBytes <= maxCacheBytes,
 		"RecordCacheBytes is %d; 0, which is off, and %d to %d are allowed: 33554432 holds some twenty thousand records of 1 KiB",
 		c.RecordCacheBytes, minCacheBytes, maxCacheBytes)
+	f.check(c.MaxMemoryBytes == 0 || c.MaxMemoryBytes >= minMemoryBytes,
+		"MaxMemoryBytes is %d; 0, which is no limit, and at least %d are allowed: leave the machine half of its memory", c.MaxMemoryBytes, minMemoryBytes)
 	f.check(c.Sync == SyncAlways || c.Sync == SyncInterval,
 		"Sync is %q; %s and %s are allowed: %s loses nothing that was acknowledged", c.Sync, SyncAlways, SyncInterval, SyncAlways)
 }

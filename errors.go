@@ -50,6 +50,9 @@ var (
 	// ErrClockTooLong: too many nodes and restarts have written the key of
 	// late; it takes writes again when its clock has been pruned.
 	ErrClockTooLong = kv.ErrClockTooLong
+	// ErrStorageFull: too few nodes have room left for a write. Deletes and reads
+	// go on, and writes do when there is room.
+	ErrStorageFull = kv.ErrStorageFull
 )
 
 // Outcome tells what became of a write that failed.
@@ -139,6 +142,8 @@ func kindOf(c core.Code) error {
 		return ErrTooManySiblings
 	case core.CodeClockTooLong:
 		return ErrClockTooLong
+	case core.CodeStorageFull:
+		return ErrStorageFull
 	case core.CodeNotReady:
 		return ErrNotReady
 	case core.CodeStopped:

@@ -26,6 +26,8 @@ func TestResultsAsErrors(t *testing.T) {
 		{core.CodeTooManySiblings, core.NotWritten, ErrTooManySiblings, NotWritten, false},
 		{core.CodeSetTooLarge, core.NotWritten, ErrTooManySiblings, NotWritten, false},
 		{core.CodeClockTooLong, core.NotWritten, ErrClockTooLong, NotWritten, false},
+		{core.CodeStorageFull, core.NotWritten, ErrStorageFull, NotWritten, false},
+		{core.CodeStorageFull, core.Unknown, ErrStorageFull, Unknown, false},
 		{core.CodeNotReady, core.NotWritten, ErrNotReady, NotWritten, false},
 		{core.CodeStopped, core.Unknown, ErrStopped, Unknown, false},
 	}

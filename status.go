@@ -24,6 +24,18 @@ type Status struct {
 	ReadRepair      ReadRepair
 	Forgetting      Forgetting
 	Background      Background
+	Room            Room
+}
+
+// Room is how much room a node's storage has left.
+type Room struct {
+	// State is "plenty", "low", or "full": then the node takes no more writes
+	// but deletes. Empty: nobody measures.
+	State string
+	// Free bytes of Total, and the marks at or below which the state is low and
+	// full.
+	Free, Total   uint64
+	LowAt, FullAt uint64
 }
 
 // Background is how much background work a node lets itself do.
@@ -128,6 +140,9 @@ func statusOf(st core.ClusterStatus) Status {
 	b := &st.Background
 	out.Background = Background{
 		Throttled: b.Throttled(), Slots: b.Slots, Held: b.Held, Wanted: b.Wanted, BytesPerSecond: b.BytesPerSecond, P99: b.P99,
+	}
+	if r := st.Room; r.Measured {
+		out.Room = Room{State: r.State.String(), Free: r.Left, Total: r.Total, LowAt: r.Low, FullAt: r.Full}
 	}
 	out.ReadRepair = ReadRepair(st.Repairs)
 	out.Hints = Hints{

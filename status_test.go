@@ -26,6 +26,17 @@ func TestStatusShowsBackgroundWork(t *testing.T) {
 	}
 }
 
+func TestStatusShowsTheRoom(t *testing.T) {
+	st := core.ClusterStatus{Room: core.RoomStatus{Measured: true, State: core.RoomLow, Left: 1, Total: 2, Low: 3, Full: 4}}
+	want := Room{State: "low", Free: 1, Total: 2, LowAt: 3, FullAt: 4}
+	if got := statusOf(st).Room; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := statusOf(core.ClusterStatus{}).Room; got != (Room{}) {
+		t.Errorf("got %+v where nobody measures", got)
+	}
+}
+
 func TestStatusShowsForgetting(t *testing.T) {
 	st := core.ClusterStatus{Forgetting: core.Forgetting{Reaped: 1, Pruned: 2, Waiting: 3}}
 	if got, want := statusOf(st).Forgetting, (Forgetting{Reaped: 1, Pruned: 2, Waiting: 3}); got != want {

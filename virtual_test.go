@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/dynamo-kv/dynamo/internal/audit"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/kv"
@@ -57,6 +59,7 @@ type host struct {
 	// syncs has somebody in it who waits for the disk to begin to make
 	// something safe, or nobody.
 	syncs  chan struct{}
+	left   atomic.Uint64 // MiB that the disk has room for, of 1 GiB; 0: it does not tell
 	slow   *atomic.Bool  // whether the disk of this life takes its time
 	node   *Node         // of the present life; nil while there is none; guarded by the lab's mu where clients work
 	life   int           // grows with each power cut; guarded by the lab's mu
@@ -108,7 +111,7 @@ func (l *lab) start(i int) {
 	h := l.hosts[i]
 	slow := new(atomic.Bool)
 	n, err := newNode(h.name, h.name+":7171", h.config, machine{
-		listen: l.net.Listen, dial: l.net.Dialer(h.name), disk: h.slowed(h.disk.FS(), slow),
+		listen: l.net.Listen, dial: l.net.Dialer(h.name), disk: gauged{h.slowed(h.disk.FS(), slow), &h.left},
 	})
 	if err != nil {
 		l.t.Fatal(err)
@@ -134,6 +137,23 @@ func (l *lab) stop(n *Node, slow *atomic.Bool) {
 	if err := end(n, slow); err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+// gauged is a file system that tells how much room is left on it: as much as a
+// test says.
+type gauged struct {
+	vfs.FS
+	left *atomic.Uint64
+}
+
+// GetDiskUsage implements vfs.FS.
+func (g gauged) GetDiskUsage(string) (usage pebblevfs.DiskUsage, err error) {
+	left := g.left.Load()
+	if left == 0 {
+		return usage, pebblevfs.ErrUnsupported
+	}
+	usage.TotalBytes, usage.AvailBytes = 1<<30, left<<20
+	return usage, nil
 }
 
 // slowed returns a file system on which the log takes its time to be synced.

@@ -150,7 +150,7 @@ func (n *Node) storage() storage.Options {
 	}
 	return storage.Options{
 		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
-		Buckets: n.cfg.buckets(), FS: n.machine.disk, Throttled: n.throttled,
+		Buckets: n.cfg.buckets(), FS: n.machine.disk, Throttled: n.throttled, MemoryBytes: n.cfg.MaxMemoryBytes,
 	}
 }
 
@@ -198,6 +198,7 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	if c.Sync == SyncInterval {
 		o.Durability = core.NoSync
 	}
+	o.Room, o.Node.Room = n.meter(p.engine), c.Room.marks()
 	o.Connect = func(h runtime.Handler, mono func() time.Duration) (runtime.Transport, error) {
 		t, err := n.newPeers(h, mono)
 		p.peers = t
@@ -221,6 +222,19 @@ func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Optio
 	o.Node.Buckets = c.buckets()
 	o.Node.TombstoneTTL, o.Node.TombstoneInterval = c.TombstoneTTL, c.TombstoneInterval
 	return o
+}
+
+// meter returns what measures the room of the storage, nil where nothing can or
+// is to.
+func (n *Node) meter(engine storage.Engine) runtime.Meter {
+	stored := n.storage()
+	if !n.cfg.Room.Enabled {
+		return nil
+	}
+	if _, err := engines.Room(stored, engine); errors.Is(err, storage.ErrRoomUnknown) {
+		return nil
+	}
+	return func() (core.RoomReport, error) { return engines.Room(stored, engine) }
 }
 
 // shards returns the number of shards: as configured, or twice the cores, at

@@ -88,6 +88,8 @@ func TestFailures(t *testing.T) {
 		{dynamov1.Reason_REASON_TOO_MANY_SIBLINGS, notWritten, client.ErrTooManySiblings, client.NotWritten},
 		{dynamov1.Reason_REASON_SET_TOO_LARGE, notWritten, client.ErrTooManySiblings, client.NotWritten},
 		{dynamov1.Reason_REASON_CLOCK_TOO_LONG, notWritten, client.ErrClockTooLong, client.NotWritten},
+		{dynamov1.Reason_REASON_STORAGE_FULL, notWritten, client.ErrStorageFull, client.NotWritten},
+		{dynamov1.Reason_REASON_STORAGE_FULL, unknown, client.ErrStorageFull, client.Unknown},
 		{dynamov1.Reason_REASON_QUORUM, notWritten, client.ErrQuorum, client.NotWritten},
 		{dynamov1.Reason_REASON_QUORUM, unknown, client.ErrQuorum, client.Unknown},
 		{dynamov1.Reason_REASON_TIMEOUT, unknown, client.ErrTimeout, client.Unknown},

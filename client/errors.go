@@ -107,6 +107,8 @@ func kindOf(r dynamov1.Reason) error {
 		return ErrTooManySiblings
 	case dynamov1.Reason_REASON_CLOCK_TOO_LONG:
 		return ErrClockTooLong
+	case dynamov1.Reason_REASON_STORAGE_FULL:
+		return ErrStorageFull
 	case dynamov1.Reason_REASON_UNSPECIFIED, dynamov1.Reason_REASON_NOT_READY, dynamov1.Reason_REASON_STOPPED:
 	}
 	return errMalformed // of the last two none ends a request

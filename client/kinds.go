@@ -95,6 +95,9 @@ var (
 	// ErrClockTooLong: too many nodes and restarts have written the key of
 	// late; it takes writes again when its clock has been pruned.
 	ErrClockTooLong = kv.ErrClockTooLong
+	// ErrStorageFull: too few nodes have room left for a write. Deletes and reads
+	// go on, and writes do when there is room.
+	ErrStorageFull = kv.ErrStorageFull
 	// ErrClosed: the client has been closed.
 	ErrClosed = errors.New("client closed")
 )

@@ -118,6 +118,7 @@ func failure(err error) error {
 		{client.ErrTooLarge, "too_large"},
 		{client.ErrTooManySiblings, "too_many_siblings"},
 		{client.ErrClockTooLong, "clock_too_long"},
+		{client.ErrStorageFull, "storage_full"},
 		{client.ErrInvalidRequest, "invalid_request"},
 		{client.ErrInvalidContext, "invalid_context"},
 	} {

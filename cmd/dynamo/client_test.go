@@ -69,6 +69,8 @@ func TestExitCodesOfAnswers(t *testing.T) {
 		{409, answer("too_many_siblings", "not_written"), exitNotDone},
 		{503, answer("overloaded", "not_written"), exitNotDone},
 		{503, answer("quorum", "not_written"), exitNotDone},
+		{507, answer("storage_full", "not_written"), exitNotDone},
+		{507, answer("storage_full", "unknown"), exitUnknown},
 		{503, answer("quorum", "unknown"), exitUnknown},
 		{504, answer("timeout", "unknown"), exitUnknown},
 		{404, answer("not_found", ""), exitNotFound},

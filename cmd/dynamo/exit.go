@@ -26,8 +26,9 @@ const exitCodes = `  0  Done.
   2  The command or the request is wrong: a flag, a configuration, a key, a
      context, a value that is too large. doctor: the directory cannot be checked.
   3  get: the key has several siblings. They are on standard output as JSON.
-  4  Not done: too few replicas, an overloaded node, too many siblings. A write
-     was not stored and may be repeated. migrate: the data is where it was.
+  4  Not done: too few replicas, an overloaded node, too many siblings, no room
+     left. A write was not stored and may be repeated. migrate: the data is where
+     it was.
   5  Not known whether a write was stored: read the key before repeating it.
   6  No node answers at the address.
   7  serve, dev, bench: a node could not start, or had to stop.`

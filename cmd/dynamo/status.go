@@ -64,6 +64,12 @@ type status struct {
 		P99       float64 `json:"p99_ms"`
 		Threshold float64 `json:"threshold_ms"`
 	}
+	Room struct {
+		State string
+		Free  int64 `json:"free_bytes"`
+		Total int64 `json:"total_bytes"`
+		Full  int64 `json:"full_at_bytes"`
+	}
 	Forgetting struct {
 		BlockedBy *struct {
 			ID    string
@@ -207,6 +213,12 @@ func (st *status) notes() []string {
 	if b := &st.Background; b.Throttled {
 		notes = append(notes, fmt.Sprintf("slow requests slow background work down: p99 %.0f ms, threshold %.0f ms, %d of %s",
 			b.P99, b.Threshold, b.Slots, plural(b.MaxSlots, "slot")))
+	}
+	switch r := &st.Room; r.State {
+	case "full":
+		notes = append(notes, fmt.Sprintf("this node has no room left: %d of %d bytes are free, and at %d it takes no more writes but deletes", r.Free, r.Total, r.Full))
+	case "low":
+		notes = append(notes, fmt.Sprintf("this node has little room left: %d of %d bytes are free, and it is full at %d", r.Free, r.Total, r.Full))
 	}
 	if by := st.Forgetting.BlockedBy; by != nil {
 		notes = append(notes, fmt.Sprintf("deleted keys are kept: since %s node %s does not confirm that they may be forgotten",

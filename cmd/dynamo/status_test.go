@@ -15,6 +15,7 @@ const statusAnswer = `{"node":"n1","cluster":"0000000000000abc","serving":false,
 "hints":{"records":3,"bytes":70,"max_bytes":100,"pending":[{"target":"n3","keys":1},{"target":"node-2","keys":2}],"refused":5},
 "read_repair":{"sent":1,"own":2,"dropped":3,"waited":4},
 "background":{"throttled":true,"slots":2,"max_slots":10,"held":2,"wanted":3,"p99_ms":131.6,"threshold_ms":100},
+"room":{"state":"full","free_bytes":5,"total_bytes":100,"low_at_bytes":20,"full_at_bytes":10},
 "forgetting":{"reaped":7,"blocked_by":{"id":"node-2","since":"2026-11-26T10:00:00Z"}},
 "anti_entropy":{"trees_building":3,"pairs":512,"compared":512,"since":"2026-11-26T13:02:11.5Z","keys_repaired":1}}`
 
@@ -42,6 +43,7 @@ this node keeps 2 keys for node-2 until it can be reached
 hints are full, or were: 70 of 100 bytes, 5 refused
 reads found more owners behind than they may repair at once: 3 left to anti-entropy
 slow requests slow background work down: p99 132 ms, threshold 100 ms, 2 of 10 slots
+this node has no room left: 5 of 100 bytes are free, and at 10 it takes no more writes but deletes
 deleted keys are kept: since 2026-11-26T10:00:00Z node node-2 does not confirm that they may be forgotten
 
 NODE    ADDRESS         ZONE  STATUS  STATE    PARTITIONS

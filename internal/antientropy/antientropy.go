@@ -51,7 +51,9 @@ const (
 // Local is this node's own copy, which the replica machine keeps.
 type Local interface {
 	Read(key []byte, out *core.Out) (set version.Siblings, flush uint64)
-	Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, ok bool)
+	Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, why core.Refusal)
+	// HasRoom says whether this node takes what needs room.
+	HasRoom() bool
 	Conflict()
 	// Tree returns a partition's hash tree, nil where none is ready.
 	Tree(p ring.Partition) *merkle.Tree

@@ -33,7 +33,7 @@ func (a *AntiEntropy) exchange(now core.Now, out *core.Out) {
 			s.queue = s.queue[1:]
 			a.gate.Spend(now.Mono, &a.slot, admission.MessageCost)
 			s.slots[i] = slot{key: d.key}
-			if d.push {
+			if d.push || !a.local.HasRoom() { // what is fetched could not be kept
 				a.push(now, i, out)
 			} else {
 				a.sendKey(now, i, &core.Read{Key: d.key}, out)
@@ -68,8 +68,8 @@ func (a *AntiEntropy) fetched(now core.Now, n int, m *core.ReadReply, out *core.
 	a.gate.Spend(now.Mono, &a.slot, m.Set.Size())
 	set, _ := a.local.Read(it.key, out)
 	if !set.Covers(m.Set) && !bug.On(bug.RepairOneWay) {
-		if _, ok := a.local.Apply(it.key, m.Set, out); !ok {
-			a.keyDone(n) // equal dots with different bytes: Apply has counted it
+		if _, why := a.local.Apply(it.key, m.Set, out); why != 0 {
+			a.keyDone(n) // no room; or equal dots with different bytes, which Apply has counted
 			return
 		}
 		it.repaired = true

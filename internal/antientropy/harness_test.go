@@ -189,8 +189,8 @@ func (c *cluster) deliver() {
 	switch m := e.Msg.(type) {
 	case *core.Apply:
 		reply.Msg = &core.Applied{}
-		if _, ok := s.replica.Apply(m.Key, m.Set, &s.out); !ok {
-			reply.Msg = &core.Refused{Why: core.RefusedInvalid}
+		if _, why := s.replica.Apply(m.Key, m.Set, &s.out); why != 0 {
+			reply.Msg = &core.Refused{Why: why}
 		}
 		s.out.Sends = append(s.out.Sends, reply)
 	case *core.Read:

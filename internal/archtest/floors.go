@@ -25,7 +25,7 @@ func floors() []floor {
 			"internal/version", "internal/ring", "internal/merkle",
 			// The calculators.
 			"internal/phi", "internal/breaker", "internal/backoff",
-			"internal/admission", "internal/latency", "internal/quorum", "internal/histogram",
+			"internal/admission", "internal/latency", "internal/quorum", "internal/histogram", "internal/room",
 		}},
 		{"1½", true, []string{"internal/core", "internal/kv", "internal/audit"}},
 		{"1¾", true, []string{"internal/guard"}}, // a calculator over two others, for all machines

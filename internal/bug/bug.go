@@ -57,6 +57,8 @@ const (
 	// SecondRoundAtOnce: the second round does not wait for the TTL after the
 	// first.
 	SecondRoundAtOnce
+	// StoreWhenFull: a node takes what needs room though it has none left.
+	StoreWhenFull
 	// TokensOutliveChanges: a token stands though its key has changed.
 	TokensOutliveChanges
 	// OldMessages: messages are taken however old they are.
@@ -106,7 +108,7 @@ func All() []Bug {
 		TreeSkipsApply, TreeOutlivesWrite, RepairOneWay,
 		StaleHintAck, CountFallbackTwice, HintWithoutAck, HintsExpire, TwoHintRecords, EpochFromMerge,
 		AnswerBeforeRepair,
-		ReapEarly, ReapWithoutOthers, ReapWithoutSilent, ReapVolatile, SecondRoundAtOnce, TokensOutliveChanges, OldMessages,
+		ReapEarly, ReapWithoutOthers, ReapWithoutSilent, ReapVolatile, SecondRoundAtOnce, StoreWhenFull, TokensOutliveChanges, OldMessages,
 		ContinueEpoch, PruneKeepsActor, NoopAtOnce, ContextNotJoined, OverwriteOwnDot, ReadUndurable, ForwardTwice,
 		PullFromOne, IgnoreStamp, RetireAtOnce, SyncedByNumber, ServeOldDisk, ServeBeforeWord,
 		IgnoreBreaker, NeverClose,
@@ -138,6 +140,7 @@ func (b Bug) String() string {
 		ReapWithoutSilent:    "reap-without-silent",
 		ReapVolatile:         "reap-volatile",
 		SecondRoundAtOnce:    "second-round-at-once",
+		StoreWhenFull:        "store-when-full",
 		TokensOutliveChanges: "tokens-outlive-changes",
 		OldMessages:          "old-messages",
 		ContinueEpoch:        "continue-epoch",

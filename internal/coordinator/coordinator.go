@@ -53,8 +53,10 @@ type Local interface {
 	Read(key []byte, out *core.Out) (set version.Siblings, flush uint64)
 	Write(w core.LocalWrite, out *core.Out) core.LocalResult
 	// Apply merges a set into the own copy, which is durable after the flush;
-	// ok is false where nothing was done.
-	Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, ok bool)
+	// or says why nothing was done.
+	Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, why core.Refusal)
+	// HasRoom says whether this node takes what needs room.
+	HasRoom() bool
 	// Conflict counts a peer's answer that breaks an invariant.
 	Conflict()
 	Hints
@@ -123,6 +125,7 @@ type Coordinator struct {
 	forwards   forwards
 	repairs    repairs
 	latencies  latencies
+	full       []fullPeer
 	valve      *admission.Valve
 	door       door
 	counters   core.Counters
@@ -291,7 +294,11 @@ func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out
 		return
 	}
 	c.forwards.finish(forwardKey{s.forward.From, s.options.WriteID}, r)
-	out.Sends = append(out.Sends, c.reply(now, s.forward, &core.Forwarded{Result: r}))
+	var m core.Message = &core.Forwarded{Result: r}
+	if s.local == failed && r.Code == core.CodeStorageFull && r.Outcome == core.NotWritten {
+		m = &core.Refused{Why: core.RefusedStorageFull} // it is this node that is full, whatever W is
+	}
+	out.Sends = append(out.Sends, c.reply(now, s.forward, m))
 }
 
 func (c *Coordinator) reply(now core.Now, e *core.Envelope, m core.Message) core.Envelope {

@@ -37,6 +37,7 @@ type bench struct {
 	reports []core.PeerReport
 	traced  []core.Span
 	ids     byte
+	fills   uint64 // measurements of its room
 }
 
 // newBench returns a coordinator on node self in a cluster of the nodes a to

@@ -96,6 +96,10 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 		// owner gets it, as where nobody answers.
 		t.state, s.unsure = failed, s.unsure || s.stage == forwarding
 		c.guard.Refused(&t.call)
+	case core.RefusedStorageFull:
+		t.state = failed
+		c.noteFull(now, s, t.node)
+		c.guard.Refused(&t.call)
 	case core.RefusedInvalid, core.RefusedHintsFull:
 		t.state = failed
 		c.guard.Refused(&t.call)

@@ -86,7 +86,7 @@ func (c *Coordinator) isSpare(s *slot, live []*ring.Layout, n id.Node) bool {
 		return false // it has the request
 	}
 	foreign := slices.ContainsFunc(live, func(l *ring.Layout) bool { return !l.Owns(n, s.partition) })
-	return foreign && s.findStandIn(n) == nil && !slices.Contains(s.spare, n)
+	return foreign && s.findStandIn(n) == nil && !slices.Contains(s.spare, n) && !c.lacksRoom(s, n)
 }
 
 // takeSpare returns the next fallback of a request in a layout.
@@ -223,7 +223,7 @@ func (c *Coordinator) askAvoided(now core.Now, s *slot, out *core.Out) bool {
 // so that overwrites in sequence meet there as well.
 func (c *Coordinator) fallBack(now core.Now, s *slot, out *core.Out) bool {
 	l := c.view.ReadLayout()
-	room := l.Has(c.config.Self) && c.local.HintRoom(hintSize(s.key, s.value))
+	room := l.Has(c.config.Self) && !l.Owns(c.config.Self, s.partition) && c.local.HintRoom(hintSize(s.key, s.value))
 	if s.options.Overwrite || !room {
 		for n, ok := c.takeSpare(s, l); ok; n, ok = c.takeSpare(s, l) {
 			if n == c.config.Self {

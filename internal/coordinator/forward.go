@@ -22,16 +22,20 @@ const (
 	maxForwards = 1 << 17
 )
 
-// startForward hands the write to an owner: the fastest, or for an Overwrite
-// the first that is alive, so that overwrites in sequence meet at one node.
+// startForward hands the write to another owner: the fastest, or for an
+// Overwrite the first that is alive, so that overwrites in sequence meet at one
+// node.
 func (c *Coordinator) startForward(now core.Now, s *slot, out *core.Out) {
 	l := c.view.ReadLayout()
 	s.stage = forwarding
 	s.layout = l.Name()
 	c.letGo(s, out)
 	for _, owner := range l.Owners(s.partition) {
+		if owner == c.config.Self {
+			continue // it has no room
+		}
 		t := try{node: owner}
-		if c.avoids(s, owner) {
+		if c.avoids(s, owner) || c.lacksRoom(s, owner) {
 			t.state = avoided // another owner or a fallback takes it instead
 		}
 		s.peers = append(s.peers, t)
@@ -87,8 +91,11 @@ func (c *Coordinator) settleForward(now core.Now, s *slot, out *core.Out) {
 		c.ask(now, s, &s.peers[i], out) // belief may be wrong, and nobody else is left
 	} else {
 		r := core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: c.need(s, c.view.ReadLayout())}
-		if s.overloaded {
+		switch {
+		case s.overloaded:
 			r.Code = core.CodeOverloaded
+		case s.full:
+			r.Code = core.CodeStorageFull
 		}
 		c.finish(now, s, r, out)
 	}
@@ -105,8 +112,14 @@ func forwardOutcome(s *slot) core.Outcome {
 	return core.NotWritten
 }
 
-// forwarded passes an owner's result on.
+// forwarded passes an owner's result on. One that has found no room for the write,
+// with others or at all, has not executed it, and never will: the next owner may.
 func (c *Coordinator) forwarded(now core.Now, s *slot, t *try, r core.Result, out *core.Out) {
+	if r.Code == core.CodeStorageFull && r.Outcome == core.NotWritten {
+		t.state, s.full = failed, true
+		c.settle(now, s, out)
+		return
+	}
 	t.state = done
 	if r.Outcome == core.NotWritten {
 		// Another owner may have executed it all the same.
@@ -223,6 +236,8 @@ func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, s
 	switch {
 	case fallback && (!m.Fallback || !sloppy):
 		return core.RefusedNotOwner
+	case fallback && !c.local.HasRoom():
+		return core.RefusedStorageFull
 	case fallback && !c.local.HintRoom(hintSize(m.Key, m.Value)):
 		return core.RefusedHintsFull
 	}

@@ -195,8 +195,8 @@ func (c *Coordinator) sendRepairs(now core.Now, s *slot, out *core.Out) {
 
 // repairHere merges what the read has found into this node's own copy.
 func (c *Coordinator) repairHere(s *slot, out *core.Out) {
-	flush, ok := c.local.Apply(s.key, s.merged, out)
-	if !ok {
+	flush, why := c.local.Apply(s.key, s.merged, out)
+	if why != 0 {
 		s.local = failed
 		c.repairs.now.Failed++
 		return

@@ -80,6 +80,7 @@ type slot struct {
 	// load.
 	attempt    uint32
 	overloaded bool
+	full       bool // a write: a node had no room for it, this one perhaps
 
 	trace *trace // nil: nobody looks
 }

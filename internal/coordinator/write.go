@@ -9,8 +9,13 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
-// startWrite mints at this node and sends the whole set to the other owners.
+// startWrite mints at this node and sends the whole set to the other owners. A
+// node that has no room hands the write to one that may have.
 func (c *Coordinator) startWrite(now core.Now, s *slot, out *core.Out) {
+	if !c.mayFit(now, s) {
+		c.finish(now, s, core.Result{Code: core.CodeStorageFull, Outcome: core.NotWritten}, out)
+		return
+	}
 	var owners []id.Node
 	if s.fallback {
 		owners = c.owners(s)
@@ -27,6 +32,12 @@ func (c *Coordinator) startWrite(now core.Now, s *slot, out *core.Out) {
 			Data:      s.value,
 		},
 	}, out)
+	if res.Code == core.CodeStorageFull {
+		s.local = failed
+		if c.moveOn(now, s, out) {
+			return
+		}
+	}
 	if res.Code != core.CodeOK {
 		c.finish(now, s, core.Result{Code: res.Code, Outcome: core.NotWritten}, out)
 		return
@@ -63,9 +74,12 @@ func (c *Coordinator) askOwners(now core.Now, s *slot, out *core.Out) {
 			}
 			s.peers = append(s.peers, try{node: owner})
 			t := &s.peers[len(s.peers)-1]
-			if c.avoids(s, owner) {
+			switch {
+			case c.avoids(s, owner):
 				t.state = avoided
-			} else {
+			case c.lacksRoom(s, owner):
+				t.state, s.full = failed, true
+			default:
 				c.ask(now, s, t, out)
 			}
 		}
@@ -93,6 +107,9 @@ func (c *Coordinator) settleWrite(now core.Now, s *slot, out *core.Out) {
 			}
 			// This node has written it, so it may yet reach the others.
 			r.Code, r.Outcome = core.CodeQuorum, core.Unknown
+			if s.full {
+				r.Code = core.CodeStorageFull
+			}
 			c.countQuorum(core.QuorumWrite, verdict, 0)
 			c.finish(now, s, r, out)
 			return

@@ -180,6 +180,7 @@ const (
 	LimitClock                       // entries of a key's clock
 	LimitMembers                     // members of a cluster
 	LimitUnderWay                    // requests under way in a shard, while they are slow
+	LimitStorage                     // room of the storage: a write or a peer's message was refused
 
 	// Limits is their number.
 	Limits = iota
@@ -210,6 +211,8 @@ func (l LimitName) String() string {
 		return "members"
 	case LimitUnderWay:
 		return "under_way"
+	case LimitStorage:
+		return "storage"
 	}
 	return "unknown"
 }

@@ -24,7 +24,7 @@ type LocalWrite struct {
 type LocalResult struct {
 	// Code is CodeOK, or why nothing was written: CodeTooManySiblings,
 	// CodeSetTooLarge, CodeClockTooLong, CodeOverloaded where hints are full,
-	// CodeStopped.
+	// CodeStorageFull, CodeStopped.
 	Code Code
 	// Set is the whole set that the replica now holds, to be replicated.
 	Set version.Siblings

@@ -166,7 +166,10 @@ type View struct {
 	// Budgets are the shards' shares of background work, by shard; nil: there
 	// is no limit.
 	Budgets []Budget
-	// Revision is another one where anything but the budgets is; 0: not known.
+	// Room is how much the shards may store; nil: nobody measures.
+	Room *Room
+	// Revision is another one where anything but the budgets and the room is;
+	// 0: not known.
 	Revision uint64
 }
 
@@ -234,6 +237,7 @@ type ClusterStatus struct {
 	// Forgetting is that of all shards.
 	Forgetting Forgetting
 	Background Background
+	Room       RoomStatus
 }
 
 // MemberStatus is a member as this node sees it.

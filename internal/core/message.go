@@ -174,6 +174,9 @@ const (
 	RefusedNotOwner
 	// RefusedHintsFull: the receiver keeps as many bytes of hints as it may.
 	RefusedHintsFull
+	// RefusedStorageFull: the receiver has no room to store what it is asked
+	// to. What frees room is still taken.
+	RefusedStorageFull
 )
 
 // String returns the refusal's name, as metrics and logs show it.
@@ -195,6 +198,8 @@ func (r Refusal) String() string {
 		return "not an owner"
 	case RefusedHintsFull:
 		return "hints full"
+	case RefusedStorageFull:
+		return "storage full"
 	}
 	return "unknown refusal"
 }

@@ -169,6 +169,7 @@ const (
 	CodeNotReady        // this node has no layout yet; not written
 	CodeStopped         // this node stops
 	CodeRefused         // a Join that cannot be; Detail says why
+	CodeStorageFull     // too few owners have room for the write
 
 	// Codes is one more than the last of them.
 	Codes = iota
@@ -199,6 +200,8 @@ func (c Code) String() string {
 		return "stopped"
 	case CodeRefused:
 		return "refused"
+	case CodeStorageFull:
+		return "storage_full"
 	}
 	return "unknown"
 }

@@ -188,7 +188,7 @@ func (c *cluster) pass(d time.Duration) {
 func (c *cluster) store(set version.Siblings, to ...*member) {
 	c.t.Helper()
 	for _, m := range to {
-		if _, ok := m.replica.Apply(c.key, set, &m.out); !ok {
+		if _, why := m.replica.Apply(c.key, set, &m.out); why != 0 {
 			c.t.Fatalf("%s refuses a set", m.id)
 		}
 		c.collect(m)

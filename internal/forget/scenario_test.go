@@ -557,7 +557,7 @@ func TestUnconfirmedKeyIsTakenUpAgain(t *testing.T) {
 	v, stone := deleted()
 	sibling := keyBeside(c)
 	for _, m := range c.owners {
-		if _, ok := m.replica.Apply(sibling, stone, &m.out); !ok {
+		if _, why := m.replica.Apply(sibling, stone, &m.out); why != 0 {
 			t.Fatal("refused")
 		}
 		c.collect(m)
@@ -581,7 +581,7 @@ func TestOtherKeysDoNotDisturb(t *testing.T) {
 	c.store(stone, c.owners...)
 	c.run(2 * interval)
 	for _, m := range c.members {
-		if _, ok := m.replica.Apply(keyBeside(c), v, &m.out); !ok {
+		if _, why := m.replica.Apply(keyBeside(c), v, &m.out); why != 0 {
 			t.Fatal("refused")
 		}
 		c.collect(m)

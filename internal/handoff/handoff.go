@@ -34,6 +34,10 @@ const (
 	// asked again.
 	retryPause = 200 * time.Millisecond
 
+	// roomPause is when a full node sees again whether there is room for what
+	// it would bring here.
+	roomPause = time.Second
+
 	// pushSlots is the first slot number of pushes; pulls stand below it, one
 	// a partition.
 	pushSlots = id.MaxPartitions
@@ -41,7 +45,9 @@ const (
 
 // Local is this node's own copy, which the replica machine keeps.
 type Local interface {
-	Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, ok bool)
+	Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, why core.Refusal)
+	// HasRoom says whether this node takes what needs room.
+	HasRoom() bool
 	Chunk(first, last ring.Position, after []byte, limit core.Limit, out *core.Out) (items []core.Item, done bool, flush uint64)
 	Holds(first, last ring.Position, out *core.Out) (held bool, flush uint64)
 	Remove(key []byte, set version.Siblings, out *core.Out) bool

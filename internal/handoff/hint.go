@@ -387,7 +387,12 @@ func (h *Handoff) deliver(now core.Now, item *core.HintItem, out *core.Out) {
 // durably. This node's own part is written in the same batch.
 func (h *Handoff) settleHint(now core.Now, one *delivery, out *core.Out) {
 	if one.here && !one.set.IsEmpty() {
-		if _, ok := h.local.Apply(one.key, one.set, out); !ok {
+		switch _, why := h.local.Apply(one.key, one.set, out); why {
+		case 0:
+		case core.RefusedStorageFull:
+			h.hints.again = min(h.hints.again, now.Mono+roomPause)
+			return
+		default:
 			return
 		}
 	}

@@ -106,9 +106,14 @@ func (h *Handoff) tickPulls(now core.Now, out *core.Out) {
 	}
 }
 
-// ask asks for the next chunk, when there is a slot for it. The slot is held
-// until the chunk is durable here.
+// ask asks for the next chunk, when there is room and a slot for it. The slot
+// is held until the chunk is durable here.
 func (h *Handoff) ask(now core.Now, p *pull, out *core.Out) {
+	if !h.local.HasRoom() {
+		h.release(now, p)
+		p.state, p.due = waiting, now.Mono+roomPause
+		return
+	}
 	if h.guard.Open(p.sources[0]) {
 		h.rotate(now, p)
 		return
@@ -200,8 +205,8 @@ func (h *Handoff) store(now core.Now, p *pull, m *core.PullReply, out *core.Out)
 			h.rotate(now, p) // another shard's key, which is not ours to write
 			return
 		}
-		f, ok := h.local.Apply(item.Key, item.Set, out)
-		if !ok {
+		f, why := h.local.Apply(item.Key, item.Set, out)
+		if why != 0 {
 			h.rotate(now, p)
 			return
 		}

@@ -46,6 +46,9 @@ var (
 	// ErrClockTooLong: too many nodes and restarts have written the key of
 	// late; it takes writes again when its clock has been pruned.
 	ErrClockTooLong = errors.New("clock too long")
+	// ErrStorageFull: too few nodes have room left for a write. Deletes and reads
+	// go on, and writes do when there is room.
+	ErrStorageFull = errors.New("storage full")
 )
 
 // Outcome tells what became of a write that failed.

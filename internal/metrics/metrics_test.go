@@ -127,6 +127,8 @@ func TestFiguresOfCounters(t *testing.T) {
 	c.Gossip.Plans, c.Gossip.Failed, c.Gossip.Stalls = 43, 44, 45
 	c.AntiEntropy.Failed = 46
 	c.Records = core.CacheCounters{Hits: 60, Misses: 61, Bytes: 62}
+	c.Limits[core.LimitStorage] = 64
+	r.Status.Room = core.RoomStatus{Measured: true, State: core.RoomFull, Left: 60, Total: 61, Low: 62, Full: 63}
 	wantLines(t, &r,
 		`dynamo_queue_depth{queue="client"} 1`,
 		`dynamo_queue_depth{queue="peer"} 2`,
@@ -136,6 +138,14 @@ func TestFiguresOfCounters(t *testing.T) {
 		`dynamo_queue_limit{queue="peer"} 6`,
 		`dynamo_storage_disk_bytes 7`,
 		`dynamo_storage_memory_bytes 8`,
+		`dynamo_storage_free_bytes 60`,
+		`dynamo_storage_total_bytes 61`,
+		`dynamo_storage_room_mark_bytes{state="low"} 62`,
+		`dynamo_storage_room_mark_bytes{state="full"} 63`,
+		`dynamo_storage_room_state{state="plenty"} 0`,
+		`dynamo_storage_room_state{state="low"} 0`,
+		`dynamo_storage_room_state{state="full"} 1`,
+		`dynamo_storage_refused_writes_total 64`,
 		`dynamo_storage_commits_total 9`,
 		`dynamo_storage_fsyncs_total 10`,
 		`dynamo_storage_keys 50`,

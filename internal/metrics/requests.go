@@ -11,7 +11,7 @@ func requestOps() []core.Op { return []core.Op{core.OpGet, core.OpPut, core.OpDe
 func requestCodes() []core.Code {
 	return []core.Code{
 		core.CodeOK, core.CodeNotFound, core.CodeQuorum, core.CodeTimeout, core.CodeOverloaded,
-		core.CodeTooManySiblings, core.CodeSetTooLarge, core.CodeClockTooLong, core.CodeNotReady, core.CodeStopped,
+		core.CodeTooManySiblings, core.CodeSetTooLarge, core.CodeClockTooLong, core.CodeStorageFull, core.CodeNotReady, core.CodeStopped,
 	}
 }
 

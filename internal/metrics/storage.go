@@ -1,6 +1,9 @@
 package metrics
 
-import "github.com/dynamo-kv/dynamo/internal/storage"
+import (
+	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/storage"
+)
 
 func storageFamilies() []family {
 	return []family{
@@ -10,6 +13,27 @@ func storageFamilies() []family {
 			func(r *Reading) float64 { return float64(r.Storage.DiskBytes) }),
 		gauge("storage_log_bytes", "Bytes of the storage engine's log, of what is in no table yet.",
 			func(r *Reading) float64 { return float64(r.Storage.LogBytes) }),
+		gauge("storage_free_bytes", "Bytes that the storage can still take: on its file system, or below the limit of its memory; 0 where that is not measured.",
+			func(r *Reading) float64 { return float64(r.Status.Room.Left) }),
+		gauge("storage_total_bytes", "Bytes that the storage could take if it were empty; 0 where that is not measured.",
+			func(r *Reading) float64 { return float64(r.Status.Room.Total) }),
+		gauges("storage_room_mark_bytes", "Free bytes at which the storage has that state.",
+			[]string{"state"}, func(r *Reading, show show) {
+				show(float64(r.Status.Room.Low), core.RoomLow.String())
+				show(float64(r.Status.Room.Full), core.RoomFull.String())
+			}),
+		gauges("storage_room_state", "1 for the state that the storage's room is in, 0 for the others: at full it takes no more writes but deletes.",
+			[]string{"state"}, func(r *Reading, show show) {
+				for _, s := range []core.RoomState{core.RoomPlenty, core.RoomLow, core.RoomFull} {
+					is := 0.0
+					if r.Status.Room.State == s {
+						is = 1
+					}
+					show(is, s.String())
+				}
+			}),
+		counter("storage_refused_writes_total", "Writes of clients, and sets and hints from other nodes, that were refused for want of room.",
+			func(r *Reading) uint64 { return r.Counters.Limits[core.LimitStorage] }),
 		gauge("storage_memory_bytes", "Bytes of data and caches that the storage engine holds in memory.",
 			func(r *Reading) float64 { return float64(r.Storage.MemoryBytes) }),
 		counter("storage_commits_total", "Batches that the storage engine has taken.",

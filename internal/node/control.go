@@ -12,6 +12,7 @@ import (
 type Control struct {
 	membership *membership.Machine
 	background background
+	room       gauge
 	view       *core.View // the latest, without budgets; nil: none yet
 	revision   uint64     // of it
 }
@@ -46,7 +47,7 @@ func NewControl(o Options, store core.Store) (*Control, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Control{membership: m, background: newBackground(&o)}, nil
+	return &Control{membership: m, background: newBackground(&o), room: newGauge(&o)}, nil
 }
 
 // Begin starts the machine, once, before any other step: it forms a cluster,
@@ -79,6 +80,9 @@ func (c *Control) Shard(now core.Now, r core.ShardReport, out *core.Out) {
 // Load takes what the requests and the background work of a shard are like.
 func (c *Control) Load(now core.Now, r core.LoadReport) { c.background.report(now, r) }
 
+// Room takes how much room the storage has left, as the shell has measured it.
+func (c *Control) Room(_ core.Now, m core.RoomReport) { c.room.measure(m) }
+
 // Durable is told that flush n and all before it are durable.
 func (c *Control) Durable(now core.Now, n uint64, out *core.Out) { c.membership.Durable(now, n, out) }
 
@@ -107,11 +111,12 @@ func (c *Control) View() *core.View {
 	if v := c.membership.View(); v != nil {
 		c.view = v
 		c.revision++
-	} else if c.view == nil || !c.background.changed {
+	} else if c.view == nil || !c.background.changed && !c.room.changed {
 		return nil
 	}
 	v := *c.view
 	v.Budgets, v.Revision = c.background.budgets(), c.revision
+	v.Room, c.room.changed = c.room.shown, false
 	return &v
 }
 
@@ -119,6 +124,7 @@ func (c *Control) View() *core.View {
 func (c *Control) Status() core.ClusterStatus {
 	s := c.membership.Status()
 	s.Background = c.background.status()
+	s.Room = c.room.status()
 	return s
 }
 

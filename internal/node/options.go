@@ -9,6 +9,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/latency"
+	"github.com/dynamo-kv/dynamo/internal/room"
 )
 
 // MaxDrain is the most inputs that a loop steps before it flushes: enough for
@@ -79,6 +80,9 @@ type Options struct {
 	// EngineWork says that the storage engine has background work of its own,
 	// which holds slots as that of one shard more would: of number Shards.
 	EngineWork bool
+
+	// Room has the marks of the storage's room; the zero value is the default.
+	Room room.Marks
 }
 
 // Route returns the loop that an inbound envelope belongs to: a shard's index,

@@ -194,11 +194,11 @@ func (s *Shard) hint(now core.Now, e *core.Envelope, m *core.Hint, out *core.Out
 }
 
 func (s *Shard) apply(now core.Now, e *core.Envelope, m *core.Apply, out *core.Out) {
-	flush, ok := s.replica.Apply(m.Key, m.Set, out)
+	flush, why := s.replica.Apply(m.Key, m.Set, out)
 	switch {
 	case out.Failed != nil:
-	case !ok:
-		s.reply(now, e, &core.Refused{Why: core.RefusedInvalid}, 0, out)
+	case why != 0:
+		s.reply(now, e, &core.Refused{Why: why}, 0, out)
 	default:
 		s.handoff.Stored(e.Partition)
 		s.reply(now, e, &core.Applied{}, flush, out)
@@ -247,6 +247,7 @@ func (s *Shard) SetView(now core.Now, v *core.View, out *core.Out) {
 	same := v.Revision != 0 && v.Revision == s.view.Revision
 	s.view = v
 	s.load.limit(now, v)
+	s.replica.SetRoom(v.Room)
 	if same {
 		s.report(now, out)
 		return
@@ -298,8 +299,10 @@ func (s *Shard) report(now core.Now, out *core.Out) {
 // Stop is the last step of a shard that stops in order: it saves the hash
 // trees, so that the next start need not build them. more says that it is to be
 // called again after a flush. A shard that is not stopped so has lost nothing
-// but time.
-func (s *Shard) Stop(out *core.Out) (more bool) { return s.replica.SaveTrees(out) }
+// but time, and so one that has no room for them does without.
+func (s *Shard) Stop(out *core.Out) (more bool) {
+	return s.replica.HasRoom() && s.replica.SaveTrees(out)
+}
 
 // Root returns the root of a partition's hash tree; ok is false where there is
 // none, for whoever checks a shard from outside.
@@ -320,6 +323,7 @@ func (s *Shard) Count(to *core.Counters) {
 	s.antientropy.Count(to)
 	to.ExpiredMessages += s.expired
 	to.Records = s.replica.Cache()
+	to.Limits[core.LimitStorage] += s.replica.RoomRefusals()
 }
 
 // Room returns how many requests of clients may wait to be submitted: more would

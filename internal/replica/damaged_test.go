@@ -21,7 +21,7 @@ func TestALostRecordTakesAFreshEpoch(t *testing.T) {
 	if a, b := actorOf(t, before.Set, "one"), actorOf(t, after.Set, "two"); a == b {
 		t.Errorf("the lost record's actor %v mints again", a)
 	}
-	if _, ok := h.Apply([]byte("k"), before.Set, &h.out); !ok {
+	if _, why := h.Apply([]byte("k"), before.Set, &h.out); why != 0 {
 		t.Fatal("what another owner holds is refused")
 	}
 	h.flush()

@@ -131,9 +131,9 @@ func (r *Replica) getHint(key []byte, out *core.Out) (rec record, flush uint64, 
 }
 
 // putHint replaces a key's hint record by another, removes it where the other
-// has no owners, and keeps the tally. It returns false, with nothing done,
-// where the larger record finds no room.
-func (r *Replica) putHint(key []byte, before, after record, out *core.Out) bool {
+// has no owners, and keeps the tally. It says why where the larger record finds
+// no room, with nothing done.
+func (r *Replica) putHint(key []byte, before, after record, out *core.Out) (why core.Refusal) {
 	if r.hints.shift == 0 {
 		panic("replica: hints are used before they are opened")
 	}
@@ -151,7 +151,10 @@ func (r *Replica) putHint(key []byte, before, after record, out *core.Out) bool 
 	h := &r.hints
 	if is > was && h.report.Bytes+is-was > h.report.Limit {
 		h.report.Refused++
-		return false
+		return core.RefusedHintsFull
+	}
+	if is > was && !r.room.take(key, before.set, after.set) {
+		return core.RefusedStorageFull
 	}
 	if value == nil {
 		r.store.remove(hintKey, out)
@@ -159,7 +162,7 @@ func (r *Replica) putHint(key []byte, before, after record, out *core.Out) bool 
 		r.store.putEncoded(hintKey, after, value, out)
 	}
 	h.account(h.partition(key), before.owners, after.owners, int(is)-int(was), out)
-	return true
+	return 0
 }
 
 // stripped returns a hint record without what nothing is left for: the
@@ -241,8 +244,8 @@ func (r *Replica) Hint(now core.Now, m *core.Hint, owned bool, out *core.Out) (f
 	}
 	after.set = merged
 	after.owners = withOwner(before.owners, m.Owner, func(o *core.HintOwner) { o.Data = true })
-	if !r.putHint(m.Key, before, after, out) {
-		return 0, core.RefusedHintsFull
+	if why := r.putHint(m.Key, before, after, out); why != 0 {
+		return 0, why
 	}
 	r.hints.stored()
 	return r.promised(), 0
@@ -262,14 +265,15 @@ func (r *Replica) hintAtOwner(now core.Now, m *core.Hint, before record, flush u
 	if i, known := findOwner(before.owners, m.Owner); !known || before.owners[i].Since == 0 {
 		after := before
 		after.owners = withOwner(before.owners, m.Owner, marked(now))
-		if !r.putHint(m.Key, before, after, out) {
-			return 0, core.RefusedHintsFull
+		if why := r.putHint(m.Key, before, after, out); why != 0 {
+			return 0, why
 		}
 		r.hints.stored()
 		flush = r.promised()
 	}
-	applied, _ := r.Apply(m.Key, m.Set, out)
-	return max(flush, applied), 0
+	// A marker without its set is no harm: what is here is delivered then.
+	applied, why := r.Apply(m.Key, m.Set, out)
+	return max(flush, applied), why
 }
 
 // marked notes that an owner missed a write now, unless it missed one before.
@@ -299,7 +303,7 @@ func (r *Replica) Mark(now core.Now, key []byte, owners []id.Node, out *core.Out
 	}
 	switch {
 	case !news:
-	case r.putHint(key, before, after, out):
+	case r.putHint(key, before, after, out) == 0:
 		r.hints.stored()
 	default:
 		r.hints.markDirty(r.hints.partition(key))
@@ -335,7 +339,7 @@ func (r *Replica) HoldsHints(first, last ring.Position, out *core.Out) (held boo
 
 // HintRoom says whether a hint of about so many bytes would find room.
 func (r *Replica) HintRoom(bytes int) bool {
-	return r.hints.report.Bytes+uint64(bytes) <= r.hints.report.Limit
+	return r.hints.report.Bytes+uint64(bytes) <= r.hints.report.Limit && r.room.has(uint64(bytes))
 }
 
 // HintsFor says whether anything of a key's partition is kept for n.
@@ -424,7 +428,7 @@ func (r *Replica) dropOwner(key []byte, before record, n id.Node, change func(o 
 	if bug.On(bug.TwoHintRecords) {
 		after.set = version.Siblings{}
 	}
-	if !r.putHint(key, before, after, out) {
+	if r.putHint(key, before, after, out) != 0 {
 		panic("replica: a hint that lost an owner has grown")
 	}
 }
@@ -446,11 +450,19 @@ func (r *Replica) writeHint(w core.LocalWrite, out *core.Out) core.LocalResult {
 	for _, n := range w.For {
 		after.owners = withOwner(after.owners, n, func(o *core.HintOwner) { o.Data = true })
 	}
-	if !r.putHint(w.Key, before, after, out) {
-		return core.LocalResult{Code: core.CodeOverloaded}
+	if why := r.putHint(w.Key, before, after, out); why != 0 {
+		return core.LocalResult{Code: unhinted(why)}
 	}
 	r.hints.stored()
 	return core.LocalResult{Code: core.CodeOK, Set: after.set, Context: seen, Flush: r.promised()}
+}
+
+// unhinted is how a write ends for which there is no room among the hints.
+func unhinted(why core.Refusal) core.Code {
+	if why == core.RefusedStorageFull {
+		return core.CodeStorageFull
+	}
+	return core.CodeOverloaded
 }
 
 // repeatHint is a write that the hint has already, from an owner or another
@@ -462,8 +474,8 @@ func (r *Replica) repeatHint(w core.LocalWrite, before record, minted version.Do
 		after.owners = withOwner(after.owners, n, func(o *core.HintOwner) { o.Data = true })
 	}
 	if !slices.Equal(after.owners, before.owners) {
-		if !r.putHint(w.Key, before, after, out) {
-			return core.LocalResult{Code: core.CodeOverloaded}
+		if why := r.putHint(w.Key, before, after, out); why != 0 {
+			return core.LocalResult{Code: unhinted(why)}
 		}
 		r.hints.stored()
 		flush = r.promised()

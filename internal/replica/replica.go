@@ -39,6 +39,7 @@ type Replica struct {
 	epochs uint64 // taken so far
 	alarms core.Alarms
 	trees  trees
+	room   room
 	// readKey is the data key of the read under way: its memory is used again.
 	readKey []byte
 	lost    map[string]bool // data keys whose records the disk has lost, as far as they are remembered
@@ -46,7 +47,9 @@ type Replica struct {
 
 // New returns the replica over what base holds.
 func New(c Config, base core.Store) *Replica {
-	return &Replica{config: c, store: newOverlay(base, c.Watch, c.CacheBytes), trees: trees{shard: c.Shard, shards: c.Shards}}
+	r := &Replica{config: c, store: newOverlay(base, c.Watch, c.CacheBytes), trees: trees{shard: c.Shard, shards: c.Shards}}
+	r.SetRoom(nil)
+	return r
 }
 
 // Alarms returns the counts since the start.
@@ -86,27 +89,30 @@ func (r *Replica) Read(key []byte, out *core.Out) (set version.Siblings, flush u
 }
 
 // Apply merges a set from another node into this one's and returns the flush
-// after which the result is durable. It may be repeated at will. ok is false
-// where the set breaks an invariant and was refused, or where the store
-// failed.
-func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, ok bool) {
+// after which the result is durable; or why it is refused, with nothing done:
+// the set breaks an invariant, or there is no room for it. It may be repeated
+// at will. Where the store fails, out.Failed is set and nothing is refused.
+func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush uint64, why core.Refusal) {
 	dataKey := core.DataKey(key)
 	rec, _, flush, err := r.own(dataKey)
 	if err != nil {
 		r.fail(key, err, out)
-		return 0, false
+		return 0, 0
 	}
 	merged, err := version.Merge(rec.set, set)
 	if err != nil {
 		r.Conflict()
-		return 0, false
+		return 0, core.RefusedInvalid
 	}
 	lost := r.lostData(rec, set.Clock)
 	if !lost && rec.set.Covers(set) {
 		if bug.On(bug.NoopAtOnce) {
-			return 0, true
+			return 0, 0
 		}
-		return flush, true
+		return flush, 0
+	}
+	if !r.room.take(key, rec.set, merged) {
+		return 0, core.RefusedStorageFull
 	}
 	if lost {
 		rec.epoch = version.Epoch{}
@@ -120,7 +126,7 @@ func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush 
 	if !bug.On(bug.TreeSkipsApply) {
 		r.changeTree(dataKey, before, merged, out)
 	}
-	return r.promised(), true
+	return r.promised(), 0
 }
 
 // shownBy returns the epoch of an actor of this start that a clock shows: the
@@ -162,6 +168,9 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 	rec, seen, code := r.minted(rec, w)
 	if code != core.CodeOK {
 		return core.LocalResult{Code: code}
+	}
+	if !r.room.take(w.Key, before, rec.set) {
+		return core.LocalResult{Code: core.CodeStorageFull}
 	}
 	r.store.put(dataKey, rec, out)
 	r.changeTree(dataKey, before, rec.set, out)

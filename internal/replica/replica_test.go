@@ -194,8 +194,8 @@ func TestNoOpWaitsForTheStateThatItFound(t *testing.T) {
 	n := h.Flush()
 	h.store.Commit(h.out.Writes)
 	h.out.Reset()
-	second, ok := h.Apply([]byte("k"), set, &h.out)
-	if !ok || first != n || second != n {
+	second, why := h.Apply([]byte("k"), set, &h.out)
+	if why != 0 || first != n || second != n {
 		t.Errorf("the applies wait for flushes %d and %d, want %d", first, second, n)
 	}
 	if len(h.out.Writes) != 0 {
@@ -290,7 +290,7 @@ func TestClientPutsStopAtTheLimits(t *testing.T) {
 	}
 	b := version.Actor{Node: "b", Epoch: version.Epoch{Start: 7, Seq: 1}}
 	set, _ := version.Siblings{}.Put(version.Clock{}, b, version.Write{ID: version.WriteID{201}, Data: []byte("merged")})
-	if _, ok := h.Apply([]byte("k"), set, &h.out); !ok || len(h.read().Versions) != id.MaxSiblings+1 {
+	if _, why := h.Apply([]byte("k"), set, &h.out); why != 0 || len(h.read().Versions) != id.MaxSiblings+1 {
 		t.Error("a merge past the limit was refused")
 	}
 	if res := h.put("k", "resolved", h.read().Clock); len(res.Set.Versions) != 1 {
@@ -307,7 +307,7 @@ func TestEqualDotsWithOtherBytesAreRefused(t *testing.T) {
 	res := h.put("k", "v", version.Clock{})
 	forged := version.Siblings{Clock: res.Set.Clock, Versions: []version.Version{res.Set.Versions[0]}}
 	forged.Versions[0].Data = []byte("forged")
-	if _, ok := h.Apply([]byte("k"), forged, &h.out); ok {
+	if _, why := h.Apply([]byte("k"), forged, &h.out); why != core.RefusedInvalid {
 		t.Error("applied")
 	}
 	if h.Alarms().Conflicts != 1 || string(h.read().Versions[0].Data) != "v" {

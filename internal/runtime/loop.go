@@ -174,6 +174,7 @@ func (l *loop) flush(out *core.Out) error {
 	}
 	if len(out.Writes) > 0 {
 		l.committed = n
+		l.runtime.meter.wrote(out.Writes)
 		l.runtime.engine.Commit(out.Writes, l.durability, func(err error) { l.queue.durable(n, err) })
 	}
 	for _, addr := range out.Reached {

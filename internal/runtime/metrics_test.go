@@ -720,7 +720,7 @@ func elsewhere() map[string]string {
 		"dynamo_expired_total":                      "TestRequestsOfClientsThatHaveGoneAreNotBegun, node.TestExpiredMessagesAreDropped",
 		"dynamo_hash_trees_building":                "replica.TestTreesAreSavedAndTakenOver; here they are built at once",
 	}
-	for _, limit := range []string{"client_queue", "peer_queue", "requests", "stragglers", "forwards", "set_bytes", "members", "under_way"} {
+	for _, limit := range []string{"client_queue", "peer_queue", "requests", "stragglers", "forwards", "set_bytes", "members", "under_way", "storage"} {
 		all["dynamo_limits_hit_total{limit="+limit+"}"] = "the tests of the package that has the limit"
 	}
 	for _, reason := range []string{"refused", "expired", "unknown"} {
@@ -728,7 +728,7 @@ func elsewhere() map[string]string {
 	}
 	for _, op := range []string{"get", "put", "delete"} {
 		for _, code := range []string{
-			"ok", "not_found", "quorum", "timeout", "overloaded", "too_many_siblings", "set_too_large", "clock_too_long", "not_ready", "stopped",
+			"ok", "not_found", "quorum", "timeout", "overloaded", "too_many_siblings", "set_too_large", "clock_too_long", "storage_full", "not_ready", "stopped",
 		} {
 			all["dynamo_requests_total{op="+op+",status="+code+"}"] = "each operation and each status moves somewhere; not each pair"
 		}

@@ -38,6 +38,7 @@ const (
 	peerReports
 	shardReport
 	loadReport
+	roomReport
 	joinRequest
 	countRequest
 	kinds

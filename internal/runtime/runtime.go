@@ -39,7 +39,7 @@ type Handler interface {
 	SendFailed(e *core.Envelope)
 }
 
-// Options of a Runtime. Every field but EngineWork and Tracer is needed.
+// Options of a Runtime. Every field but EngineWork, Room and Tracer is needed.
 type Options struct {
 	Node       node.Options
 	Engine     Engine
@@ -50,6 +50,9 @@ type Options struct {
 	// it is made. mono is the clock of envelopes' deadlines.
 	Connect func(h Handler, mono func() time.Duration) (Transport, error)
 	Logger  *slog.Logger
+	// Room measures the room of the storage; nil: nobody does, and no write is
+	// refused for want of it.
+	Room Meter
 	// Tracer takes the spans of traced requests; nil: nobody does.
 	Tracer Tracer
 }
@@ -67,6 +70,7 @@ type Runtime struct {
 	shards    []*loop
 	control   *loop
 	turned    turned
+	meter     meter
 	counted   counted
 	machine   *node.Control // the control loop's alone
 	view      atomic.Pointer[core.View]
@@ -90,6 +94,7 @@ func New(o Options) (*Runtime, error) {
 	r := &Runtime{
 		self: o.Node.Self, engine: o.Engine, work: o.EngineWork, logger: o.Logger, tracer: o.Tracer,
 		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}), asks: newAsks(),
+		meter: newMeter(o.Room),
 	}
 	o.Node.EngineWork = o.EngineWork != nil
 	control, err := node.NewControl(o.Node, o.Engine)
@@ -97,6 +102,11 @@ func New(o Options) (*Runtime, error) {
 		return nil, fmt.Errorf("reading what this node knew of its cluster: %w", err)
 	}
 	r.machine = control
+	if o.Room != nil { // before anything is written
+		if report, ok := r.meter.take(r.logger); ok {
+			control.Room(r.now(), report)
+		}
+	}
 	r.view.Store(&core.View{Self: o.Node.Self})
 	for i := range o.Node.Shards {
 		r.shards = append(r.shards, r.newShard(o, i))
@@ -111,6 +121,9 @@ func New(o Options) (*Runtime, error) {
 	}
 	for _, l := range append(r.shards, r.control) {
 		r.loops.Go(l.run)
+	}
+	if o.Room != nil {
+		r.loops.Go(r.watchRoom)
 	}
 	return r, nil
 }
@@ -154,6 +167,8 @@ func (r *Runtime) newControl(o Options) *loop {
 				control.Shard(now, *v, out)
 			case *core.LoadReport:
 				control.Load(now, *v)
+			case *core.RoomReport:
+				control.Room(now, *v)
 			case *countAsk:
 				v.answer(l, control.Count)
 			}
@@ -175,7 +190,11 @@ func (r *Runtime) publish() {
 	}
 	status := r.machine.Status()
 	before := r.status.Swap(&status)
-	if before != nil && before.Alarms != status.Alarms {
+	if before == nil {
+		before = &core.ClusterStatus{Alarms: status.Alarms}
+	}
+	r.tellRoom(before.Room, status.Room)
+	if before.Alarms != status.Alarms {
 		r.logger.Error("this node, or a peer, has lost data that it had acknowledged, or sends what breaks an invariant",
 			"lost_data", status.Alarms.LostData, "conflicts", status.Alarms.Conflicts)
 	}

@@ -85,6 +85,8 @@ func status(c core.Code) int {
 		return http.StatusServiceUnavailable
 	case core.CodeTimeout:
 		return http.StatusGatewayTimeout
+	case core.CodeStorageFull:
+		return http.StatusInsufficientStorage
 	case core.CodeRefused:
 	}
 	return http.StatusInternalServerError
@@ -107,6 +109,9 @@ func Explain(op core.Op, r core.Result) string {
 		return "the key's siblings are too large together; read it, and write the merged value with the context that the read returned"
 	case core.CodeClockTooLong:
 		return "the key's clock has too many entries; it takes writes again when they have been pruned"
+	case core.CodeStorageFull:
+		return "too few nodes have room left on their disks, or in their memory, for this write" + after(op, r.Outcome) +
+			"; deletes and reads go on, and writes do when there is room"
 	case core.CodeNotReady:
 		return "the node does not serve yet: it has no layout; its /health says what it waits for"
 	case core.CodeStopped:

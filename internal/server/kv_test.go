@@ -347,6 +347,11 @@ func TestFailures(t *testing.T) {
 			`{"error":{"code":"clock_too_long","message":"the key's clock has too many entries; it takes writes again when they have been pruned",` +
 				`"outcome":"not_written","request_id":"r1"}}`, false,
 		},
+		"storage full": {
+			"PUT", result(core.CodeStorageFull, core.NotWritten, 0, 0), 507,
+			`{"error":{"code":"storage_full","message":"too few nodes have room left on their disks, or in their memory, for this write; ` +
+				`nothing was written; deletes and reads go on, and writes do when there is room","outcome":"not_written","request_id":"r1"}}`, false,
+		},
 		"not ready": {
 			"GET", result(core.CodeNotReady, 0, 0, 0), 503,
 			`{"error":{"code":"not_ready","message":"the node does not serve yet: it has no layout; its /health says what it waits for","request_id":"r1"}}`, true,

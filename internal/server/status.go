@@ -26,6 +26,17 @@ type statusJSON struct {
 	ReadRepair      repairsJSON    `json:"read_repair"`
 	Forgetting      forgettingJSON `json:"forgetting"`
 	Background      backgroundJSON `json:"background"`
+	Room            *roomJSON      `json:"room,omitempty"` // nothing: it is not measured
+}
+
+// roomJSON is how much room the storage has left, and the marks at which it is
+// low and full.
+type roomJSON struct {
+	State string `json:"state"`
+	Free  uint64 `json:"free_bytes"`
+	Total uint64 `json:"total_bytes"`
+	Low   uint64 `json:"low_at_bytes"`
+	Full  uint64 `json:"full_at_bytes"`
 }
 
 // backgroundJSON is how much background work the node lets itself do.
@@ -136,6 +147,7 @@ type healthJSON struct {
 	Status   string `json:"status"` // serving, waiting
 	Node     string `json:"node"`
 	WaitsFor string `json:"waits_for,omitempty"`
+	Room     string `json:"room,omitempty"` // low, full
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
@@ -153,12 +165,21 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	}
 	st := s.backend.Status()
 	if st.Serving {
-		s.writeJSON(w, http.StatusOK, healthJSON{Status: "serving", Node: string(st.Self)})
+		s.writeJSON(w, http.StatusOK, healthJSON{Status: "serving", Node: string(st.Self), Room: roomOf(st.Room)})
 		return
 	}
 	w.Header().Set("Retry-After", retryAfter)
 	s.writeJSON(w, http.StatusServiceUnavailable,
 		healthJSON{Status: "waiting", Node: string(st.Self), WaitsFor: st.WaitsFor})
+}
+
+// roomOf returns what health says of the room: nothing where there is plenty. A
+// full node serves reads, and hands writes to others.
+func roomOf(r core.RoomStatus) string {
+	if r.State == core.RoomPlenty {
+		return ""
+	}
+	return r.State.String()
 }
 
 func isRead(method string) bool { return method == http.MethodGet || method == http.MethodHead }
@@ -179,6 +200,9 @@ func statusOf(st core.ClusterStatus) statusJSON {
 	}
 	out.Forgetting = forgettingOf(st.Forgetting)
 	out.Background = backgroundOf(&st.Background)
+	if r := st.Room; r.Measured {
+		out.Room = &roomJSON{State: r.State.String(), Free: r.Left, Total: r.Total, Low: r.Low, Full: r.Full}
+	}
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)
 	}

@@ -97,7 +97,33 @@ func TestStatusOfACluster(t *testing.T) {
 	if got.Members[0].Datacentre != "zrh" || got.Members[1] != want {
 		t.Errorf("member %+v, want %+v", got.Members[1], want)
 	}
-	wantStatus(t, call(t, f, "GET", "/health", ""), http.StatusOK)
+	if got.Room != nil {
+		t.Errorf("room %+v though nobody measures", got.Room)
+	}
+	w = call(t, f, "GET", "/health", "")
+	wantStatus(t, w, http.StatusOK)
+	if got, want := w.Body.String(), `{"status":"serving","node":"n1"}`+"\n"; got != want {
+		t.Errorf("got  %swant %s", got, want)
+	}
+}
+
+// A full node serves, and says what it is.
+func TestStatusOfAFullNode(t *testing.T) {
+	f := &fake{status: core.ClusterStatus{
+		Self: "n1", Serving: true, Room: core.RoomStatus{Measured: true, State: core.RoomFull, Left: 5, Total: 100, Low: 20, Full: 10},
+	}}
+	var got statusJSON
+	if err := json.Unmarshal(call(t, f, "GET", "/v1/status", "").Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if want := (roomJSON{State: "full", Free: 5, Total: 100, Low: 20, Full: 10}); got.Room == nil || *got.Room != want {
+		t.Errorf("room %+v, want %+v", got.Room, want)
+	}
+	w := call(t, f, "GET", "/health", "")
+	wantStatus(t, w, http.StatusOK)
+	if got, want := w.Body.String(), `{"status":"serving","node":"n1","room":"full"}`+"\n"; got != want {
+		t.Errorf("got  %swant %s", got, want)
+	}
 }
 
 // twoLayouts returns the layouts of a cluster that grows from n1 to n1 and n2.

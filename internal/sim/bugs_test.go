@@ -47,6 +47,7 @@ func TestSeededBugs(t *testing.T) {
 		{bug.ForwardTwice, 20, []string{"minted twice"}},
 		{bug.ServeOldDisk, 40, []string{"old disk"}},
 		{bug.ServeBeforeWord, 40, []string{"old disk"}},
+		{bug.StoreWhenFull, 5, []string{"room"}},
 		{bug.IgnoreBreaker, 5, []string{"breaker"}},
 		{bug.NeverClose, 10, []string{"breaker"}},
 	}

@@ -52,6 +52,8 @@ const (
 	// Restore ends nodes and starts them again with copies of their disks that
 	// were made some time before.
 	Restore
+	// Full leaves no room on the disks of nodes, or hardly any.
+	Full
 
 	faultKinds
 )
@@ -95,6 +97,8 @@ func (k FaultKind) String() string {
 		return "wipe"
 	case Restore:
 		return "restore"
+	case Full:
+		return "full"
 	case faultKinds:
 	}
 	return "unknown"

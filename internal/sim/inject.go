@@ -62,6 +62,7 @@ func (w *world) strike(i int) {
 	}
 	w.active = append(w.active, i)
 	w.setNetwork()
+	w.measureAll(f)
 	w.queue.push(event{at: w.now + f.For, kind: evHeal, n: int64(i)})
 }
 
@@ -76,7 +77,7 @@ func (w *world) inflict(i int, f *Fault) bool {
 			met = w.grow() || met
 		}
 		return met
-	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, Misjudge, Away, Wipe, Restore, faultKinds:
+	case Crash, Restart, Reweigh, Blackout, Halves, Isolate, OneWay, SlowDisk, Skew, Stall, Misjudge, Away, Wipe, Restore, Full, faultKinds:
 	}
 	met := false
 	for _, p := range w.nodes {
@@ -115,6 +116,7 @@ func (w *world) inflict(i int, f *Fault) bool {
 				continue
 			}
 			p.downBy = i
+		case Full: // once it is active
 		case Halves, Isolate, OneWay, Loss, Duplicate, Reorder, Grow, faultKinds:
 		}
 		met = true
@@ -182,6 +184,8 @@ func (w *world) healFault(i int) {
 		case Misjudge:
 			p.beliefs = [maxNodes]core.Status{}
 			w.showView(p)
+		case Full:
+			w.measure(p)
 		case Stall, Halves, Isolate, OneWay, Loss, Duplicate, Reorder, Grow, faultKinds:
 		}
 	}
@@ -287,7 +291,7 @@ func (w *world) setNetwork() {
 			n.duplicate, n.lateBy = max(n.duplicate, f.Share), max(n.lateBy, f.By)
 		case Reorder:
 			n.reorder, n.slowBy = max(n.reorder, f.Share), max(n.slowBy, f.By)
-		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Misjudge, Grow, Away, Wipe, Restore, faultKinds:
+		case Crash, Restart, Reweigh, Blackout, SlowDisk, Skew, Stall, Misjudge, Grow, Away, Wipe, Restore, Full, faultKinds:
 		}
 	}
 }
@@ -322,6 +326,8 @@ func (w *world) heal() {
 		w.showView(p)
 		if !p.up {
 			w.restart(p)
+		} else {
+			w.measure(p)
 		}
 	}
 }

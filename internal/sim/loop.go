@@ -35,11 +35,12 @@ const (
 	inBegin
 	inJoin
 	inLoad
+	inRoom
 )
 
 // String returns the input's name, which is that of the method.
 func (k inputKind) String() string {
-	names := [...]string{"Submit", "Deliver", "SendFailed", "Durable", "SetView", "Report", "Shard", "Tick", "Begin", "Join", "Load"}
+	names := [...]string{"Submit", "Deliver", "SendFailed", "Durable", "SetView", "Report", "Shard", "Tick", "Begin", "Join", "Load", "Room"}
 	if int(k) < len(names) {
 		return names[k]
 	}
@@ -56,6 +57,7 @@ type input struct {
 	report core.PeerReport
 	shard  core.ShardReport
 	load   core.LoadReport
+	room   core.RoomReport
 	flush  uint64
 }
 
@@ -187,7 +189,7 @@ func (w *world) step(p *process, l *loop, now core.Now, in *input) {
 		l.machine.Tick(now, out)
 	case inSubmit, inView:
 		w.stepShard(l, now, in)
-	case inReport, inShard, inLoad, inBegin, inJoin:
+	case inReport, inShard, inLoad, inRoom, inBegin, inJoin:
 		w.stepControl(p, l, now, in)
 	}
 	w.trace.effects(out, &before)
@@ -201,6 +203,9 @@ func (w *world) stepShard(l *loop, now core.Now, in *input) {
 		return
 	}
 	l.view = in.view
+	if in.view.Room != nil {
+		w.report.Stats.Room.Measured++
+	}
 	l.shard.SetView(now, in.view, &l.out)
 }
 
@@ -212,6 +217,8 @@ func (w *world) stepControl(p *process, l *loop, now core.Now, in *input) {
 		l.control.Shard(now, in.shard, &l.out)
 	case inLoad:
 		l.control.Load(now, in.load)
+	case inRoom:
+		l.control.Room(now, in.room)
 	case inBegin:
 		l.control.Begin(now, &l.out)
 		w.doubts(p)
@@ -239,7 +246,10 @@ func (w *world) inspect(p *process, l *loop, now core.Now, before *lengths) {
 	if l.shard == nil {
 		return
 	}
-	for _, wr := range out.Writes[before.writes:] {
+	for i, wr := range out.Writes[before.writes:] {
+		if core.IsDataKey(wr.Key) || core.IsHintKey(wr.Key) {
+			w.checkRoom(p, l, wr, out.Writes[:before.writes+i])
+		}
 		switch {
 		case !core.IsDataKey(wr.Key) && !core.IsHintKey(wr.Key):
 		case wr.Delete:
@@ -255,6 +265,8 @@ func (w *world) inspectEnvelope(p *process, now core.Now, e *core.Envelope) {
 	w.inspectTrace(p, e)
 	if r, ok := e.Msg.(*core.Refused); ok && r.Why == core.RefusedHintsFull {
 		w.report.Stats.Hints.Refused++
+	} else if ok && r.Why == core.RefusedStorageFull {
+		w.report.Stats.Room.Refused++
 	}
 	switch {
 	case e.From != p.id:

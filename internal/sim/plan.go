@@ -88,8 +88,10 @@ type Plan struct {
 	Admission admission.Limits
 
 	Faults []Fault // in order
-	kinds  uint32  // that are drawn, as bits; growth is drawn whatever it says
-	steady bool    // processes are seldom ended: what takes long without that comes to its end
+	// measured says that the room on disks is measured.
+	measured bool
+	kinds    uint32 // that are drawn, as bits; growth is drawn whatever it says
+	steady   bool   // processes are seldom ended: what takes long without that comes to its end
 }
 
 // Burst is a time in which every client is busy: everywhere, or in a hot one
@@ -122,6 +124,7 @@ func NewPlan(seed uint64, length time.Duration) *Plan {
 	p.drawFaults(core.Stream(seed, "sim/faults"))
 	p.drawBursts(core.Stream(seed, "sim/bursts"))
 	p.drawLostDisks(core.Stream(seed, "sim/lost-disks"))
+	p.drawFull(core.Stream(seed, "sim/full"))
 	return p
 }
 

@@ -143,6 +143,7 @@ func (w *world) start(p *process) {
 	}
 	p.ctl = &loop{index: controlLoop, machine: c, control: c, timer: core.Never}
 	w.trace.printf(w.now, "%v starts (start %d, address %s)", p.id, p.starts, p.addr)
+	w.measure(p)
 	w.input(p, controlLoop, input{kind: inBegin})
 }
 

@@ -98,6 +98,7 @@ type Stats struct {
 	Losses   LossStats
 	Circuits CircuitStats
 	Hints    HintStats
+	Room     RoomStats
 	Network  NetworkStats
 	Disk     DiskStats
 	Trees    TreeStats
@@ -132,6 +133,7 @@ func (s *Stats) result(o *operation, r *core.Result) {
 			s.Hints.Writes++
 		}
 	}
+	s.countFull(r)
 	name := o.op.String() + " " + r.Code.String()
 	if o.write != nil && r.Outcome != core.Written {
 		name += " " + r.Outcome.String()
@@ -209,6 +211,7 @@ func (s *Stats) Add(o *Stats) {
 	s.Losses.add(&o.Losses)
 	s.Circuits.add(&o.Circuits)
 	s.Hints.add(&o.Hints)
+	s.Room.add(&o.Room)
 	s.Network.add(&o.Network)
 	s.Disk.add(&o.Disk)
 	s.Trees.add(&o.Trees)
@@ -263,6 +266,8 @@ func (s *Stats) String() string {
 		s.Circuits.Opened, s.Circuits.HalfOpened, s.Circuits.Closed, s.Circuits.Reopened)
 	line("hints", "%d taken, %d markers, %d settled, %d markers expired, %d refused for want of room, %d versions minted into hints; %d writes and %d reads counted fallbacks; %d keys made equal by hints alone",
 		s.Hints.Taken, s.Hints.Marked, s.Hints.Settled, s.Hints.Expired, s.Hints.Refused, s.Hints.Minted, s.Hints.Writes, s.Hints.Reads, s.Hints.Equal)
+	line("room", "%d sets and hints refused for want of it, %d writes not begun, %d not acknowledged; %d records that full nodes took with fewer values",
+		s.Room.Refused, s.Room.Turned, s.Room.Unknown, s.Room.Deletes)
 	line("disks", "%d batches, %d fsyncs, %d crashes, %d unsynced batches dropped, %d kept, %d torn tails",
 		s.Disk.Batches, s.Disk.Fsyncs, s.Disk.Crashes, s.Disk.Dropped, s.Disk.Survived, s.Disk.Torn)
 	line("lost disks", "%v", &s.Losses)

@@ -321,12 +321,17 @@ func (w *world) narrate(p *process, l *loop, in *input) {
 		what = fmt.Sprint(in.flush)
 	case inView:
 		what = fmt.Sprintf("%v %v", in.view.Stamp(), in.view.Budgets)
+		if in.view.Room != nil {
+			what += fmt.Sprintf(" %+v", *in.view.Room)
+		}
 	case inReport:
 		what = fmt.Sprintf("%+v", in.report)
 	case inShard:
 		what = fmt.Sprintf("%+v", in.shard)
 	case inLoad:
 		what = fmt.Sprintf("%+v", in.load)
+	case inRoom:
+		what = fmt.Sprintf("%+v", in.room)
 	case inTick, inBegin, inJoin:
 	}
 	w.trace.printf(w.now, "%v %s %v %s", p.id, loop, in.kind, what)

@@ -211,6 +211,8 @@ func checkVacuity(t *testing.T, s *sim.Stats) {
 		"refused messages": s.Network.Refused, "messages to the dead": s.Network.ToTheDead,
 		"hints taken": s.Hints.Taken, "markers": s.Hints.Marked, "hints settled": s.Hints.Settled,
 		"hints refused for want of room": s.Hints.Refused, "versions minted into hints": s.Hints.Minted,
+		"sets refused for want of room": s.Room.Refused, "writes that nobody has room for": s.Room.Turned,
+		"deletes on full nodes":         s.Room.Deletes,
 		"writes that counted fallbacks": s.Hints.Writes, "reads that counted fallbacks": s.Hints.Reads,
 		"keys made equal by hints alone": s.Hints.Equal,
 		"read repairs":                   s.Repairs.Sent, "read repairs of the own copy": s.Repairs.Own, "read repairs dropped": s.Repairs.Dropped,

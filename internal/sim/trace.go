@@ -94,6 +94,9 @@ func (t *tracer) input(in *input) {
 		for _, b := range in.view.Budgets {
 			t.num(b.Epoch, uint64(b.Slots), uint64(b.BytesPerSlot))
 		}
+		if r := in.view.Room; r != nil {
+			t.num(uint64(r.State), r.Allowance, r.Measurement)
+		}
 	case inReport:
 		t.str(string(in.report.Peer))
 		t.num(uint64(in.report.OK), uint64(in.report.Failed), uint64(in.report.Latency))
@@ -108,6 +111,8 @@ func (t *tracer) input(in *input) {
 		for _, d := range in.load.Latencies {
 			t.num(uint64(d))
 		}
+	case inRoom:
+		t.num(in.room.Left, in.room.Total, in.room.Need)
 	case inTick, inBegin, inJoin:
 	}
 }

@@ -16,6 +16,10 @@ var (
 	// a sync did not reach the disk, or something that was stored cannot be
 	// read. The node stops, and the next start recovers what was durable.
 	ErrFailed = errors.New("storage engine has failed")
+	// ErrFull is part of what Commit completes with where a batch needs more
+	// memory than the engine may take. The batch is not applied, and the engine
+	// goes on.
+	ErrFull = errors.New("storage engine is full")
 	// ErrInUse: another process, or another node in this one, holds the
 	// data directory.
 	ErrInUse = errors.New("data directory is in use")
@@ -53,6 +57,9 @@ type Engine interface {
 	//     good for that as well. With core.NoSync nothing is promised yet: a
 	//     crash keeps some prefix of such batches, in the order of commits.
 	//   - ErrClosed: the engine was closed, and the batch is not applied.
+	//   - ErrFull is part of it: the batch would take more memory than the
+	//     engine may, and is not applied. A batch after which the engine holds
+	//     no more than before is never refused.
 	//   - otherwise the engine has failed, errors.Is(err, ErrFailed): whether
 	//     the batch is durable is not known, and every later one fails too.
 	// The completions of batches that one caller committed one after another

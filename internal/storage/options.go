@@ -28,6 +28,9 @@ type Options struct {
 	// CacheBytes is the size of the block cache, for engines that have one;
 	// 0 is DefaultCacheBytes.
 	CacheBytes int64
+	// MemoryBytes is what an engine that is not durable may take of the memory
+	// for what it holds; 0: nothing bounds it.
+	MemoryBytes int64
 	// Logger gets what the engine has to say; nil drops it.
 	Logger *slog.Logger
 	// OnFailure, if not nil, is called once when the engine fails, by whatever
@@ -57,6 +60,9 @@ type Driver struct {
 	// Durable engines keep their data in the data directory. The others start
 	// empty each time, and have no use for a directory.
 	Durable bool
+	// Need is about what the engine may need of the disk, in bytes, beside what
+	// it is told to keep: for its logs, and to give back what is no longer used.
+	Need uint64
 	// Open opens the engine in its folder. With create it makes the folder,
 	// which does not exist, else a folder that does not hold a complete store
 	// is an error. The options are valid and have their defaults filled in.
@@ -98,6 +104,9 @@ func (o Options) validate(drivers []Driver) (Driver, error) {
 	}
 	if o.CacheBytes < 0 {
 		faults = append(faults, fmt.Errorf("cache of %d bytes; it must not be negative", o.CacheBytes))
+	}
+	if o.MemoryBytes < 0 {
+		faults = append(faults, fmt.Errorf("memory limit of %d bytes; it must not be negative", o.MemoryBytes))
 	}
 	return driver, errors.Join(faults...)
 }

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,49 +29,125 @@ func TestTier3Kill(t *testing.T) {
 	m.check()
 }
 
-// The disk of TestTier3FullDisk has room for a store with a few large values,
-// which reserves 70 MiB for each of its logs. What is reserved is used up by
-// values of largeValue.
+// The small disk of a node has room for a store with a few large values, which
+// reserves 70 MiB for each of its logs. What is reserved is used up by values of
+// largeValue.
 const (
 	smallDisk  = 384 << 20
 	largeValue = 900 << 10
 )
 
-// TestTier3FullDisk lets a node's disk run full. The node stops and says why,
-// nothing that it has acknowledged is lost, the others go on, and it comes back
-// when there is room again.
-func TestTier3FullDisk(t *testing.T) {
+// onSmallDisk starts three nodes, of which the last has a small disk, and
+// returns it with the path of a file that can fill its disk.
+func onSmallDisk(t *testing.T, args ...string) (m *machines, small *process, ballast string) {
+	t.Helper()
 	const at = 2
-	m := prepareMachines(t, 3)
-	disk, folder := m.net.hosts[at], t.TempDir()
+	m = prepareMachines(t, 3)
+	folder := t.TempDir()
 	mounted := filepath.Join(folder, "disk")
 	if err := os.Mkdir(mounted, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	m.net.must(disk.mountImage(filepath.Join(folder, "image"), mounted, smallDisk))
+	m.net.must(m.net.hosts[at].mountImage(filepath.Join(folder, "image"), mounted, smallDisk))
 	m.dirs[at] = filepath.Join(mounted, "n3")
-	m.serveAll()
-	full := m.nodes[at]
+	m.serveAll(args...)
+	return m, m.nodes[at], filepath.Join(mounted, "ballast")
+}
 
+// room returns the state of a node's room.
+func (p *process) room() string {
+	s, err := p.status()
+	if err != nil {
+		return err.Error()
+	}
+	return s.Room.State
+}
+
+// TestTier3FullDisk has somebody else fill a node's disk. No process ends and no
+// client fails, but for what the full node alone could store; it serves reads,
+// and has what it missed when there is room again.
+func TestTier3FullDisk(t *testing.T) {
+	m, small, ballast := onSmallDisk(t)
+	await(t, "room to be measured", func() bool { return small.room() == "plenty" })
 	stop := m.work()
 	m.goOn(200)
-	ballast := filepath.Join(mounted, "ballast")
-	m.net.must(disk.fill(ballast))
+	m.net.must(small.inside.fill(ballast))
+	await(t, "the node to be full", func() bool { return small.room() == "full" })
 	probe := m.caller(tier3Clients)
-	await(t, "a node whose disk is full to stop", func() bool {
-		_ = probe.put(m.nodes[0], "large", probe.last["large"], false, largeValue)
-		select {
-		case <-full.exited:
-			return true
-		default:
-			return false
+	for i := range 300 {
+		at := m.nodes[i%len(m.nodes)]
+		if err := probe.put(at, fmt.Sprint("meanwhile-", i%20), nil, false, 1000); err != nil {
+			t.Errorf("a put through %s: %v", at.id, err)
 		}
-	})
-	if said := full.stderr.String(); full.cmd.ProcessState.Success() || !strings.Contains(said, "no space left on device") {
-		t.Errorf("a node whose disk is full ends with %v and says %s", full.cmd.ProcessState, said)
+		if err := probe.read(small, fmt.Sprint("meanwhile-", i%20), false); err != nil {
+			t.Errorf("a get through the full node: %v", err)
+		}
+	}
+	const all = "/v1/kv/all?quorum=strict&w=3"
+	a, err := small.do(http.MethodPut, all, []byte("v"))
+	if err != nil || a.code != http.StatusInsufficientStorage || !strings.Contains(string(a.body), `"storage_full"`) {
+		t.Errorf("a put that all nodes must store: %d %s, %v", a.code, a.body, err)
 	}
 	m.goOn(200)
-	m.net.must(disk.remove(ballast))
+	for _, p := range m.nodes {
+		select {
+		case <-p.exited:
+			t.Fatalf("%s has ended and says %s", p.id, p.stderr)
+		default:
+		}
+	}
+	m.net.must(small.inside.remove(ballast))
+	await(t, "the node to have room", func() bool { return small.room() == "plenty" })
+	m.goOn(100)
+	stop()
+	m.check()
+}
+
+// TestTier3DiskRunsFull has nodes take all that they can get, until a disk is
+// really full. The node stops and says why, and so does a start of it on the
+// full disk; nothing that it has acknowledged is lost, the others go on, and it
+// comes back when there is room again.
+func TestTier3DiskRunsFull(t *testing.T) {
+	const noSpace, advice = "no space left on device", "the disk is full: make room on it"
+	for engine, says := range map[string]struct{ stopping, starting string }{
+		"pebble": {noSpace, advice},
+		"lss":    {noSpace, advice},
+		// What its file has room for lets it start, and it stops when it needs more.
+		"bolt": {noSpace, noSpace},
+		// Its logs are maps of memory, so that the system ends the process, whose
+		// trace names what it wrote to: the reason to keep to the marks.
+		"badger": {"unexpected fault address", advice},
+	} {
+		t.Run(engine, func(t *testing.T) { testDiskRunsFull(t, engine, says.stopping, says.starting) })
+	}
+}
+
+func testDiskRunsFull(t *testing.T, engine, stopping, starting string) {
+	m, full, ballast := onSmallDisk(t, "--room-enabled=false", "--engine", engine)
+	stop := m.work()
+	m.goOn(200)
+	m.net.must(full.inside.fill(ballast))
+	probe := m.caller(tier3Clients)
+	ends := func(what, why string) {
+		t.Helper()
+		await(t, what+" to end", func() bool {
+			_ = probe.put(m.nodes[0], "large", probe.last["large"], false, largeValue)
+			select {
+			case <-full.exited:
+				return true
+			default:
+				return false
+			}
+		})
+		if said := full.stderr.String(); full.cmd.ProcessState.Success() || !strings.Contains(said, why) {
+			t.Errorf("%s ends with %v and says %s", what, full.cmd.ProcessState, said)
+		}
+	}
+	ends("a node whose disk is full", stopping)
+	full.launch(full.addr)
+	ends("a start on a full disk", starting)
+	m.goOn(200)
+	m.net.must(full.inside.remove(ballast))
 	full.restart()
 	m.goOn(100)
 	stop()

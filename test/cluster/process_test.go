@@ -77,6 +77,20 @@ func serve(t *testing.T, id, listen, data string, args ...string) *process {
 
 func (p *process) start(listen string) {
 	p.t.Helper()
+	line := p.launch(listen)
+	_, addr, ok := strings.Cut(line, "listens on ")
+	if !ok {
+		p.kill()
+		p.t.Fatalf("%s says %q and %s", p.id, line, p.stderr)
+	}
+	if p.addr != addr { // clients look at it, and after a restart it is the same
+		p.addr = addr
+	}
+}
+
+// launch starts the process and returns the first line that it says.
+func (p *process) launch(listen string) string {
+	p.t.Helper()
 	path, err := binary()
 	if err != nil {
 		p.t.Fatal(err)
@@ -109,15 +123,7 @@ func (p *process) start(listen string) {
 		}
 		_ = p.cmd.Wait()
 	}()
-	line := <-lines
-	_, addr, ok := strings.Cut(line, "listens on ")
-	if !ok {
-		p.kill()
-		p.t.Fatalf("%s says %q and %s", p.id, line, p.stderr)
-	}
-	if p.addr != addr { // clients look at it, and after a restart it is the same
-		p.addr = addr
-	}
+	return <-lines
 }
 
 // kill ends the process as kill -9 does.
@@ -140,6 +146,9 @@ type status struct {
 	Layout struct {
 		Phase string `json:"phase"`
 	} `json:"layout"`
+	Room struct {
+		State string `json:"state"`
+	} `json:"room"`
 	Hints struct {
 		Pending []struct {
 			Target string `json:"target"`

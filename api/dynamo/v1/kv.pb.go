@@ -93,6 +93,7 @@ const (
 	Reason_REASON_CLOCK_TOO_LONG    Reason = 9  // again later
 	Reason_REASON_NOT_READY         Reason = 10 // the node has no layout yet; another one may
 	Reason_REASON_STOPPED           Reason = 11 // the node stops; use another one
+	Reason_REASON_STORAGE_FULL      Reason = 12 // too few nodes have room for it; again when there is some
 )
 
 // Enum value maps for Reason.
@@ -110,6 +111,7 @@ var (
 		9:  "REASON_CLOCK_TOO_LONG",
 		10: "REASON_NOT_READY",
 		11: "REASON_STOPPED",
+		12: "REASON_STORAGE_FULL",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":       0,
@@ -124,6 +126,7 @@ var (
 		"REASON_CLOCK_TOO_LONG":    9,
 		"REASON_NOT_READY":         10,
 		"REASON_STOPPED":           11,
+		"REASON_STORAGE_FULL":      12,
 	}
 )
 
@@ -1468,7 +1471,7 @@ const file_dynamo_v1_kv_proto_rawDesc = "" +
 	"QuorumKind\x12\x1b\n" +
 	"\x17QUORUM_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12QUORUM_KIND_SLOPPY\x10\x01\x12\x16\n" +
-	"\x12QUORUM_KIND_STRICT\x10\x02*\xa9\x02\n" +
+	"\x12QUORUM_KIND_STRICT\x10\x02*\xc2\x02\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REASON_INVALID_REQUEST\x10\x01\x12\x1a\n" +
@@ -1482,7 +1485,8 @@ const file_dynamo_v1_kv_proto_rawDesc = "" +
 	"\x15REASON_CLOCK_TOO_LONG\x10\t\x12\x14\n" +
 	"\x10REASON_NOT_READY\x10\n" +
 	"\x12\x12\n" +
-	"\x0eREASON_STOPPED\x10\v*g\n" +
+	"\x0eREASON_STOPPED\x10\v\x12\x17\n" +
+	"\x13REASON_STORAGE_FULL\x10\f*g\n" +
 	"\fWriteOutcome\x12\x1d\n" +
 	"\x19WRITE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19WRITE_OUTCOME_NOT_WRITTEN\x10\x01\x12\x19\n" +

@@ -261,6 +261,7 @@ const (
 	Code_CODE_NOT_READY         Code = 9
 	Code_CODE_STOPPED           Code = 10
 	Code_CODE_REFUSED           Code = 11
+	Code_CODE_STORAGE_FULL      Code = 12
 )
 
 // Enum value maps for Code.
@@ -278,6 +279,7 @@ var (
 		9:  "CODE_NOT_READY",
 		10: "CODE_STOPPED",
 		11: "CODE_REFUSED",
+		12: "CODE_STORAGE_FULL",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED":       0,
@@ -292,6 +294,7 @@ var (
 		"CODE_NOT_READY":         9,
 		"CODE_STOPPED":           10,
 		"CODE_REFUSED":           11,
+		"CODE_STORAGE_FULL":      12,
 	}
 )
 
@@ -379,15 +382,16 @@ func (Outcome) EnumDescriptor() ([]byte, []int) {
 type Refusal int32
 
 const (
-	Refusal_REFUSAL_UNSPECIFIED Refusal = 0
-	Refusal_REFUSAL_STALE       Refusal = 1
-	Refusal_REFUSAL_BEHIND      Refusal = 2
-	Refusal_REFUSAL_START       Refusal = 3
-	Refusal_REFUSAL_EXPIRED     Refusal = 4
-	Refusal_REFUSAL_OVERLOADED  Refusal = 5
-	Refusal_REFUSAL_INVALID     Refusal = 6
-	Refusal_REFUSAL_NOT_OWNER   Refusal = 7
-	Refusal_REFUSAL_HINTS_FULL  Refusal = 8
+	Refusal_REFUSAL_UNSPECIFIED  Refusal = 0
+	Refusal_REFUSAL_STALE        Refusal = 1
+	Refusal_REFUSAL_BEHIND       Refusal = 2
+	Refusal_REFUSAL_START        Refusal = 3
+	Refusal_REFUSAL_EXPIRED      Refusal = 4
+	Refusal_REFUSAL_OVERLOADED   Refusal = 5
+	Refusal_REFUSAL_INVALID      Refusal = 6
+	Refusal_REFUSAL_NOT_OWNER    Refusal = 7
+	Refusal_REFUSAL_HINTS_FULL   Refusal = 8
+	Refusal_REFUSAL_STORAGE_FULL Refusal = 9
 )
 
 // Enum value maps for Refusal.
@@ -402,17 +406,19 @@ var (
 		6: "REFUSAL_INVALID",
 		7: "REFUSAL_NOT_OWNER",
 		8: "REFUSAL_HINTS_FULL",
+		9: "REFUSAL_STORAGE_FULL",
 	}
 	Refusal_value = map[string]int32{
-		"REFUSAL_UNSPECIFIED": 0,
-		"REFUSAL_STALE":       1,
-		"REFUSAL_BEHIND":      2,
-		"REFUSAL_START":       3,
-		"REFUSAL_EXPIRED":     4,
-		"REFUSAL_OVERLOADED":  5,
-		"REFUSAL_INVALID":     6,
-		"REFUSAL_NOT_OWNER":   7,
-		"REFUSAL_HINTS_FULL":  8,
+		"REFUSAL_UNSPECIFIED":  0,
+		"REFUSAL_STALE":        1,
+		"REFUSAL_BEHIND":       2,
+		"REFUSAL_START":        3,
+		"REFUSAL_EXPIRED":      4,
+		"REFUSAL_OVERLOADED":   5,
+		"REFUSAL_INVALID":      6,
+		"REFUSAL_NOT_OWNER":    7,
+		"REFUSAL_HINTS_FULL":   8,
+		"REFUSAL_STORAGE_FULL": 9,
 	}
 )
 
@@ -3138,7 +3144,7 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x06Quorum\x12\x16\n" +
 	"\x12QUORUM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rQUORUM_SLOPPY\x10\x01\x12\x11\n" +
-	"\rQUORUM_STRICT\x10\x02*\xfa\x01\n" +
+	"\rQUORUM_STRICT\x10\x02*\x91\x02\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aCODE_OK\x10\x01\x12\x12\n" +
@@ -3152,12 +3158,13 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x0eCODE_NOT_READY\x10\t\x12\x10\n" +
 	"\fCODE_STOPPED\x10\n" +
 	"\x12\x10\n" +
-	"\fCODE_REFUSED\x10\v*e\n" +
+	"\fCODE_REFUSED\x10\v\x12\x15\n" +
+	"\x11CODE_STORAGE_FULL\x10\f*e\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13OUTCOME_NOT_WRITTEN\x10\x01\x12\x13\n" +
 	"\x0fOUTCOME_WRITTEN\x10\x02\x12\x13\n" +
-	"\x0fOUTCOME_UNKNOWN\x10\x03*\xcd\x01\n" +
+	"\x0fOUTCOME_UNKNOWN\x10\x03*\xe7\x01\n" +
 	"\aRefusal\x12\x17\n" +
 	"\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rREFUSAL_STALE\x10\x01\x12\x12\n" +
@@ -3167,7 +3174,8 @@ const file_dynamo_v1_peer_proto_rawDesc = "" +
 	"\x12REFUSAL_OVERLOADED\x10\x05\x12\x13\n" +
 	"\x0fREFUSAL_INVALID\x10\x06\x12\x15\n" +
 	"\x11REFUSAL_NOT_OWNER\x10\a\x12\x16\n" +
-	"\x12REFUSAL_HINTS_FULL\x10\b28\n" +
+	"\x12REFUSAL_HINTS_FULL\x10\b\x12\x18\n" +
+	"\x14REFUSAL_STORAGE_FULL\x10\t28\n" +
 	"\x04Peer\x120\n" +
 	"\x06Stream\x12\x10.dynamo.v1.Batch\x1a\x10.dynamo.v1.Batch(\x010\x01B4Z2github.com/dynamo-kv/dynamo/api/dynamo/v1;dynamov1b\x06proto3"
 

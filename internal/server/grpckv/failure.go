@@ -61,6 +61,8 @@ func reason(c core.Code) dynamov1.Reason {
 		return dynamov1.Reason_REASON_SET_TOO_LARGE
 	case core.CodeClockTooLong:
 		return dynamov1.Reason_REASON_CLOCK_TOO_LONG
+	case core.CodeStorageFull:
+		return dynamov1.Reason_REASON_STORAGE_FULL
 	case core.CodeNotReady:
 		return dynamov1.Reason_REASON_NOT_READY
 	case core.CodeStopped:
@@ -88,7 +90,7 @@ func codeOf(r dynamov1.Reason) codes.Code {
 		return codes.FailedPrecondition
 	case dynamov1.Reason_REASON_TIMEOUT:
 		return codes.DeadlineExceeded
-	case dynamov1.Reason_REASON_OVERLOADED:
+	case dynamov1.Reason_REASON_OVERLOADED, dynamov1.Reason_REASON_STORAGE_FULL:
 		return codes.ResourceExhausted
 	case dynamov1.Reason_REASON_QUORUM, dynamov1.Reason_REASON_NOT_READY, dynamov1.Reason_REASON_STOPPED:
 		return codes.Unavailable

@@ -244,6 +244,7 @@ func TestStatuses(t *testing.T) {
 		core.CodeTooManySiblings: {codes.FailedPrecondition, dynamov1.Reason_REASON_TOO_MANY_SIBLINGS},
 		core.CodeSetTooLarge:     {codes.FailedPrecondition, dynamov1.Reason_REASON_SET_TOO_LARGE},
 		core.CodeClockTooLong:    {codes.FailedPrecondition, dynamov1.Reason_REASON_CLOCK_TOO_LONG},
+		core.CodeStorageFull:     {codes.ResourceExhausted, dynamov1.Reason_REASON_STORAGE_FULL},
 		core.CodeNotReady:        {codes.Unavailable, dynamov1.Reason_REASON_NOT_READY},
 		core.CodeStopped:         {codes.Unavailable, dynamov1.Reason_REASON_STOPPED},
 		core.CodeRefused:         {codes.Internal, dynamov1.Reason_REASON_UNSPECIFIED},

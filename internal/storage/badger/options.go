@@ -42,6 +42,9 @@ const (
 	// minFree is how much must be free on the disk for badger to open: what it
 	// may write, through its maps of memory, before it next tells of an error.
 	minFree = 2 * memTableBytes
+	// diskNeed is that, and a file of the value log, which is copied to collect
+	// what is garbage in it.
+	diskNeed = minFree + valueLogBytes
 	// indexShare of the cache is for the tables' indexes when these are
 	// encrypted, and must be decrypted to be used.
 	indexShare = 4
@@ -79,6 +82,7 @@ func Driver() storage.Driver {
 		Durable:  true,
 		CopyRoom: copyRoom,
 		Check:    Check,
+		Need:     diskNeed,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			if o.FS != vfs.OS() {
 				return nil, errors.New("badger: it runs on the machine's own file system only; use another engine on this one")

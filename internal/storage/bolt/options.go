@@ -44,6 +44,7 @@ func Driver() storage.Driver {
 		Durable:  true,
 		CopyRoom: copyRoom,
 		Check:    Check,
+		Need:     growBytes,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			if o.FS != vfs.OS() {
 				return nil, errors.New("bolt: it runs on the machine's own file system only; use another engine on this one")

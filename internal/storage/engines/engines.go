@@ -1,6 +1,7 @@
 package engines
 
 import (
+	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/badger"
 	"github.com/dynamo-kv/dynamo/internal/storage/bolt"
@@ -17,6 +18,11 @@ func Drivers() []storage.Driver {
 // SetAside is storage.SetAside with every engine.
 func SetAside(o storage.Options) (folder string, err error) {
 	return storage.SetAside(o, Drivers()...)
+}
+
+// Room is storage.Room with every engine.
+func Room(o storage.Options, e storage.Engine) (core.RoomReport, error) {
+	return storage.Room(o, e, Drivers()...)
 }
 
 // Open opens the engine that the options name. The errors are those of

@@ -18,6 +18,10 @@ const (
 	// moves at most this much before it gives room back.
 	DefaultSegmentBytes = 32 << 20
 
+	// diskNeed is the next segment, which is filled with zeros before it is
+	// used, and the one into which merging copies what it keeps of others.
+	diskNeed = 2 * DefaultSegmentBytes
+
 	// flushBytes is how much is gathered of what nobody waits for, before it
 	// is written.
 	flushBytes = 128 << 10
@@ -95,6 +99,7 @@ func Driver() storage.Driver {
 		Check: func(dir string, o storage.CheckOptions, x storage.Examiner) error {
 			return Check(o.FS, dir, x)
 		},
+		Need: diskNeed,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
 				Dir:        dir,

@@ -7,5 +7,7 @@
 // as soon as it is made, in the sense that there is nothing to wait for: its
 // completion comes before Commit returns.
 //
-// Nothing bounds what it holds but the memory of the machine; Stats tells.
+// It holds what the memory of the machine can take, or as many bytes as it is
+// told: a batch that would need more is refused whole. A node stops taking what
+// needs room before that, so that this is its last resort.
 package memory

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"fmt"
 	"sync"
 
 	"github.com/tidwall/btree"
@@ -25,6 +26,7 @@ type Engine struct {
 	mu      sync.RWMutex
 	tree    *btree.BTreeG[item] // nil when the engine is closed
 	bytes   int64               // of all pairs, with itemBytes for each
+	limit   int64               // of bytes; 0: none
 	commits uint64
 }
 
@@ -33,6 +35,14 @@ var _ storage.Engine = (*Engine)(nil)
 // New returns an empty engine.
 func New() *Engine {
 	return &Engine{tree: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
+}
+
+// NewLimited returns an empty engine that takes so many bytes at most: keys,
+// values, and about what the tree needs for each pair.
+func NewLimited(bytes int64) *Engine {
+	e := New()
+	e.limit = bytes
+	return e
 }
 
 // Get implements core.Store.
@@ -89,17 +99,39 @@ func (e *Engine) Commit(batch []core.Write, _ core.Durability, done func(error))
 		return
 	}
 	defer e.gate.Leave()
-	e.apply(batch)
-	done(nil)
+	done(e.apply(batch))
 }
 
-func (e *Engine) apply(batch []core.Write) {
+func (e *Engine) apply(batch []core.Write) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.commits++
+	before, saved := e.bytes, e.undo(batch)
 	for _, w := range batch {
 		e.write(w)
 	}
+	if saved != nil && e.bytes > e.limit && e.bytes > before {
+		err := fmt.Errorf("memory: %w: it holds %d bytes, may hold %d, and a batch needs %d more", storage.ErrFull, before, e.limit, e.bytes-before)
+		e.tree, e.bytes = saved, before
+		return err
+	}
+	e.commits++
+	return nil
+}
+
+// undo returns what the tree is before a batch that may take it past the limit;
+// nil where it cannot.
+func (e *Engine) undo(batch []core.Write) *btree.BTreeG[item] {
+	if e.limit == 0 {
+		return nil
+	}
+	most := e.bytes
+	for _, w := range batch {
+		most += item{key: w.Key, value: w.Value}.size()
+	}
+	if most <= e.limit {
+		return nil
+	}
+	return e.tree.Copy()
 }
 
 func (e *Engine) write(w core.Write) {

@@ -48,3 +48,14 @@ func TestBytes(t *testing.T) {
 		t.Errorf("%d bytes when all is deleted, want 0", none)
 	}
 }
+
+func TestFull(t *testing.T) {
+	const limit = 100_000
+	storagetest.Full(t, limit, func(testing.TB) storage.Engine { return memory.NewLimited(limit) })
+}
+
+// TestLimitedEngine has an engine with more room than is needed keep the whole
+// contract.
+func TestLimitedEngine(t *testing.T) {
+	storagetest.Run(t, func(testing.TB) storage.Engine { return memory.NewLimited(1 << 40) })
+}

@@ -9,6 +9,11 @@ const Name = "memory"
 func Driver() storage.Driver {
 	return storage.Driver{
 		Name: Name,
-		Open: func(string, bool, storage.Options) (storage.Engine, error) { return New(), nil },
+		Open: func(_ string, _ bool, o storage.Options) (storage.Engine, error) {
+			if o.MemoryBytes == 0 {
+				return New(), nil
+			}
+			return NewLimited(o.MemoryBytes), nil
+		},
 	}
 }

@@ -32,6 +32,9 @@ const (
 	// goes to the log and to a table without passing through it. Memtables begin
 	// small and double, so an idle node does not pay for this.
 	memTableBytes = 16 << 20
+	// diskNeed is a log that is being written, one that is kept for reuse, and the
+	// tables that a flush and a compaction write.
+	diskNeed = 4 * memTableBytes
 	// maxMemTables is at how many of them commits wait for a flush: three that
 	// wait while one is written keep a disk busy that stands still for a moment.
 	maxMemTables = 4
@@ -91,6 +94,7 @@ func Driver() storage.Driver {
 		Durable:  true,
 		CopyRoom: copyRoom,
 		Check:    Check,
+		Need:     diskNeed,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
 				Dir:        dir,

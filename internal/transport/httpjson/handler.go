@@ -234,6 +234,8 @@ func refused(why core.Refusal) answer {
 			"nothing was stored; give the version a dot of its own, or none"}
 	case core.RefusedHintsFull:
 		return unavailable("this node keeps as many bytes of hints as it may (MaxHintBytes): nothing was stored")
+	case core.RefusedStorageFull:
+		return answer{status: http.StatusInsufficientStorage, message: "this node has no room left: nothing was stored"}
 	case core.RefusedOverloaded:
 		return failed(core.CodeOverloaded)
 	default:

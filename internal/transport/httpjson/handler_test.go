@@ -169,10 +169,11 @@ func TestRefusedWrites(t *testing.T) {
 		status int
 		says   string
 	}{
-		core.RefusedInvalid:    {http.StatusConflict, "the same dot and other bytes"},
-		core.RefusedHintsFull:  {http.StatusServiceUnavailable, "MaxHintBytes"},
-		core.RefusedOverloaded: {http.StatusServiceUnavailable, "more requests than it can hold"},
-		core.RefusedStale:      {http.StatusServiceUnavailable, "stale layout; try again"},
+		core.RefusedInvalid:     {http.StatusConflict, "the same dot and other bytes"},
+		core.RefusedHintsFull:   {http.StatusServiceUnavailable, "MaxHintBytes"},
+		core.RefusedStorageFull: {http.StatusInsufficientStorage, "no room left"},
+		core.RefusedOverloaded:  {http.StatusServiceUnavailable, "more requests than it can hold"},
+		core.RefusedStale:       {http.StatusServiceUnavailable, "stale layout; try again"},
 	} {
 		w := post(t, &backend{reply: &core.Refused{Why: why}, code: core.CodeOK}, HintPath, `{"original_node":"n2","key":"cart",`+oneVersion+`}`)
 		retry := w.Header().Get("Retry-After") != ""

@@ -333,7 +333,7 @@ func TestUnknownIsSkipped(t *testing.T) {
 		},
 		"code": func(_ *testing.T, b *dynamov1.Batch) {
 			b.Envelopes[3].Message = &dynamov1.Envelope_Forwarded{
-				Forwarded: &dynamov1.Forwarded{Result: &dynamov1.Result{Code: 12}},
+				Forwarded: &dynamov1.Forwarded{Result: &dynamov1.Result{Code: 99}},
 			}
 		},
 	} {

@@ -30,8 +30,8 @@ func phase(in dynamov1.Phase) (core.Phase, error)       { return enum(in, core.P
 func quorum(in dynamov1.Quorum) (core.Quorum, error)    { return enum(in, core.QuorumStrict) }
 func outcome(in dynamov1.Outcome) (core.Outcome, error) { return enum(in, core.Unknown) }
 func memberState(in dynamov1.State) (core.State, error) { return named(in, core.Left) }
-func code(in dynamov1.Code) (core.Code, error)          { return named(in, core.CodeRefused) }
-func refusal(in dynamov1.Refusal) (core.Refusal, error) { return named(in, core.RefusedHintsFull) }
+func code(in dynamov1.Code) (core.Code, error)          { return named(in, core.CodeStorageFull) }
+func refusal(in dynamov1.Refusal) (core.Refusal, error) { return named(in, core.RefusedStorageFull) }
 
 // writeOp returns the operation of a forward, which only writes.
 func writeOp(in dynamov1.Op) (core.Op, error) {

@@ -265,7 +265,7 @@ func genMessage(t *rapid.T) core.Message {
 	case 7:
 		return genPullReply(t)
 	case 8:
-		why := rapid.IntRange(int(core.RefusedStale), int(core.RefusedHintsFull)).Draw(t, "refusal")
+		why := rapid.IntRange(int(core.RefusedStale), int(core.RefusedStorageFull)).Draw(t, "refusal")
 		return &core.Refused{Why: core.Refusal(why)}
 	case 9:
 		return &core.Gossip{State: genState(t)}
