@@ -121,7 +121,7 @@ func TestValidateFindsEachFault(t *testing.T) {
 		{"Admission.BytesPerSecond", func(c *Config) { c.Admission.BytesPerSecond = 1 << 10 }, []string{"is 1024", "at least 65536"}},
 	}...)
 	// Those have no wrong value.
-	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true, "Admission.Enabled": true, "Metrics.Enabled": true}
+	checked := map[string]bool{"LayoutAuto": true, "ForceServe": true, "Logger": true, "Admission.Enabled": true, "Metrics.Enabled": true, "Room.Enabled": true}
 	for _, group := range []string{"CircuitBreaker.Enabled", "Retry.Enabled", "CoordinatorSelection.Enabled", "Read.Hedge"} {
 		checked[group] = true
 	}

@@ -166,6 +166,9 @@ func (c *checker) pairs(db *badger.DB) error {
 		if !ok {
 			continue
 		}
+		if item.UserMeta() == removed {
+			continue
+		}
 		err := item.Value(func(value []byte) error {
 			if c.log.err() != nil {
 				return c.log.err()
