@@ -121,13 +121,13 @@ func (w *wiring) wants(t *testing.T, sent, failed int) {
 func TestIdleAddressIsForgotten(t *testing.T) {
 	in(t, func(t *testing.T, w *wiring) {
 		w.send(t, "a", 1)
-		time.Sleep(idleAfter - time.Second)
+		<-time.After(idleAfter - time.Second)
 		w.send(t, "a", 2)
-		time.Sleep(idleAfter - time.Second)
+		<-time.After(idleAfter - time.Second)
 		if known, dropped := w.state(); known != 1 || dropped != 0 {
 			t.Fatal("an address is forgotten that was used within the time")
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if known, dropped := w.state(); known != 0 || dropped != 1 {
 			t.Fatalf("%d addresses after the time, %d dropped; want none and one", known, dropped)
 		}
@@ -172,7 +172,7 @@ func TestPause(t *testing.T) {
 		w.unready = true
 		for n := range uint64(3) {
 			w.send(t, "a", n)
-			time.Sleep(longestPause)
+			<-time.After(longestPause)
 		}
 		w.send(t, "a", 3)
 		w.unready = false
@@ -223,7 +223,7 @@ func TestPacesGrow(t *testing.T) {
 		if time.Until(p.next) > longestPause || p.Due() {
 			t.Error("a pause above one second, or none")
 		}
-		time.Sleep(longestPause)
+		<-time.After(longestPause)
 		if !p.Due() {
 			t.Error("the pause does not end")
 		}
