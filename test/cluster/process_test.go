@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,7 +70,10 @@ type process struct {
 // killed, so their engine is one that keeps its data.
 func serve(t *testing.T, id, listen, data string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, id: id, args: append([]string{"serve", "--id", id, "--data", data, "--engine", durableEngine()}, args...), http: client}
+	if !slices.Contains(args, "--engine") {
+		args = append(args, "--engine", durableEngine())
+	}
+	p := &process{t: t, id: id, args: append([]string{"serve", "--id", id, "--data", data}, args...), http: client}
 	p.start(listen)
 	t.Cleanup(p.kill)
 	return p
