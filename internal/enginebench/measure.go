@@ -81,7 +81,7 @@ type worker struct {
 	e     storage.Engine
 	o     *Options
 	rng   *rand.Rand
-	value []byte
+	bytes []byte // random ones, of which values are parts
 	done  chan error
 	tell  func(error)
 	from  []byte // where a scan goes on
@@ -90,16 +90,27 @@ type worker struct {
 func newWorker(e storage.Engine, o *Options, n uint64) *worker {
 	w := &worker{e: e, o: o, rng: rand.New(rand.NewPCG(n, 1)), done: make(chan error, 1)}
 	w.tell = func(err error) { w.done <- err }
-	for len(w.value) < o.ValueBytes { // random bytes do not compress
-		w.value = binary.LittleEndian.AppendUint64(w.value, w.rng.Uint64())
+	w.bytes = make([]byte, 0, poolBytes+o.ValueBytes+8)
+	for len(w.bytes) < poolBytes+o.ValueBytes {
+		w.bytes = binary.LittleEndian.AppendUint64(w.bytes, w.rng.Uint64())
 	}
-	w.value = w.value[:o.ValueBytes]
 	return w
+}
+
+// poolBytes is how many different values a worker has: so many that hardly two
+// in a block of an engine have anything in common, since an engine that finds
+// it would seem to write less than it will of real values.
+const poolBytes = 1 << 20
+
+// value returns one that does not compress. Nobody changes it.
+func (w *worker) value() []byte {
+	at := w.rng.IntN(poolBytes)
+	return w.bytes[at : at+w.o.ValueBytes : at+w.o.ValueBytes]
 }
 
 func put(d core.Durability) func(*worker) (int, error) {
 	return func(w *worker) (int, error) {
-		w.e.Commit([]core.Write{{Key: key(w.rng.Uint64N(w.o.Keys)), Value: w.value}}, d, w.tell)
+		w.e.Commit([]core.Write{{Key: key(w.rng.Uint64N(w.o.Keys)), Value: w.value()}}, d, w.tell)
 		return 1, <-w.done
 	}
 }
@@ -166,7 +177,7 @@ func fill(ctx context.Context, e storage.Engine, o *Options) error {
 		}
 		var batch []core.Write
 		for n := first; n < min(first+chunk, o.Keys); n++ {
-			batch = append(batch, core.Write{Key: key(n), Value: w.value})
+			batch = append(batch, core.Write{Key: key(n), Value: w.value()})
 		}
 		e.Commit(batch, core.NoSync, w.tell)
 		if err := <-w.done; err != nil {

@@ -26,6 +26,7 @@ import (
 const (
 	compareKeys       = 100_000
 	compareValueBytes = 1 << 10
+	comparePool       = 4 << 20
 )
 
 // compared are the engines that are compared, next to each other in each
@@ -46,14 +47,15 @@ func compareKey(n uint64) []byte {
 	return fmt.Appendf(nil, "bench/%016x", n*0x9e3779b97f4a7c15)
 }
 
-// compareValue does not compress away.
-func compareValue(n uint64) []byte {
-	rng := rand.New(rand.NewPCG(n, 1))
-	v := make([]byte, 0, compareValueBytes)
-	for len(v) < compareValueBytes {
-		v = binary.LittleEndian.AppendUint64(v, rng.Uint64())
+// compareValues are random bytes, any part of which is a value: hardly two in a
+// block have anything in common, so none compresses away.
+func compareValues() []byte {
+	rng := rand.New(rand.NewPCG(1, 1))
+	b := make([]byte, 0, comparePool+compareValueBytes)
+	for len(b) < cap(b) {
+		b = binary.LittleEndian.AppendUint64(b, rng.Uint64())
 	}
-	return v
+	return b
 }
 
 // cpu is the time that the process has spent on processors.
@@ -82,7 +84,7 @@ func measure(b *testing.B, e storage.Engine, run func()) {
 
 // put writes keys 0 … n-1, or n writes to random ones, by several writers.
 func putMany(b *testing.B, e storage.Engine, d core.Durability, writers, n int, random bool) {
-	value := compareValue(1)
+	values := compareValues()
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for w := range writers {
@@ -95,6 +97,8 @@ func putMany(b *testing.B, e storage.Engine, d core.Durability, writers, n int, 
 				if random {
 					k = rng.Uint64N(compareKeys)
 				}
+				at := rng.IntN(comparePool)
+				value := values[at : at+compareValueBytes : at+compareValueBytes]
 				e.Commit([]core.Write{{Key: compareKey(k), Value: value}}, d, complete)
 				if err := <-done; err != nil {
 					b.Error(err)
