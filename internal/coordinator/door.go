@@ -98,6 +98,13 @@ func (c *Coordinator) enter(now core.Now, w arrival, out *core.Out) {
 		c.late(w, out)
 		return
 	}
+	if client := w.request.Client; client != nil && !client.Begins() {
+		// Nobody listens, but whoever keeps the request's ID is to forget it.
+		out.Replies = append(out.Replies, core.Reply{
+			Req: w.request.Req, Result: core.Result{Code: core.CodeTimeout, Outcome: core.NotWritten},
+		})
+		return
+	}
 	s := c.take()
 	if s == nil {
 		c.turnAway(w.request, core.CodeOverloaded, out)

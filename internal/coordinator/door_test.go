@@ -122,6 +122,30 @@ func TestWhoeverWaitsTooLongIsToldSo(t *testing.T) {
 	}
 }
 
+// client is one that may go while its request waits.
+type client struct{ gone bool }
+
+func (c *client) Begins() bool { return !c.gone }
+
+// TestWhoeverHasGoneIsNotServed: nothing of a request is done whose client has
+// gone while it waited, and the next one takes its turn.
+func TestWhoeverHasGoneIsNotServed(t *testing.T) {
+	b := newDoorBench(t, 2)
+	b.visit(1, 2*time.Second)
+	b.visit(2, 2*time.Second)
+	goes := new(client)
+	b.submit(core.Request{
+		Req: 3, Op: core.OpPut, Key: []byte("key-3"), Value: []byte("v"), Deadline: b.now.Mono + 2*time.Second, Client: goes,
+	})
+	b.visit(4, 2*time.Second)
+	goes.gone = true
+	b.end(1)
+	b.wantReplies(map[core.ReqID]core.Code{1: core.CodeOK, 3: core.CodeTimeout})
+	if got := b.begun(); got != " key-1 key-2 key-4" {
+		t.Errorf("%s have begun", got)
+	}
+}
+
 // TestForwardsDoNotWait: another node has begun what it hands on.
 func TestForwardsDoNotWait(t *testing.T) {
 	b := newDoorBench(t, 1)

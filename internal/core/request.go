@@ -98,6 +98,14 @@ type Request struct {
 	Deadline   time.Duration // Mono; at most id.MaxMessageAge away
 	Trace      *Trace        // of whoever asks; nil: nobody looks
 	Range      *Range        // of OpSum
+	Client     Client        // nil: it stays
+}
+
+// Client is whoever waits for the reply to a request.
+type Client interface {
+	// Begins is called once, when a request that may have waited is to begin, and
+	// says whether its client is still there: if not, nothing of it is done.
+	Begins() bool
 }
 
 // Reply ends a Request or a Join.

@@ -154,9 +154,7 @@ func (l *loop) stepAll(now core.Now, list *[]input, most int, stepped *[kinds]in
 func (l *loop) stepOne(now core.Now, in input, out *core.Out) {
 	switch in.kind {
 	case clientRequest:
-		if in.waiter.begin() {
-			l.step(l, now, in, out)
-		}
+		l.submit(now, in, out)
 	case peerRequest, peerReply:
 		l.machine.Deliver(now, in.value.(*core.Envelope), out)
 	case sendFailed:
@@ -164,6 +162,20 @@ func (l *loop) stepOne(now core.Now, in input, out *core.Out) {
 	default:
 		l.step(l, now, in, out)
 	}
+}
+
+// submit steps a request of a client, who may have gone. One for a key may wait
+// in the machine before it begins, which then asks.
+func (l *loop) submit(now core.Now, in input, out *core.Out) {
+	switch q := in.value.(*core.Request); q.Op {
+	case core.OpGet, core.OpPut, core.OpDelete:
+		q.Client = in.waiter
+	default:
+		if !in.waiter.Begins() {
+			return
+		}
+	}
+	l.step(l, now, in, out)
 }
 
 // flush carries out a drain's effects, in the order that core.Out states.

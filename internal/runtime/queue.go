@@ -187,8 +187,8 @@ const (
 	gone
 )
 
-// begin says that the loop may begin the request: its client is still there.
-func (w *waiter) begin() bool { return w.state.CompareAndSwap(waits, begun) }
+// Begins says that the request may begin: its client is still there.
+func (w *waiter) Begins() bool { return w.state.CompareAndSwap(waits, begun) }
 
 // leave says that the request was not begun, and will not be.
 func (w *waiter) leave() bool { return w.state.CompareAndSwap(waits, gone) }
