@@ -36,10 +36,19 @@ archtest: ## the floors: which package may import what, and which must be pure
 	@echo "== archtest"
 	@$(GO) test ./internal/archtest
 
+# The packages in which some tests are long computations with hardly two goroutines
+# at a time, and the names of these: the race detector takes ten times as long for
+# them and finds nothing that the others of their packages do not show it.
+COMPUTING := ./internal/migrate ./internal/runtime ./internal/storage/...
+COMPUTED  := Everywhere$$|^TestEveryByte$$|^TestCheckFinds|^TestFiguresOf|^TestAdmissionKeepsRequestsFast$$|^TestGoodputUnderOverload$$|^TestCallersThatWaitAreServed$$
+
 .PHONY: test
-test: ## all tests but tier 3, in random order, with the race detector but for the simulator
+test: ## all tests but tier 3, in random order, with the race detector but for long computations
 	@echo "== test"
-	@$(GO) test -race -shuffle=on -timeout 20m -skip '^TestTier3' $$($(GO) list ./... | grep -v '/internal/sim$$')
+	@$(GO) test -race -shuffle=on -timeout 20m -skip '$(COMPUTED)' $(COMPUTING)
+	@$(GO) test -race -shuffle=on -timeout 20m -skip '^TestTier3' $$($(GO) list ./... | grep -vE '/internal/(sim$$|migrate|runtime|storage)')
+	@echo "== test of what is computed: without the race detector"
+	@$(GO) test -shuffle=on -timeout 20m -run '$(COMPUTED)' $(COMPUTING)
 	@echo "== test of the simulator: a run has one goroutine, and needs no race detector"
 	@$(GO) test -shuffle=on -timeout 20m ./internal/sim
 	@echo "== test of clusters that speak HTTP"

@@ -81,26 +81,32 @@ type worker struct {
 	e     storage.Engine
 	o     *Options
 	rng   *rand.Rand
-	bytes []byte // random ones, of which values are parts
+	bytes []byte // the pool; nobody changes it
 	done  chan error
 	tell  func(error)
 	from  []byte // where a scan goes on
 }
 
-func newWorker(e storage.Engine, o *Options, n uint64) *worker {
-	w := &worker{e: e, o: o, rng: rand.New(rand.NewPCG(n, 1)), done: make(chan error, 1)}
+func newWorker(e storage.Engine, o *Options, pool []byte, n uint64) *worker {
+	w := &worker{e: e, o: o, rng: rand.New(rand.NewPCG(n, 1)), bytes: pool, done: make(chan error, 1)}
 	w.tell = func(err error) { w.done <- err }
-	w.bytes = make([]byte, 0, poolBytes+o.ValueBytes+8)
-	for len(w.bytes) < poolBytes+o.ValueBytes {
-		w.bytes = binary.LittleEndian.AppendUint64(w.bytes, w.rng.Uint64())
-	}
 	return w
 }
 
-// poolBytes is how many different values a worker has: so many that hardly two
-// in a block of an engine have anything in common, since an engine that finds
-// it would seem to write less than it will of real values.
-const poolBytes = 1 << 20
+// poolBytes is how many different values there are: so many that hardly two in
+// a block of an engine have anything in common, since an engine that finds it
+// would seem to write less than it will of real values.
+const poolBytes = 4 << 20
+
+// newPool returns random bytes, of which values are parts.
+func newPool(valueBytes int) []byte {
+	rng := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, 0, poolBytes+valueBytes+8)
+	for len(b) < poolBytes+valueBytes {
+		b = binary.LittleEndian.AppendUint64(b, rng.Uint64())
+	}
+	return b
+}
 
 // value returns one that does not compress. Nobody changes it.
 func (w *worker) value() []byte {
@@ -145,12 +151,13 @@ func Measure(ctx context.Context, o Options, tell func(stage string)) (r Report,
 		}
 	}()
 	tell("writing the keys")
-	if err := fill(ctx, e, &o); err != nil {
+	pool := newPool(o.ValueBytes)
+	if err := fill(ctx, newWorker(e, &o, pool, 0)); err != nil {
 		return r, nil, fmt.Errorf("writing the keys: %w", err)
 	}
 	for _, l := range loads() {
 		tell(l.name)
-		f, err := l.measure(ctx, e, &o)
+		f, err := l.measure(ctx, e, &o, pool)
 		if err != nil {
 			return r, nil, fmt.Errorf("%s: %w", l.name, err)
 		}
@@ -168,30 +175,29 @@ func Measure(ctx context.Context, o Options, tell func(stage string)) (r Report,
 }
 
 // fill writes every key once, in batches of the size that a busy shard makes.
-func fill(ctx context.Context, e storage.Engine, o *Options) error {
+func fill(ctx context.Context, w *worker) error {
 	const chunk = 256
-	w := newWorker(e, o, 0)
-	for first := uint64(0); first < o.Keys; first += chunk {
+	for first := uint64(0); first < w.o.Keys; first += chunk {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		var batch []core.Write
-		for n := first; n < min(first+chunk, o.Keys); n++ {
+		for n := first; n < min(first+chunk, w.o.Keys); n++ {
 			batch = append(batch, core.Write{Key: key(n), Value: w.value()})
 		}
-		e.Commit(batch, core.NoSync, w.tell)
+		w.e.Commit(batch, core.NoSync, w.tell)
 		if err := <-w.done; err != nil {
 			return err
 		}
 	}
-	return sync(e)
+	return sync(w.e)
 }
 
 // timeEach: one operation in so many is timed, which keeps the clock out of
 // the figures of those that take less than a microsecond.
 const timeEach = 16
 
-func (l *load) measure(ctx context.Context, e storage.Engine, o *Options) (Figures, error) {
+func (l *load) measure(ctx context.Context, e storage.Engine, o *Options, pool []byte) (Figures, error) {
 	within, cancel := context.WithTimeout(ctx, o.Length)
 	defer cancel()
 	var (
@@ -204,7 +210,7 @@ func (l *load) measure(ctx context.Context, e storage.Engine, o *Options) (Figur
 	began, spent := time.Now(), procs.OwnCPU()
 	for n := range l.workers {
 		workers.Go(func() {
-			done, own, err := l.work(within, newWorker(e, o, uint64(n)+1))
+			done, own, err := l.work(within, newWorker(e, o, pool, uint64(n)+1))
 			operations.Add(done)
 			mu.Lock()
 			defer mu.Unlock()
@@ -227,10 +233,10 @@ func (l *load) measure(ctx context.Context, e storage.Engine, o *Options) (Figur
 // latencies returns a histogram of microseconds up to a minute.
 func latencies() *hdrhistogram.Histogram { return hdrhistogram.New(1, time.Minute.Microseconds(), 2) }
 
-// work does operations until ctx ends.
+// work does operations until ctx ends, and one at least.
 func (l *load) work(ctx context.Context, w *worker) (operations int64, took *hdrhistogram.Histogram, err error) {
 	took = latencies()
-	for i := 0; ctx.Err() == nil; i++ {
+	for i := 0; i == 0 || ctx.Err() == nil; i++ {
 		timed := i%timeEach == 0
 		began := time.Time{}
 		if timed {

@@ -132,11 +132,8 @@ func mergedStore(t *testing.T) store {
 			mustCommit(t, e, core.Write{Key: []byte(gone), Delete: true})
 		}
 	}
-	for e.Stats().CompactionDebt > 0 {
+	for s := e.Stats(); s.Compactions == 0 || s.CompactionDebt > 0; s = e.Stats() {
 		mustCommit(t, e) // until the merger has come around
-	}
-	if n := e.Stats().Compactions; n == 0 {
-		t.Fatal("nothing was merged")
 	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
