@@ -105,6 +105,7 @@ func stores(t *testing.T) (crashed, closed store) {
 	}
 	// It tells, when it is read, that what stands before it was durable.
 	mustCommit(t, e, set("last", "last"))
+	lss.Settle(e)
 	crashed = store{fs: disk.PowerCut(nil, 0).FS(), want: want, torn: true}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)

@@ -73,3 +73,12 @@ func Names(t testing.TB, fs vfs.FS, dir, file string) bool {
 	}
 	return slices.ContainsFunc(m, func(u use) bool { return segmentName(u.id) == file })
 }
+
+// Settle waits until the keeper has taken two whole turns that began after the
+// call, so that nothing is half done: a second signal is taken in when the turn
+// of the first has begun, and a third one when that has ended.
+func Settle(e *Engine) {
+	for range 4 {
+		e.keeper.wake <- struct{}{}
+	}
+}
