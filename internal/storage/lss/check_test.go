@@ -121,7 +121,9 @@ func used(t testing.TB) vfs.FS {
 }
 
 // TestCheckShowsTheStore: of stores that are whole, nothing is said, and what is
-// shown is what the store would show; nothing is changed by looking.
+// shown is what the store would show; nothing is changed by looking. Where files
+// have been used before, a piece of an old frame that later ones have cut may be
+// noted, which is no damage.
 func TestCheckShowsTheStore(t *testing.T) {
 	crashed, closed := stores(t)
 	_, unsealed := stores(t)
@@ -133,7 +135,7 @@ func TestCheckShowsTheStore(t *testing.T) {
 			if !maps.Equal(files(t, fs), before) {
 				t.Error("looking has changed the store")
 			}
-			if len(r.faults) != 0 || len(r.notes) != 0 {
+			if len(r.faults) != 0 || len(r.notes) != 0 && name != "used" {
 				t.Errorf("it is whole, and is said to have %+v, %q", r.faults, r.notes)
 			}
 			if r.done != r.total || r.total == 0 {
