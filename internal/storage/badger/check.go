@@ -1,7 +1,6 @@
 package badger
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -156,30 +155,13 @@ func (c *checker) manifest(o badger.Options) (err error) {
 func (c *checker) pairs(db *badger.DB) error {
 	txn := db.NewTransactionAt(math.MaxUint64, false)
 	defer txn.Discard()
-	o := badger.DefaultIteratorOptions
-	o.PrefetchValues = false
-	iter := txn.NewIterator(o)
-	defer iter.Close()
-	for iter.Rewind(); iter.Valid(); iter.Next() {
-		item := iter.Item()
-		key, ok := bytes.CutPrefix(item.Key(), []byte{keyPrefix})
-		if !ok {
-			continue
-		}
-		if item.UserMeta() == removed {
-			continue
-		}
-		err := item.Value(func(value []byte) error {
-			if c.log.err() != nil {
-				return c.log.err()
-			}
-			c.x.Pair(key, value)
-			return nil
-		})
-		if err != nil {
-			c.x.Fault(storage.Fault{File: ".", Offset: -1, Key: key, What: "its value cannot be read: " + err.Error(), Cost: storage.CostStore})
-			return nil
-		}
+	at, err := ascend(txn, c.log, nil, func(key, value []byte) bool {
+		c.x.Pair(key, value)
+		return true
+	})
+	if err != nil {
+		c.x.Fault(storage.Fault{File: ".", Offset: -1, Key: at, What: "its value cannot be read: " + err.Error(), Cost: storage.CostStore})
+		return nil
 	}
 	c.x.Progress(c.total, c.total)
 	return nil

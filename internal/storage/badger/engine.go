@@ -271,9 +271,19 @@ type snapshot struct {
 
 // Ascend implements grouped.Snapshot.
 func (s *snapshot) Ascend(from []byte, f func(key, value []byte) bool) error {
+	if _, err := ascend(s.txn, s.library.log, from, f); err != nil {
+		return err
+	}
+	return s.library.log.err()
+}
+
+// ascend calls f with each pair from a key on, in order, until f returns false.
+// Keys that are deleted are passed over. With an error, at is the key whose value
+// could not be read.
+func ascend(txn *badger.Txn, log *logger, from []byte, f func(key, value []byte) bool) (at []byte, err error) {
 	o := badger.DefaultIteratorOptions
 	o.PrefetchValues = false // most scans are short, and goroutines do not pay for them
-	iter := s.txn.NewIterator(o)
+	iter := txn.NewIterator(o)
 	defer iter.Close()
 	on := true
 	for iter.Seek(inner(from)); on && iter.Valid(); iter.Next() {
@@ -286,16 +296,16 @@ func (s *snapshot) Ascend(from []byte, f func(key, value []byte) bool) error {
 			continue
 		}
 		if err := item.Value(func(value []byte) error {
-			if err := s.library.log.err(); err != nil {
+			if err := log.err(); err != nil {
 				return err
 			}
 			on = f(key, value)
 			return nil
 		}); err != nil {
-			return err
+			return bytes.Clone(key), err
 		}
 	}
-	return s.library.log.err()
+	return nil, nil
 }
 
 // Close implements grouped.Snapshot.
