@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dynamo-kv/dynamo/internal/doctor"
+	"github.com/dynamo-kv/dynamo/internal/storage"
 )
 
 func newDoctor() *cobra.Command {
@@ -115,7 +116,7 @@ func (e *examined) run() {
 func examinedText(p doctor.Progress) string {
 	s := "checking"
 	if p.TotalBytes > 0 {
-		s += fmt.Sprintf(": %s of %s", size(uint64(p.Bytes)), size(uint64(p.TotalBytes)))
+		s += fmt.Sprintf(": %s of %s", storage.Size(uint64(p.Bytes)), storage.Size(uint64(p.TotalBytes)))
 	}
 	if p.Records > 0 {
 		s += fmt.Sprintf(", %d records", p.Records)
@@ -164,7 +165,7 @@ func (d diagnosis) counts() [][]string {
 	return [][]string{
 		{"KEYS", "DELETED", "TOMBSTONES", "BYTES", "HINTS", "HASH TREES"},
 		{
-			number(d.Data.Keys), number(d.Data.Deleted), number(d.Data.Tombstones), size(d.Data.Bytes),
+			number(d.Data.Keys), number(d.Data.Deleted), number(d.Data.Tombstones), storage.Size(d.Data.Bytes),
 			number(d.Hints.Records), fmt.Sprintf("%d of %d right", d.Trees.Equal, d.Trees.Saved),
 		},
 	}
@@ -261,17 +262,4 @@ docs/runbook.md.`
 	}
 	return `Nothing is lost, and the node starts. But something has changed what was
 written: look after the disk.`
-}
-
-// size is a number of bytes for people.
-func size(n uint64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, prefixes := float64(n)/unit, "KMGTPE"
-	for value >= unit && len(prefixes) > 1 {
-		value, prefixes = value/unit, prefixes[1:]
-	}
-	return fmt.Sprintf("%.1f %ciB", value, prefixes[0])
 }

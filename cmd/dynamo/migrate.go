@@ -112,7 +112,7 @@ func migrationReport(r migrate.Result) string {
 		return fmt.Sprintf("The data of node %s had moved to %s before an interruption; what was left to do is done.\n%s", node, engine, next)
 	}
 	text := fmt.Sprintf("The data of node %s has moved from %s to %s: %d keys, %s, SHA-256 %s, compared byte by byte.\n",
-		node, r.From, engine, r.Keys, migrate.Size(r.Bytes), r.Hash)
+		node, r.From, engine, r.Keys, storage.Size(r.Bytes), r.Hash)
 	if r.Kept != "" {
 		text += fmt.Sprintf("The files of %s are kept in %s; remove them when you do not want them any more.\n", r.From, r.Kept)
 	}

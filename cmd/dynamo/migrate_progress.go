@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/migrate"
+	"github.com/dynamo-kv/dynamo/internal/storage"
 )
 
 const (
@@ -82,11 +83,11 @@ func share(q migrate.Progress) float64 {
 	return min(1, float64(q.Bytes)/float64(max(1, q.TotalBytes)))
 }
 
-// progressText says how far a phase has come in the time that it has taken.
+// copiedText says how far a phase has come in the time that it has taken.
 func copiedText(q migrate.Progress, took time.Duration) string {
 	rate := float64(q.Bytes) / max(took.Seconds(), 1e-3)
 	if q.TotalKeys == 0 {
-		return fmt.Sprintf("%v: %s, %d keys, %s/s", q.Phase, migrate.Size(q.Bytes), q.Keys, migrate.Size(uint64(rate)))
+		return fmt.Sprintf("%v: %s, %d keys, %s/s", q.Phase, storage.Size(q.Bytes), q.Keys, storage.Size(uint64(rate)))
 	}
 	left := "?"
 	if rate > 0 {
@@ -94,5 +95,5 @@ func copiedText(q migrate.Progress, took time.Duration) string {
 		left = time.Duration(rest * float64(time.Second)).Round(time.Second).String()
 	}
 	return fmt.Sprintf("%v: %.0f %%, %s of %s, %d of %d keys, %s/s, %s left",
-		q.Phase, 100*share(q), migrate.Size(q.Bytes), migrate.Size(q.TotalBytes), q.Keys, q.TotalKeys, migrate.Size(uint64(rate)), left)
+		q.Phase, 100*share(q), storage.Size(q.Bytes), storage.Size(q.TotalBytes), q.Keys, q.TotalKeys, storage.Size(uint64(rate)), left)
 }

@@ -19,7 +19,7 @@ func (r *run) room(total digest, taken int64) error {
 		return nil
 	}
 	return fmt.Errorf("%w: it needs up to %s for %d keys, and %s are free; make room on it, or move the directory to a larger disk",
-		ErrNoRoom, Size(need), total.keys, Size(free))
+		ErrNoRoom, storage.Size(need), total.keys, storage.Size(free))
 }
 
 func (r *run) driver() storage.Driver {
@@ -29,17 +29,4 @@ func (r *run) driver() storage.Driver {
 		}
 	}
 	panic("migrate: validated options name an engine that is not there")
-}
-
-// Size returns a number of bytes as people read it.
-func Size(n uint64) string {
-	const unit = 1 << 10
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, prefix := float64(n)/unit, 0
-	for ; value >= unit && prefix < len("KMGTPE")-1; prefix++ {
-		value /= unit
-	}
-	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[prefix])
 }
