@@ -1,57 +1,19 @@
 package dynamo
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/transport/tlstest"
 )
-
-// testTLS returns a configuration for nodes at 127.0.0.1 that trust each other
-// and nobody else, by a certificate that vouches for itself.
-func testTLS(t testing.TB) *tls.Config {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "nodes of a test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		RootCAs:      pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
-	}
-}
 
 // httpsClient returns a client with that configuration that keeps no
 // connections.
@@ -79,7 +41,7 @@ func fetch(t *testing.T, c *http.Client, url string) (string, error) {
 func TestClusterOverTLS(t *testing.T) {
 	cfg := memoryConfig(3)
 	cfg.W = 3
-	cfg.TLS = testTLS(t)
+	cfg.TLS = tlstest.Config(t)
 	nodes := startCluster(t, 3, cfg)
 	put(t, nodes[0], "k", "v", nil, Strict())
 	wantValues(t, get(t, nodes[2], "k"), "v")
@@ -105,7 +67,7 @@ func TestClusterOverTLS(t *testing.T) {
 	if got, err := fetch(t, httpsClient(&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: cfg.TLS.RootCAs}), "https://"+nodes[1].Addr()+"/health"); err == nil {
 		t.Errorf("a client without a certificate got %q", got)
 	}
-	if got, err := fetch(t, httpsClient(testTLS(t)), "https://"+nodes[1].Addr()+"/health"); err == nil {
+	if got, err := fetch(t, httpsClient(tlstest.Config(t)), "https://"+nodes[1].Addr()+"/health"); err == nil {
 		t.Errorf("a client that trusts somebody else got %q", got)
 	}
 	if got, err := fetch(t, httpsClient(nil), "http://"+nodes[1].Addr()+"/health"); err == nil && strings.Contains(got, "serving") {
@@ -116,9 +78,9 @@ func TestClusterOverTLS(t *testing.T) {
 // A node that speaks another language, or trusts others, does not get in.
 func TestStrangersDoNotJoinOverTLS(t *testing.T) {
 	cfg := memoryConfig(1)
-	cfg.TLS = testTLS(t)
+	cfg.TLS = tlstest.Config(t)
 	inside := startNode(t, "n1", cfg)
-	for name, c := range map[string]*tls.Config{"plain": nil, "another-ca": testTLS(t)} {
+	for name, c := range map[string]*tls.Config{"plain": nil, "another-ca": tlstest.Config(t)} {
 		outside := memoryConfig(1)
 		outside.TLS = c
 		n := startNode(t, name, outside)
@@ -142,7 +104,7 @@ func BenchmarkTLS(b *testing.B) {
 	for _, c := range []struct {
 		name string
 		tls  *tls.Config
-	}{{"plain", nil}, {"tls", testTLS(b)}} {
+	}{{"plain", nil}, {"tls", tlstest.Config(b)}} {
 		var nodes []*Node
 		for i := range 3 {
 			cfg := memoryConfig(3)

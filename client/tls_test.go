@@ -2,14 +2,8 @@ package client_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
-	"math/big"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -17,44 +11,13 @@ import (
 
 	"github.com/dynamo-kv/dynamo"
 	"github.com/dynamo-kv/dynamo/client"
+	"github.com/dynamo-kv/dynamo/internal/transport/tlstest"
 )
-
-// testTLS returns a configuration for nodes at 127.0.0.1 and their clients, by a
-// certificate that vouches for itself.
-func testTLS(t *testing.T) *tls.Config {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "nodes of a test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		RootCAs:      pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
-	}
-}
 
 // TestTLS: a client with a certificate works with nodes that ask for one, over a
 // dialer of its own too, and knows all of them.
 func TestTLS(t *testing.T) {
-	secure := testTLS(t)
+	secure := tlstest.Config(t)
 	c := memoryConfig()
 	c.TLS = secure
 	nodes := startCluster(t, 3, c)
@@ -87,7 +50,7 @@ func TestTLS(t *testing.T) {
 // TestTLSDialer: a dialer that speaks TLS itself works as well.
 func TestTLSDialer(t *testing.T) {
 	c := memoryConfig()
-	c.TLS = testTLS(t)
+	c.TLS = tlstest.Config(t)
 	nodes := startCluster(t, 1, c)
 	cfg := patient()
 	cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
@@ -103,11 +66,11 @@ func TestTLSDialer(t *testing.T) {
 
 // TestTLSStrangers: whoever is not trusted learns nothing, on either side.
 func TestTLSStrangers(t *testing.T) {
-	secure := testTLS(t)
+	secure := tlstest.Config(t)
 	c := memoryConfig()
 	c.TLS = secure
 	nodes := startCluster(t, 1, c)
-	other := testTLS(t)
+	other := tlstest.Config(t)
 	for name, cfg := range map[string]*tls.Config{
 		"no TLS":                   nil,
 		"no certificate":           {MinVersion: tls.VersionTLS13, RootCAs: secure.RootCAs},

@@ -85,6 +85,7 @@ func restricted() []importers {
 		{of: "api/...", by: []string{"internal/transport/...", "internal/server/...", "client", "test/...", "examples/..."}},
 		// Only tests.
 		{of: "internal/core/coretest"},
+		{of: "internal/transport/tlstest"},
 		{of: "internal/archtest"},
 	}
 }

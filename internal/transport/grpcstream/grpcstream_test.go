@@ -2,13 +2,7 @@ package grpcstream
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"math/big"
 	"net"
 	"path/filepath"
 	"sync/atomic"
@@ -26,6 +20,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/frame"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/transport/outbox"
+	"github.com/dynamo-kv/dynamo/internal/transport/tlstest"
 	"github.com/dynamo-kv/dynamo/internal/transport/wire"
 )
 
@@ -359,35 +354,11 @@ func TestPlainProtobufClient(t *testing.T) {
 	}
 }
 
-// certificate returns a certificate for 127.0.0.1 that signs itself.
-func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(parsed)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
-}
-
 func TestTLS(t *testing.T) {
-	cert, pool := certificate(t)
+	config := tlstest.Config(t)
 	secure := func(o *Options) {
-		o.ServeCredentials = credentials.NewServerTLSFromCert(&cert)
-		o.DialCredentials = credentials.NewClientTLSFromCert(pool, "")
+		o.ServeCredentials = credentials.NewServerTLSFromCert(&config.Certificates[0])
+		o.DialCredentials = credentials.NewClientTLSFromCert(config.RootCAs, "")
 	}
 	a, b, plainText := start(t, secure), start(t, secure), start(t, plain)
 	a.send(t, b.addr, 1)
