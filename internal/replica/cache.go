@@ -2,26 +2,31 @@ package replica
 
 import "github.com/dynamo-kv/dynamo/internal/core"
 
-// cache keeps records of data keys that are durable, so that a key in use is
-// neither read from the engine nor decoded each time. All writes to its keys
-// pass through the overlay that owns it, which replaces what it has; so it
-// never disagrees with the engine.
+// cache keeps records in memory: those that are pending, which have been
+// written and whose flush is not complete, and up to its limit durable ones, so
+// that a key in use is neither read from the engine nor decoded each time. All
+// writes to its keys pass through the overlay that owns it, which replaces what
+// it has; so it never disagrees with the engine. Both are in one table, since a
+// write to a key in use meets all of it: the record as it was, the pending one,
+// and that one when it is durable.
 //
-// It lets go by the clock algorithm: a hand goes round, takes from each record
-// that was read since it last came by its second chance, and drops those that
-// have none. A record comes in without one, so keys that are touched once, by
-// a load say, push each other out and not those that are read again and again.
+// It lets go of durable records by the clock algorithm: a hand goes round, takes
+// from each record that was read since it last came by its second chance, and
+// drops those that have none. A record comes in without one, so keys that are
+// touched once, by a load say, push each other out and not those that are read
+// again and again.
 //
-// What it holds is what the engine stores, not the record that was written:
-// that shares the memory of the message that brought it, with up to hundreds
-// of others in it, and a few records would hold on to all of these.
+// What it holds of a durable record is what the engine stores, not the record
+// that was written: that shares the memory of the message that brought it, with
+// up to hundreds of others in it, and a few records would hold on to all of
+// these.
 type cache struct {
-	limit, size int // bytes, by costOf; with limit 0 it keeps nothing
-	at          map[string]int
-	entries     []cached // where the hand goes round; those without a key are free
-	free        []int    // their indexes
+	limit, size int            // bytes of durable records, by costOf; with limit 0 none is kept
+	at          map[string]int // index of each entry with a key
+	entries     []cached       // where the hand goes round; those without a key are free
+	free        []int          // their indexes
 	hand        int
-	hits        uint64
+	hits        uint64 // of reads of keys that were not pending
 	misses      uint64
 }
 
@@ -29,9 +34,11 @@ type cache struct {
 type cached struct {
 	key     string // data key or hint key
 	value   []byte // as it is stored
-	record  record // shares value's memory, once decoded
-	decoded bool
-	chance  bool // it was read since the hand came by
+	record  record
+	flush   uint64 // the one that it waits for, 0: it is durable
+	deleted bool   // by a pending removal
+	decoded bool   // record is what value holds, and shares its memory
+	chance  bool   // it was read since the hand came by
 }
 
 const (
@@ -50,71 +57,94 @@ func newCache(limit int) cache {
 
 func costOf(key string, value []byte) int { return len(key) + len(value) + cachedBytes }
 
-// get returns a key's record, if it is here.
-func (c *cache) get(key []byte) (r record, ok bool, err error) {
+// get returns the entry of a key, nil if it is not here. It is only to be read,
+// and only until the next call.
+func (c *cache) get(key []byte) (*cached, error) {
 	i, ok := c.at[string(key)]
 	if !ok {
 		c.misses++
-		return record{}, false, nil
+		return nil, nil
+	}
+	e := &c.entries[i]
+	if e.flush != 0 {
+		return e, nil
 	}
 	c.hits++
-	e := &c.entries[i]
 	e.chance = true
 	if !e.decoded {
-		if e.record, err = decodeRecord(e.value); err != nil {
-			return record{}, false, err
+		r, err := decodeRecord(e.value)
+		if err != nil {
+			return nil, err
 		}
-		e.decoded = true
+		r.hash = e.record.hash
+		e.record, e.decoded = r, true
 	}
-	return e.record, true, nil
+	return e, nil
 }
 
-// keep takes a key's record as it is stored, in place of what it has of it.
-// A record that is too large is not kept, and what was here of it is dropped.
-func (c *cache) keep(key string, value []byte) (index int, ok bool) {
-	cost := costOf(key, value)
-	if cost > c.limit/cachedShare {
-		c.drop(key)
-		return 0, false
+// waits returns the flush that a key's state waits for, 0 if it is durable.
+func (c *cache) waits(key []byte) uint64 {
+	if i, ok := c.at[string(key)]; ok {
+		return c.entries[i].flush
 	}
-	i, held := c.at[key]
-	if held {
-		e := &c.entries[i]
-		c.size += cost - costOf(e.key, e.value)
-		*e = cached{key: e.key, value: value, chance: e.chance}
-	} else {
-		i = c.vacant()
-		c.entries[i] = cached{key: key, value: value}
-		c.at[key] = i
-		c.size += cost
-	}
-	c.shrink(i)
-	return i, true
+	return 0
 }
 
-// keepDecoded is keep for who has decoded the value, with which r shares its
-// memory.
-func (c *cache) keepDecoded(key []byte, value []byte, r record) {
-	if c.limit == 0 {
+// write takes a pending record or removal of a key, in place of what is here of
+// it, and returns its index, which stays until it is settled.
+func (c *cache) write(key []byte, w cached) (index int) {
+	i := c.place(key)
+	e := &c.entries[i]
+	w.key, w.chance = e.key, e.chance
+	*e = w
+	return i
+}
+
+// settle notes that the pending record at an index is durable. A removal leaves
+// nothing, and neither does a record that is too large to be kept.
+func (c *cache) settle(i int) {
+	e := &c.entries[i]
+	cost := costOf(e.key, e.value)
+	if e.deleted || cost > c.limit/cachedShare {
+		c.vacate(i)
 		return
 	}
-	if i, ok := c.keep(string(key), value); ok {
-		c.entries[i].record, c.entries[i].decoded = r, true
+	e.flush, e.record = 0, record{hash: e.record.hash}
+	c.size += cost
+	c.shrink(i)
+}
+
+// keep takes a durable record that was read from the engine as value, with which
+// it shares its memory. One that is too large is not kept.
+func (c *cache) keep(key, value []byte, r record) {
+	if cost := len(key) + len(value) + cachedBytes; cost <= c.limit/cachedShare {
+		i := c.place(key)
+		e := &c.entries[i]
+		e.value, e.record, e.decoded = value, r, true
+		c.size += cost
+		c.shrink(i)
 	}
 }
 
-// drop forgets a key.
-func (c *cache) drop(key string) {
-	if i, ok := c.at[key]; ok {
-		c.remove(i)
+// place returns the index of a key's entry, without what was here of it, or of
+// a new one.
+func (c *cache) place(key []byte) int {
+	if i, ok := c.at[string(key)]; ok {
+		if e := &c.entries[i]; e.flush == 0 {
+			c.size -= costOf(e.key, e.value)
+		}
+		return i
 	}
+	i := c.vacant()
+	c.entries[i].key = string(key)
+	c.at[c.entries[i].key] = i
+	return i
 }
 
-func (c *cache) remove(i int) {
-	e := &c.entries[i]
-	c.size -= costOf(e.key, e.value)
-	delete(c.at, e.key)
-	*e = cached{}
+// vacate makes an entry free that is not counted in size.
+func (c *cache) vacate(i int) {
+	delete(c.at, c.entries[i].key)
+	c.entries[i] = cached{}
 	c.free = append(c.free, i)
 }
 
@@ -129,17 +159,18 @@ func (c *cache) vacant() int {
 	return len(c.entries) - 1
 }
 
-// shrink drops records until the rest fits, but not the one at index spared,
-// which fits by itself. Each step takes a chance or drops a record, so it ends
-// within two rounds.
+// shrink drops durable records until the rest fits, but not the one at index
+// spared, which fits by itself. Each step takes a chance or drops a record, so it
+// ends within two rounds.
 func (c *cache) shrink(spared int) {
 	for c.size > c.limit {
 		switch e := &c.entries[c.hand]; {
-		case e.key == "" || c.hand == spared:
+		case e.key == "" || e.flush != 0 || c.hand == spared:
 		case e.chance:
 			e.chance = false
 		default:
-			c.remove(c.hand)
+			c.size -= costOf(e.key, e.value)
+			c.vacate(c.hand)
 		}
 		c.hand = (c.hand + 1) % len(c.entries)
 	}

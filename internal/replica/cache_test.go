@@ -69,38 +69,67 @@ func TestCacheOfWhatIsRead(t *testing.T) {
 	}
 }
 
-// The cache is never above its limit, and knows exactly what it holds.
+// wrote has a cache take a value that is written and durable at once.
+func wrote(c *cache, key string, value []byte) {
+	c.settle(c.write([]byte(key), cached{value: value, flush: 1}))
+}
+
+// here says whether a cache has a key.
+func here(t *testing.T, c *cache, key string) bool {
+	t.Helper()
+	e, err := c.get([]byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e != nil
+}
+
+// The cache is never above its limit with what is durable, knows exactly what it
+// holds, and keeps what is pending whatever its size.
 func TestCacheKeepsItsLimit(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	c := newCache(64 << 10)
-	stored := make(map[string]string)
+	newest := make(map[string]string)
+	pending := make(map[string]int)
 	for i := range 20_000 {
 		key := fmt.Sprint("key-", rng.IntN(300))
-		switch rng.IntN(4) {
+		at, isPending := pending[key]
+		switch rng.IntN(5) {
 		case 0:
-			c.drop(key)
-			delete(stored, key)
+			pending[key] = c.write([]byte(key), cached{deleted: true, flush: 1})
+			newest[key] = ""
 		case 1:
-			_, ok, err := c.get([]byte(key))
-			if err != nil || ok && stored[key] == "" {
-				t.Fatalf("step %d: a key that was dropped is found: %v", i, err)
+			if here(t, &c, key) && !isPending && newest[key] == "" {
+				t.Fatalf("step %d: a key that was removed is found", i)
+			}
+		case 2, 3:
+			if isPending {
+				c.settle(at)
+				delete(pending, key)
 			}
 		default:
 			value := cachedRecord(rng.IntN(12 << 10))
-			c.keep(key, value)
-			stored[key] = string(value)
+			pending[key] = c.write([]byte(key), cached{value: value, flush: 1})
+			newest[key] = string(value)
 		}
 		size := 0
 		for key, at := range c.at {
 			e := &c.entries[at]
-			if e.key != key || string(e.value) != stored[key] {
+			if e.key != key || string(e.value) != newest[key] {
 				t.Fatalf("step %d: %s is kept as another, or with another value", i, key)
 			}
-			size += costOf(e.key, e.value)
+			if e.flush == 0 {
+				size += costOf(e.key, e.value)
+			}
 		}
 		if size != c.size || size > c.limit || len(c.at)+len(c.free) != len(c.entries) {
 			t.Fatalf("step %d: %d bytes are counted, and there are %d, of %d; %d records and %d free in %d entries",
 				i, c.size, size, c.limit, len(c.at), len(c.free), len(c.entries))
+		}
+		for key, at := range pending {
+			if e := &c.entries[at]; e.key != key || e.flush != 1 {
+				t.Fatalf("step %d: what is pending of %s has gone", i, key)
+			}
 		}
 	}
 }
@@ -109,16 +138,18 @@ func TestCacheKeepsItsLimit(t *testing.T) {
 // and one very large record pushes out none.
 func TestCacheGivesSecondChances(t *testing.T) {
 	c := newCache(64 << 10)
-	c.keep("hot", cachedRecord(1<<10))
+	wrote(&c, "hot", cachedRecord(1<<10))
 	for i := range 1000 {
-		if _, ok, err := c.get([]byte("hot")); !ok || err != nil {
-			t.Fatalf("after %d keys that are written once the hot one is gone: %v", i, err)
+		if !here(t, &c, "hot") {
+			t.Fatalf("after %d keys that are written once the hot one is gone", i)
 		}
-		c.keep(fmt.Sprint("cold-", i), cachedRecord(1<<10))
+		wrote(&c, fmt.Sprint("cold-", i), cachedRecord(1<<10))
 	}
 	before := len(c.at)
-	if _, ok := c.keep("huge", cachedRecord(16<<10)); ok || len(c.at) != before {
-		t.Errorf("a record of a quarter of the cache is kept: %v, beside %d records of %d", ok, len(c.at), before)
+	wrote(&c, "huge", cachedRecord(16<<10))
+	c.keep([]byte("huge too"), cachedRecord(16<<10), record{})
+	if len(c.at) != before || here(t, &c, "huge") || here(t, &c, "huge too") {
+		t.Errorf("a record of a quarter of the cache is kept, or others have gone: %d records of %d", len(c.at), before)
 	}
 }
 
@@ -126,10 +157,10 @@ func TestCacheGivesSecondChances(t *testing.T) {
 // as it was before.
 func TestCacheDropsWhatHasGrown(t *testing.T) {
 	c := newCache(64 << 10)
-	c.keep("k", cachedRecord(10))
-	c.keep("k", cachedRecord(32<<10))
-	if _, ok, _ := c.get([]byte("k")); ok || c.size != 0 {
-		t.Errorf("the key is there as it was: %v, %d bytes", ok, c.size)
+	wrote(&c, "k", cachedRecord(10))
+	wrote(&c, "k", cachedRecord(32<<10))
+	if here(t, &c, "k") || c.size != 0 {
+		t.Errorf("the key is there as it was, or is counted: %d bytes", c.size)
 	}
 }
 

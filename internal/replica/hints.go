@@ -322,7 +322,7 @@ func (r *Replica) ReadHint(key []byte, out *core.Out) (set version.Siblings, flu
 func (r *Replica) HoldsHint(key []byte, out *core.Out) (held bool, flush uint64) {
 	hintKey := core.HintKey(key)
 	if !r.hints.has(key) {
-		return false, r.store.pending[string(hintKey)].flush // its removal's, if any
+		return false, r.store.cache.waits(hintKey) // its removal's, if any
 	}
 	_, held, flush, err := r.store.get(hintKey)
 	if err != nil {

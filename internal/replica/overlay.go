@@ -12,37 +12,30 @@ import (
 type overlay struct {
 	base  core.Store
 	watch Watcher // nil: nobody watches
-	cache cache   // of what is durable; what is pending goes over it
 	// flush is the number of the flush that takes what is written now.
-	flush   uint64
-	pending map[string]pending // by data key
-	order   []change           // of pending, oldest flush first
+	flush uint64
+	cache cache
+	order []change // of what is pending, oldest flush first
 }
 
-type pending struct {
-	record  record
-	value   []byte // the record as it is stored
-	deleted bool
-	flush   uint64
-}
-
+// change is one write to the record at an index of the cache.
 type change struct {
 	flush uint64
-	key   string
+	index int
 }
 
 func newOverlay(base core.Store, watch Watcher, cacheBytes int) overlay {
-	return overlay{base: base, watch: watch, cache: newCache(cacheBytes), flush: 1, pending: make(map[string]pending)}
+	return overlay{base: base, watch: watch, flush: 1, cache: newCache(cacheBytes)}
 }
 
 // get returns the record of a data key, and the flush after which that state
 // is durable, 0 if it is. A key without a record has an empty one.
 func (o *overlay) get(dataKey []byte) (r record, found bool, flush uint64, err error) {
-	if p, ok := o.pending[string(dataKey)]; ok {
-		return p.record, !p.deleted, p.flush, nil
-	}
-	if r, ok, err := o.cache.get(dataKey); ok || err != nil {
-		return r, ok, 0, err
+	switch e, err := o.cache.get(dataKey); {
+	case err != nil:
+		return record{}, false, 0, err
+	case e != nil:
+		return e.record, !e.deleted, e.flush, nil
 	}
 	b, err := o.base.Get(dataKey)
 	if err == core.ErrNotFound { //nolint:errorlint // the port's contract: engines return it as it is, and this is the hot path
@@ -54,7 +47,7 @@ func (o *overlay) get(dataKey []byte) (r record, found bool, flush uint64, err e
 	if r, err = decodeRecord(b); err != nil {
 		return record{}, false, 0, err
 	}
-	o.cache.keepDecoded(dataKey, b, r)
+	o.cache.keep(dataKey, b, r)
 	return r, true, 0, nil
 }
 
@@ -65,46 +58,34 @@ func (o *overlay) put(dataKey []byte, r record, out *core.Out) {
 // putEncoded is put for who has encoded the record already.
 func (o *overlay) putEncoded(key []byte, r record, value []byte, out *core.Out) {
 	out.Writes = append(out.Writes, core.Write{Key: key, Value: value})
-	o.note(key, pending{record: r, value: value, flush: o.flush})
+	o.note(key, cached{record: r, value: value, flush: o.flush})
 }
 
 func (o *overlay) remove(dataKey []byte, out *core.Out) {
 	out.Writes = append(out.Writes, core.Write{Key: dataKey, Delete: true})
-	o.note(dataKey, pending{deleted: true, flush: o.flush})
+	o.note(dataKey, cached{deleted: true, flush: o.flush})
 }
 
-func (o *overlay) note(dataKey []byte, p pending) {
+func (o *overlay) note(dataKey []byte, w cached) {
 	if o.watch != nil {
 		o.watch.Changed(core.DataPosition(dataKey))
 	}
-	key := string(dataKey)
-	o.pending[key] = p
-	o.order = append(o.order, change{flush: p.flush, key: key})
+	o.order = append(o.order, change{flush: w.flush, index: o.cache.write(dataKey, w)})
 }
 
-// durable drops what flush n and those before it have made durable.
+// durable lets go of what flush n and those before it have made durable.
 func (o *overlay) durable(n uint64) {
 	done := 0
 	for _, c := range o.order {
 		if c.flush > n {
 			break
 		}
-		if p := o.pending[c.key]; p.flush == c.flush {
-			delete(o.pending, c.key)
-			o.settle(c.key, p)
+		if o.cache.entries[c.index].flush == c.flush { // else a later one has it, or it is settled
+			o.cache.settle(c.index)
 		}
 		done++
 	}
 	o.order = slices.Delete(o.order, 0, done)
-}
-
-// settle has the cache follow what has become durable.
-func (o *overlay) settle(key string, p pending) {
-	if p.deleted {
-		o.cache.drop(key)
-		return
-	}
-	o.cache.keep(key, p.value)
 }
 
 // entry is one record of a scan.
@@ -152,8 +133,8 @@ func (o *overlay) scan(from, to []byte, limit core.Limit) (found []entry, next [
 func (o *overlay) changed(from, to []byte) []string {
 	var keys []string
 	for _, c := range o.order {
-		if c.key >= string(from) && (to == nil || c.key < string(to)) {
-			keys = append(keys, c.key)
+		if key := o.cache.entries[c.index].key; key >= string(from) && (to == nil || key < string(to)) {
+			keys = append(keys, key)
 		}
 	}
 	slices.Sort(keys)
@@ -179,7 +160,8 @@ func (w *scanWalk) next() (e entry, ok bool, flush uint64, err error) {
 		if len(w.stored) > 0 && string(w.stored[0].Key) == key {
 			w.stored = w.stored[1:]
 		}
-		p := w.overlay.pending[key]
+		c := &w.overlay.cache
+		p := &c.entries[c.at[key]]
 		return entry{key: []byte(key), record: p.record}, !p.deleted, p.flush, nil
 	}
 	s := w.stored[0]

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/merkle"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -19,6 +20,10 @@ type record struct {
 	// owners that missed a write, sorted by node; only a hint record has any.
 	owners []core.HintOwner
 	set    version.Siblings
+	// hash is the set's in the hash trees, where it is known. It is not stored:
+	// it goes with the record in memory, so that a write does not compute that
+	// of what it replaces.
+	hash merkle.Hash
 }
 
 // The first two bytes of a stored record. The second is the encoding of all

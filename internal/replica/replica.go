@@ -7,6 +7,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
+	"github.com/dynamo-kv/dynamo/internal/merkle"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
@@ -114,17 +115,19 @@ func (r *Replica) Apply(key []byte, set version.Siblings, out *core.Out) (flush 
 	if !r.room.take(key, rec.set, merged) {
 		return 0, core.RefusedStorageFull
 	}
+	before := rec
 	if lost {
 		rec.epoch = version.Epoch{}
 	}
-	before := rec.set
 	if bug.On(bug.EpochFromMerge) && rec.epoch.IsZero() {
 		rec.epoch = r.shownBy(merged.Clock)
 	}
 	rec.set = merged
-	r.store.put(dataKey, rec, out)
-	if !bug.On(bug.TreeSkipsApply) {
-		r.changeTree(dataKey, before, merged, out)
+	if bug.On(bug.TreeSkipsApply) {
+		rec.hash = merkle.Hash{}
+		r.store.put(dataKey, rec, out)
+	} else {
+		r.put(dataKey, before, rec, out)
 	}
 	return r.promised(), 0
 }
@@ -164,16 +167,15 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 	if v, ok := rec.set.Find(w.Write.ID); ok {
 		return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: repeated(w, rec.set, v.Dot), Flush: flush}
 	}
-	before := rec.set
+	before := rec
 	rec, seen, code := r.minted(rec, w)
 	if code != core.CodeOK {
 		return core.LocalResult{Code: code}
 	}
-	if !r.room.take(w.Key, before, rec.set) {
+	if !r.room.take(w.Key, before.set, rec.set) {
 		return core.LocalResult{Code: core.CodeStorageFull}
 	}
-	r.store.put(dataKey, rec, out)
-	r.changeTree(dataKey, before, rec.set, out)
+	r.put(dataKey, before, rec, out)
 	return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: seen, Flush: r.promised()}
 }
 
@@ -289,13 +291,12 @@ func (r *Replica) Prune(key []byte, set version.Siblings, out *core.Out) int {
 	if !found || flush != 0 || unused == 0 || !rec.set.Equal(set) {
 		return 0
 	}
-	before := rec.set
+	before := rec
 	rec.set = rec.set.WithoutUnused()
 	if own := (version.Actor{Node: r.config.Self, Epoch: rec.epoch}); rec.set.Clock.Max(own) == 0 && !bug.On(bug.PruneKeepsActor) {
 		rec.epoch = version.Epoch{}
 	}
-	r.store.put(dataKey, rec, out)
-	r.changeTree(dataKey, before, rec.set, out)
+	r.put(dataKey, before, rec, out)
 	return unused
 }
 
@@ -315,8 +316,8 @@ func (r *Replica) Remove(key []byte, set version.Siblings, out *core.Out) bool {
 	if flush != 0 || !rec.set.Equal(set) {
 		return false
 	}
+	r.changeTree(dataKey, rec, record{}, out)
 	r.store.remove(dataKey, out)
-	r.changeTree(dataKey, rec.set, version.Siblings{}, out)
 	return true
 }
 

@@ -131,17 +131,25 @@ func HashInput(b, key []byte, set version.Siblings) []byte {
 	return append(set.AppendIdentity(b), key...)
 }
 
-// changeTree keeps the tree of a key's partition up to a change, and removes
-// what was saved of it in the same batch.
-func (r *Replica) changeTree(dataKey []byte, before, after version.Siblings, out *core.Out) {
+// put stores a key's record in place of another, and has its partition's tree
+// follow.
+func (r *Replica) put(dataKey []byte, before, after record, out *core.Out) {
+	after.hash = r.changeTree(dataKey, before, after, out)
+	r.store.put(dataKey, after, out)
+}
+
+// changeTree keeps the tree of a key's partition up to a change, removes what
+// was saved of it in the same batch, and returns the hash of the key's new
+// state, zero where no tree has asked for it.
+func (r *Replica) changeTree(dataKey []byte, before, after record, out *core.Out) (is merkle.Hash) {
 	t := &r.trees
 	if !t.known {
-		return // nothing was written before, so that nothing can be saved
+		return is // nothing was written before, so that nothing can be saved
 	}
 	p := t.partitionOf(core.DataPosition(dataKey))
 	it := t.part(p)
 	if it == nil {
-		return
+		return is
 	}
 	if it.kept && it.saved == notLooked {
 		r.loadTree(p, it, out) // it is right for the last time
@@ -152,16 +160,21 @@ func (r *Replica) changeTree(dataKey []byte, before, after version.Siblings, out
 	}
 	covered := it.next != nil && bytes.Compare(dataKey, it.cursor) < 0
 	if it.tree == nil && !covered {
-		return // the scan that builds the tree will meet the key
+		return is // the scan that builds the tree will meet the key
 	}
 	key, leaf := core.ClientKey(dataKey), t.leaf(dataKey)
-	was, is := t.hash(key, before), t.hash(key, after)
+	was := before.hash
+	if was.IsZero() {
+		was = t.hash(key, before.set)
+	}
+	is = t.hash(key, after.set)
 	if it.tree != nil {
 		it.tree.Change(leaf, was, is)
 	}
 	if covered {
 		it.next.Change(leaf, was, is)
 	}
+	return is
 }
 
 // loadTree looks for the saved tree of a partition that has been neither
