@@ -16,10 +16,9 @@ import "github.com/dynamo-kv/dynamo/internal/core"
 // touched once, by a load say, push each other out and not those that are read
 // again and again.
 //
-// What it holds of a durable record is what the engine stores, not the record
-// that was written: that shares the memory of the message that brought it, with
-// up to hundreds of others in it, and a few records would hold on to all of
-// these.
+// Its records share the memory of what the engine stores, and not that of the
+// message that brought them, with up to hundreds of others in it: a few records
+// would hold on to all of these.
 type cache struct {
 	limit, size int            // bytes of durable records, by costOf; with limit 0 none is kept
 	at          map[string]int // index of each entry with a key
@@ -34,10 +33,9 @@ type cache struct {
 type cached struct {
 	key     string // data key or hint key
 	value   []byte // as it is stored
-	record  record
+	record  record // what value holds, and shares its memory
 	flush   uint64 // the one that it waits for, 0: it is durable
 	deleted bool   // by a pending removal
-	decoded bool   // record is what value holds, and shares its memory
 	chance  bool   // it was read since the hand came by
 }
 
@@ -59,27 +57,18 @@ func costOf(key string, value []byte) int { return len(key) + len(value) + cache
 
 // get returns the entry of a key, nil if it is not here. It is only to be read,
 // and only until the next call.
-func (c *cache) get(key []byte) (*cached, error) {
+func (c *cache) get(key []byte) *cached {
 	i, ok := c.at[string(key)]
 	if !ok {
 		c.misses++
-		return nil, nil
+		return nil
 	}
 	e := &c.entries[i]
-	if e.flush != 0 {
-		return e, nil
+	if e.flush == 0 {
+		c.hits++
+		e.chance = true
 	}
-	c.hits++
-	e.chance = true
-	if !e.decoded {
-		r, err := decodeRecord(e.value)
-		if err != nil {
-			return nil, err
-		}
-		r.hash = e.record.hash
-		e.record, e.decoded = r, true
-	}
-	return e, nil
+	return e
 }
 
 // waits returns the flush that a key's state waits for, 0 if it is durable.
@@ -109,7 +98,7 @@ func (c *cache) settle(i int) {
 		c.vacate(i)
 		return
 	}
-	e.flush, e.record = 0, record{hash: e.record.hash}
+	e.flush = 0
 	c.size += cost
 	c.shrink(i)
 }
@@ -120,7 +109,7 @@ func (c *cache) keep(key, value []byte, r record) {
 	if cost := len(key) + len(value) + cachedBytes; cost <= c.limit/cachedShare {
 		i := c.place(key)
 		e := &c.entries[i]
-		e.value, e.record, e.decoded = value, r, true
+		e.value, e.record = value, r
 		c.size += cost
 		c.shrink(i)
 	}

@@ -21,7 +21,8 @@ func FuzzDecodeRecord(f *testing.F) {
 				t.Fatalf("owners out of order: %v", r.owners)
 			}
 		}
-		again, err := decodeRecord(r.encode())
+		stored, _ := r.encode()
+		again, err := decodeRecord(stored)
 		if err != nil || again.epoch != r.epoch || !again.set.Equal(r.set) || len(again.owners) != len(r.owners) {
 			t.Fatalf("%+v encodes to %+v, %v", r, again, err)
 		}

@@ -142,10 +142,11 @@ func (r *Replica) putHint(key []byte, before, after record, out *core.Out) (why 
 	var value []byte
 	was, is := uint64(0), uint64(0)
 	if len(before.owners) > 0 {
-		was = uint64(len(hintKey) + len(before.encode()))
+		b, _ := before.encode()
+		was = uint64(len(hintKey) + len(b))
 	}
 	if len(after.owners) > 0 {
-		value = after.encode()
+		value, after = after.encode()
 		is = uint64(len(hintKey) + len(value))
 	}
 	h := &r.hints

@@ -349,7 +349,8 @@ func (h *harness) agrees(t *rapid.T, twin dumbHints) {
 	var size uint64
 	for _, item := range h.allHints() {
 		rec, _, _ := h.getHint(item.Key, &h.out)
-		size += uint64(len(core.HintKey(item.Key)) + len(rec.encode()))
+		b, _ := rec.encode()
+		size += uint64(len(core.HintKey(item.Key)) + len(b))
 	}
 	if got.Records != records || len(got.Pending) != len(pending) || got.Bytes != size {
 		t.Fatalf("%+v; there are %d records of %d bytes for %v", got, records, size, pending)

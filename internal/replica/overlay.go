@@ -31,10 +31,7 @@ func newOverlay(base core.Store, watch Watcher, cacheBytes int) overlay {
 // get returns the record of a data key, and the flush after which that state
 // is durable, 0 if it is. A key without a record has an empty one.
 func (o *overlay) get(dataKey []byte) (r record, found bool, flush uint64, err error) {
-	switch e, err := o.cache.get(dataKey); {
-	case err != nil:
-		return record{}, false, 0, err
-	case e != nil:
+	if e := o.cache.get(dataKey); e != nil {
 		return e.record, !e.deleted, e.flush, nil
 	}
 	b, err := o.base.Get(dataKey)
@@ -52,10 +49,12 @@ func (o *overlay) get(dataKey []byte) (r record, found bool, flush uint64, err e
 }
 
 func (o *overlay) put(dataKey []byte, r record, out *core.Out) {
-	o.putEncoded(dataKey, r, r.encode(), out)
+	value, own := r.encode()
+	o.putEncoded(dataKey, own, value, out)
 }
 
-// putEncoded is put for who has encoded the record already.
+// putEncoded is put for who has encoded the record already: what r.encode
+// returns.
 func (o *overlay) putEncoded(key []byte, r record, value []byte, out *core.Out) {
 	out.Writes = append(out.Writes, core.Write{Key: key, Value: value})
 	o.note(key, cached{record: r, value: value, flush: o.flush})

@@ -20,17 +20,6 @@ const (
 	ownerMarked = 1 << 1
 )
 
-func ownersSize(owners []core.HintOwner) int {
-	if len(owners) == 0 {
-		return 0
-	}
-	size := binary.MaxVarintLen64
-	for i := range owners {
-		size += 1 + len(owners[i].Node) + 1 + 8
-	}
-	return size
-}
-
 func appendOwners(b []byte, owners []core.HintOwner) []byte {
 	b = binary.AppendUvarint(b, uint64(len(owners)))
 	for i := range owners {

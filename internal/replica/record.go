@@ -40,24 +40,28 @@ const (
 	flagOwners = 1 << 1
 )
 
-func (r record) encode() []byte {
-	b := make([]byte, 0, 3+8+binary.MaxVarintLen64+ownersSize(r.owners)+r.set.Size())
-	flags := byte(0)
+// encode returns the record as it is stored, and the record with its data in
+// there, so that it keeps nothing else alive.
+func (r record) encode() (value []byte, own record) {
+	var few [64]byte // without owners, as most records are, it is enough
+	head, flags := few[:0], byte(0)
 	if !r.epoch.IsZero() {
 		flags |= flagEpoch
 	}
 	if len(r.owners) > 0 {
 		flags |= flagOwners
 	}
-	b = append(b, recordFormat, encodingRaw, flags)
+	head = append(head, recordFormat, encodingRaw, flags)
 	if flags&flagEpoch != 0 {
-		b = binary.BigEndian.AppendUint64(b, r.epoch.Start)
-		b = binary.AppendUvarint(b, r.epoch.Seq)
+		head = binary.BigEndian.AppendUint64(head, r.epoch.Start)
+		head = binary.AppendUvarint(head, r.epoch.Seq)
 	}
 	if flags&flagOwners != 0 {
-		b = appendOwners(b, r.owners)
+		head = appendOwners(head, r.owners)
 	}
-	return r.set.AppendBinary(b)
+	own = r
+	value, own.set = r.set.Encode(head)
+	return value, own
 }
 
 // decodeRecord reads a stored record. The record's data shares b's memory.

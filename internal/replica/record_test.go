@@ -33,7 +33,7 @@ func TestStoredRecordsAreGolden(t *testing.T) {
 			"01" + "00" + "02" + "02" + "02" + "6e32" + "01" + "02" + "6e33" + "02" + "0000000000000005" + "01" + "00" + "00" + "00",
 		},
 	} {
-		b := c.record.encode()
+		b, _ := c.record.encode()
 		if got := hex.EncodeToString(b); got != c.want {
 			t.Errorf("%s is stored as\n%s, want\n%s", name, got, c.want)
 		}
@@ -46,7 +46,7 @@ func TestStoredRecordsAreGolden(t *testing.T) {
 
 // What a newer program has stored is never taken for something else.
 func TestRecordsOfNewerPrograms(t *testing.T) {
-	sound := record{set: setOf("n1", "value")}.encode()
+	sound, _ := record{set: setOf("n1", "value")}.encode()
 	for says, change := range map[string]func(b []byte){
 		"format 2; this program reads format 1":     func(b []byte) { b[0] = 2 },
 		"encoding 1; this program reads encoding 0": func(b []byte) { b[1] = 1 },

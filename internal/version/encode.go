@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/dynamo-kv/dynamo/internal/id"
 )
@@ -170,7 +171,20 @@ func (c Clock) tableSize() int {
 
 // AppendBinary appends the encoding of s to b. It panics when the clock does
 // not cover a version.
-func (s Siblings) AppendBinary(b []byte) []byte {
+func (s Siblings) AppendBinary(b []byte) []byte { return s.append(b, nil) }
+
+// Encode returns head with the encoding of s behind it, in memory of its own,
+// and s with the data of its versions in there. Who keeps that one keeps nothing
+// else alive, such as the message that brought s, and need not decode it again.
+func (s Siblings) Encode(head []byte) (b []byte, own Siblings) {
+	own = Siblings{Clock: s.Clock, Versions: slices.Clone(s.Versions)}
+	b = append(make([]byte, 0, len(head)+s.Size()), head...)
+	return s.append(b, own.Versions), own
+}
+
+// append appends the encoding of s to b. Where own has the versions of s, and b
+// has room, their data becomes that in b.
+func (s Siblings) append(b []byte, own []Version) []byte {
 	b = append(b, formatVersion)
 	b = s.Clock.appendTable(b)
 	b = binary.AppendUvarint(b, uint64(len(s.Versions)))
@@ -187,6 +201,9 @@ func (s Siblings) AppendBinary(b []byte) []byte {
 		b = binary.LittleEndian.AppendUint64(b, uint64(v.Timestamp))
 		b = binary.AppendUvarint(b, uint64(len(v.Data)))
 		b = append(b, v.Data...)
+		if own != nil && len(v.Data) > 0 {
+			own[i].Data = b[len(b)-len(v.Data) : len(b) : len(b)]
+		}
 	}
 	return b
 }

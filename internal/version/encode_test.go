@@ -17,6 +17,10 @@ import (
 func requireRoundTrip(t rapid.TB, s Siblings) {
 	t.Helper()
 	b := s.AppendBinary([]byte("head"))[4:]
+	whole, own := s.Encode([]byte("head"))
+	if string(whole) != "head"+string(b) || cap(whole) != len(whole) || !own.Equal(s) {
+		t.Fatalf("%v encodes behind a head as %q, and to %v", s, whole, own)
+	}
 	if len(b) != s.Size() {
 		t.Fatalf("%v: Size() = %d, the encoding has %d bytes", s, s.Size(), len(b))
 	}
@@ -107,6 +111,21 @@ func TestDataIsCutOff(t *testing.T) {
 	_ = append(got.Versions[0].Data, "overwritten"...)
 	if string(rest) != "tail" {
 		t.Errorf("rest = %q", rest)
+	}
+}
+
+// Encode copies the data once, and shows it where it has copied it.
+func TestEncodeOwnsItsData(t *testing.T) {
+	data := []byte("as it came")
+	s, _ := Siblings{}.Put(Clock{}, actor("a1"), Write{Data: data})
+	b, own := s.Encode(nil)
+	copy(data, "gone")
+	if got := own.Versions[0].Data; string(got) != "as it came" || cap(got) != len(got) {
+		t.Errorf("the data is %q, with room for %d bytes", got, cap(got))
+	}
+	copy(b[bytes.Index(b, []byte("as")):], "is")
+	if got := own.Versions[0].Data; string(got) != "is it came" {
+		t.Errorf("the data is %q, elsewhere than in the encoding", got)
 	}
 }
 
