@@ -195,12 +195,14 @@ func (r *Replica) minted(rec record, w core.LocalWrite) (record, version.Clock, 
 		return record{}, version.Clock{}, code
 	}
 	rec.epoch, rec.set = epoch, set
-	seen := context.With(dot)
-	if w.Overwrite && bug.On(bug.OverwriteOwnDot) {
+	var seen version.Clock
+	switch {
+	case w.Overwrite && bug.On(bug.OverwriteOwnDot):
 		seen = version.DotClock(dot)
-	}
-	if bug.On(bug.ContextCoversUnseen) {
-		seen = set.Clock
+	case w.Overwrite, bug.On(bug.ContextCoversUnseen):
+		seen = set.Clock // the context has all of the clock before
+	default:
+		seen = context.With(dot)
 	}
 	return rec, seen, core.CodeOK
 }
@@ -242,13 +244,13 @@ func (r *Replica) mint(set version.Siblings, context version.Clock, a version.Ac
 // after. Merges are never refused, so a set may already be past a limit: then
 // a put that does not make it worse is welcome.
 func limits(before, after version.Siblings) core.Code {
-	past := func(limit, was, is int) bool { return is > limit && is > was }
-	switch {
-	case past(id.MaxSiblings, len(before.Versions), len(after.Versions)):
+	if n := len(after.Versions); n > id.MaxSiblings && n > len(before.Versions) {
 		return core.CodeTooManySiblings
-	case past(id.MaxSetBytes, before.Size(), after.Size()):
+	}
+	if n := after.Size(); n > id.MaxSetBytes && n > before.Size() {
 		return core.CodeSetTooLarge
-	case past(id.MaxClockEntries, before.Clock.Len(), after.Clock.Len()):
+	}
+	if n := after.Clock.Len(); n > id.MaxClockEntries && n > before.Clock.Len() {
 		return core.CodeClockTooLong
 	}
 	return core.CodeOK
