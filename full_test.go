@@ -70,7 +70,7 @@ func TestVirtualFullDisk(t *testing.T) {
 // deletes, which make room.
 func TestMemoryLimit(t *testing.T) {
 	c := memoryConfig(1)
-	c.MaxMemoryBytes = 4 << 20
+	c.StorageEngine, c.MaxMemoryBytes = "memory", 4<<20 // whatever the others run on
 	n := startNode(t, "n1", c)
 	waitReady(t, n)
 	value := bytes.Repeat([]byte("v"), 10_000)
