@@ -289,6 +289,15 @@ func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
 	c.open(now, out)
 }
 
+// beginAnew takes a request's first step once more, by a newer layout. It goes on
+// under another ID: what was asked by the layout before is not answered by it, and
+// the same node may now be asked for something else.
+func (c *Coordinator) beginAnew(now core.Now, s *slot, out *core.Out) {
+	s.id = c.reqID(s.id.Slot(), s.id.Generation()+1)
+	s.armed = core.Never
+	c.begin(now, s, out)
+}
+
 // readAnew starts a read over where its layout has changed.
 func (c *Coordinator) readAnew(now core.Now, s *slot, out *core.Out) {
 	l := c.view.ReadLayout()
@@ -300,7 +309,7 @@ func (c *Coordinator) readAnew(now core.Now, s *slot, out *core.Out) {
 		c.finish(now, s, core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: c.need(s, l)}, out)
 		return
 	}
-	c.begin(now, s, out)
+	c.beginAnew(now, s, out)
 }
 
 // forwardAnew starts a forward over by the new layout's owners, this node
@@ -309,5 +318,5 @@ func (c *Coordinator) forwardAnew(now core.Now, s *slot, out *core.Out) {
 	if c.view.ReadLayout().Name() == s.layout || forwardOutcome(s) == core.Unknown {
 		return
 	}
-	c.begin(now, s, out)
+	c.beginAnew(now, s, out)
 }
