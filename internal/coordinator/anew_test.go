@@ -20,7 +20,7 @@ func (b *bench) move(phase core.Phase, live ...*ring.Layout) {
 func TestHintsAreNotTakenForTheCopyOfALaterOwner(t *testing.T) {
 	b := newBench(t, "a", 4)
 	old := b.Coordinator.view.ReadLayout()
-	next, err := old.Plan(2, slices.DeleteFunc(old.Members(), func(m ring.Member) bool { return m.ID == "c" }), 3)
+	next, err := old.Plan(2, slices.DeleteFunc(slices.Clone(old.Members()), func(m ring.Member) bool { return m.ID == "c" }), 3)
 	if err != nil {
 		t.Fatal(err)
 	}

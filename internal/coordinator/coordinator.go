@@ -123,6 +123,7 @@ type Coordinator struct {
 	timers     timers
 	waits      []wait // in order of their flushes
 	forwards   forwards
+	attempts   uint32 // tries of forwards so far: their numbers grow over all requests, since a client may repeat one
 	repairs    repairs
 	latencies  latencies
 	full       []fullPeer

@@ -76,6 +76,8 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 	if t.state != asked {
 		return
 	}
+	s.unsure = s.unsure || s.stage == forwarding && t.refused
+	t.refused = true
 	switch why {
 	case core.RefusedStale, core.RefusedNotOwner, core.RefusedBehind:
 		t.state, t.due = stale, now.Mono+staleRetry
@@ -206,7 +208,7 @@ func (c *Coordinator) wake(now core.Now, s *slot, out *core.Out) {
 		case waiting:
 			c.askAgain(now, s, t, out)
 		case stale:
-			c.ask(now, s, t, out)
+			c.askStale(now, s, t, out)
 		case idle, done, failed, avoided:
 		}
 	}
@@ -253,6 +255,17 @@ func (c *Coordinator) askAgain(now core.Now, s *slot, t *try, out *core.Out) {
 	}
 }
 
+// askStale asks a peer again that goes by newer layouts. Of a forward it is asked
+// in its turn, when nobody else has time to answer: two owners would mint the write
+// twice.
+func (c *Coordinator) askStale(now core.Now, s *slot, t *try, out *core.Out) {
+	if s.stage == forwarding {
+		t.state = idle
+		return
+	}
+	c.ask(now, s, t, out)
+}
+
 // SetView goes on by a newer view. Where only peers' addresses or speeds have
 // changed, the requests under way do not care.
 func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
@@ -279,7 +292,7 @@ func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
 		}
 		for i := range s.peers {
 			if s.stage != free && s.peers[i].state == stale {
-				c.ask(now, s, &s.peers[i], out)
+				c.askStale(now, s, &s.peers[i], out)
 			}
 		}
 		if s.stage != free {

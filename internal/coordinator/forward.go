@@ -50,13 +50,13 @@ func (c *Coordinator) startForward(now core.Now, s *slot, out *core.Out) {
 
 func (c *Coordinator) forwardMessage(now core.Now, s *slot, t *try) *core.Forward {
 	peer, _ := c.view.Peer(t.node)
-	s.attempt++
+	c.attempts++
 	c.counters.Forwarded++
 	return &core.Forward{
 		Start:      peer.Start,
 		Limit:      now.Wall + forwardLimit,
 		Timeout:    s.deadline - now.Mono,
-		Attempt:    s.attempt,
+		Attempt:    c.attempts,
 		Fallback:   t.owner != "",
 		Op:         s.op,
 		Key:        s.key,
@@ -138,7 +138,7 @@ type forwardKey struct {
 // executed once, and a try that was refused never is.
 type forwards struct {
 	entries map[forwardKey]*forwardEntry // looked up by key only
-	order   []forwardExpiry              // in order of receipt
+	order   []forwardExpiry              // in order of receipt: none keeps those behind it for longer than 2*forwardLimit
 	wall    time.Duration                // the latest wall clock seen: it never goes back here
 }
 
@@ -190,7 +190,7 @@ func (c *Coordinator) Forward(now core.Now, e *core.Envelope, stale bool, out *c
 		c.refuse(now, e, core.RefusedStart, out)
 		return
 	}
-	if f.wall > m.Limit {
+	if f.wall > m.Limit || m.Limit > f.wall+2*forwardLimit { // past it, or clocks differ by more than it can bear
 		c.refuse(now, e, core.RefusedExpired, out)
 		return
 	}
@@ -224,8 +224,6 @@ func (c *Coordinator) Forward(now core.Now, e *core.Envelope, stale bool, out *c
 func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, stale bool, out *core.Out) core.Refusal {
 	l := c.view.ReadLayout()
 	switch {
-	case m.Limit > c.forwards.wall+2*forwardLimit:
-		return core.RefusedExpired // clocks differ by more than the limit can bear
 	case stale:
 		return core.RefusedStale
 	case l == nil:

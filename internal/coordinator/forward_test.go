@@ -280,3 +280,96 @@ func TestForwardsAreForgottenAfterTheirLimit(t *testing.T) {
 		t.Errorf("%+v", got.Msg)
 	}
 }
+
+// A refusal may come twice. The copy must not be taken for the refusal of the try
+// that followed, which may be executed.
+func TestCopyOfARefusalLeavesTheOutcomeUnknown(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r := b.put(false)
+	r.Options.Quorum, r.Deadline = core.QuorumStrict, b.now.Mono+2*staleRetry
+	owners, _ := b.places(r.Key)
+	b.submit(r)
+	first := b.take(owners[0])
+	stale := &core.Refused{Why: core.RefusedStale}
+	b.answer(first, stale)
+	for _, n := range owners[1:] {
+		b.answer(b.take(n), &core.Refused{Why: core.RefusedStorageFull})
+	}
+	b.pass(staleRetry)
+	b.take(owners[0]) // is executed, and the answer is lost
+	b.answer(first, stale)
+	b.pass(staleRetry)
+	if got := b.result(); got.Outcome != core.Unknown {
+		t.Errorf("%+v", got)
+	}
+}
+
+// An owner that goes by newer layouts is not asked again while another one has
+// time to answer: both would mint the write.
+func TestStaleForwardWaitsForTheOwnerThatIsAsked(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r := b.put(false)
+	owners, _ := b.places(r.Key)
+	b.submit(r)
+	b.answer(b.take(owners[0]), &core.Refused{Why: core.RefusedStale})
+	b.take(owners[1])
+	b.pass(2 * staleRetry)
+	old := b.Coordinator.view.ReadLayout()
+	next, err := old.Plan(2, old.Members(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.view(old, next)
+	if len(b.sent) != 0 {
+		t.Fatalf("%v is asked beside %s", b.targets(), owners[1])
+	}
+	b.pass(300 * ms)
+	if again := b.take(owners[0]); again.Stamp.Layout.Number != 2 {
+		t.Errorf("asked again under %v", again.Stamp)
+	}
+}
+
+// A client that repeats a write which was refused is executed: to its receiver it
+// is no copy of what was refused.
+func TestForwardOfARepeatedWriteIsNoCopy(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r := b.put(false)
+	r.Options.Quorum = core.QuorumStrict
+	var refused uint32
+	for range 2 {
+		b.submit(r)
+		for range 3 {
+			e := b.take(b.sent[0].To)
+			m := e.Msg.(*core.Forward)
+			if m.Attempt <= refused {
+				t.Errorf("a try has the number %d, after the one of %d was refused", m.Attempt, refused)
+			}
+			refused = m.Attempt
+			b.answer(e, &core.Refused{Why: core.RefusedOverloaded})
+		}
+		if got := b.result(); got.Code != core.CodeOverloaded || got.Outcome != core.NotWritten {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
+// A forward of a node whose clock is far ahead is not remembered for as long as
+// that: neither it nor what came after it would be forgotten before.
+func TestForwardsOfAClockThatIsAheadAreForgotten(t *testing.T) {
+	b := newBench(t, "a", 3)
+	m := b.forwardOf()
+	m.Limit = b.now.Wall + 24*time.Hour
+	b.forward(m, 1)
+	if got := b.take("e").Msg.(*core.Refused).Why; got != core.RefusedExpired {
+		t.Fatalf("refused as %v", got)
+	}
+	for i := range byte(3) {
+		m := b.forwardOf()
+		m.Options.WriteID = version.WriteID{100 + i}
+		b.forward(m, 1)
+		b.now.Wall += 3 * forwardLimit
+	}
+	if len(b.forwards.entries) != 1 || len(b.forwards.order) != 1 {
+		t.Errorf("%d forwards remembered, want the latest", len(b.forwards.entries))
+	}
+}

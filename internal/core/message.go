@@ -94,7 +94,7 @@ type (
 		Start      uint64        // the receiver's start nonce
 		Limit      time.Duration // Wall after which it is not executed any more
 		Timeout    time.Duration // what the receiver may take, from its receipt
-		Attempt    uint32        // grows with each try at one receiver: a refused one is never executed
+		Attempt    uint32        // grows with each try of its sender: a refused one is never executed
 		Fallback   bool          // no owner can be reached: the receiver mints into its hints
 		Op         Op            // OpPut or OpDelete
 		Key        []byte
