@@ -155,7 +155,7 @@ func (c *Coordinator) Durable(now core.Now, n uint64, out *core.Out) {
 	for ready < len(c.waits) && c.waits[ready].flush <= n {
 		ready++
 	}
-	for i := range ready { // settling may append further waits
+	for i := range ready { // settling may add further waits, for later flushes
 		w := c.waits[i]
 		if s := c.slot(w.req); s != nil && s.local == asked && s.localFlush == w.flush {
 			s.local = done

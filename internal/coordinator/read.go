@@ -157,11 +157,12 @@ func (c *Coordinator) hedged(now core.Now, s *slot, out *core.Out) {
 			guard.Slow(t.node, now.Mono-t.sent, out)
 		}
 	}
+	s.hedge = core.Never
 	if t := s.next(); t != nil && !c.avoids(s, t.node) {
 		c.counters.Hedges++
 		c.ask(now, s, t, out)
+		c.setHedge(now, s)
 	}
-	c.setHedge(now, s)
 }
 
 // merge adds an answer. It reports whether the answer was sound.

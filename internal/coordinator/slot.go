@@ -107,7 +107,7 @@ type try struct {
 	// refused says that it has refused once: what refuses it again may be a copy
 	// of that, though the try that followed is executed.
 	refused bool
-	missed bool // it has failed once: others stand in for it until it answers
+	missed  bool // it has failed once: others stand in for it until it answers
 	// resort says that it is asked though its breaker is open, since nobody else
 	// is left, and spent that it had its tries before that: this is the last.
 	resort, spent bool
