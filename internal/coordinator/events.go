@@ -102,9 +102,6 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 		t.state = failed
 		c.noteFull(now, s, t.node)
 		c.guard.Refused(&t.call)
-	case core.RefusedInvalid, core.RefusedHintsFull:
-		t.state = failed
-		c.guard.Refused(&t.call)
 	default:
 		t.state = failed
 		c.guard.Refused(&t.call)

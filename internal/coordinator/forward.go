@@ -53,17 +53,16 @@ func (c *Coordinator) forwardMessage(now core.Now, s *slot, t *try) *core.Forwar
 	c.attempts++
 	c.counters.Forwarded++
 	return &core.Forward{
-		Start:      peer.Start,
-		Limit:      now.Wall + forwardLimit,
-		Timeout:    s.deadline - now.Mono,
-		Attempt:    c.attempts,
-		Fallback:   t.owner != "",
-		Op:         s.op,
-		Key:        s.key,
-		Value:      s.value,
-		Context:    s.context,
-		HasContext: !s.context.IsEmpty(),
-		Options:    s.options,
+		Start:    peer.Start,
+		Limit:    now.Wall + forwardLimit,
+		Timeout:  s.deadline - now.Mono,
+		Attempt:  c.attempts,
+		Fallback: t.owner != "",
+		Op:       s.op,
+		Key:      s.key,
+		Value:    s.value,
+		Context:  s.context,
+		Options:  s.options,
 	}
 }
 

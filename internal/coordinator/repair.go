@@ -85,8 +85,8 @@ func (c *Coordinator) repairLater(now core.Now, s *slot, out *core.Out) {
 
 // admitRepair says whether a read may keep what it has found for repairs, and
 // takes the room that they need: a set for each owner. One read is always let
-// in, however large its set; what is not, anti-entropy repairs. It is where
-// admission decides as well, once there is any.
+// in, however large its set; what is not, anti-entropy repairs. They hold no slot
+// of background work: there are no more of them than reads.
 func (c *Coordinator) admitRepair(s *slot) bool {
 	if c.config.RepairBytes == 0 {
 		return false
