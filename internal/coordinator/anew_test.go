@@ -1,10 +1,12 @@
 package coordinator
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
@@ -45,5 +47,82 @@ func TestHintsAreNotTakenForTheCopyOfALaterOwner(t *testing.T) {
 	b.answer(own, &core.ReadReply{Set: versionOf("b", 1, version.Clock{}, false)})
 	if got := b.result(); got.Code != core.CodeOK || got.Acknowledged != 2 {
 		t.Errorf("%+v; want what d holds", got)
+	}
+}
+
+// without returns the layout that follows when a node has left.
+func without(t *testing.T, l *ring.Layout, n id.Node) *ring.Layout {
+	t.Helper()
+	next, err := l.Plan(l.Name().Number+1, slices.DeleteFunc(slices.Clone(l.Members()), func(m ring.Member) bool { return m.ID == n }), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+// gained returns a key that a node owns by the later of two layouts alone, in
+// place of an owner by the earlier one. Of others that were none, none has become
+// one.
+func (b *bench) gained(n id.Node) (key []byte, replaced id.Node, next *ring.Layout) {
+	b.t.Helper()
+	old := b.Coordinator.view.ReadLayout()
+	for i := range 1000 {
+		key := fmt.Append(nil, i)
+		p := old.Partition(key)
+		for _, owner := range old.Owners(p) {
+			if next := without(b.t, old, owner); !old.Owns(b.config.Self, p) && !old.Owns(n, p) && next.Owns(n, p) {
+				return key, owner, next
+			}
+		}
+	}
+	b.t.Fatal("no such key")
+	return nil, "", nil
+}
+
+// A forward that was asked by the layout before, and that nobody has executed, is
+// a write of this node where it has come to own the key.
+func TestForwardBecomesAWriteOfTheNewOwner(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r := b.put(false)
+	var next *ring.Layout
+	r.Key, _, next = b.gained("f")
+	b.submit(r)
+	forward := b.take(b.sent[0].To)
+	b.move(core.PhaseDone, next)
+	if len(b.sent) > 0 || len(b.out.Writes) > 0 {
+		t.Fatalf("while %s may execute it, it is written here, or sent to %v", forward.To, b.targets())
+	}
+	b.answer(forward, &core.Refused{Why: core.RefusedStale})
+	b.flush()
+	for _, n := range b.peers(r.Key) {
+		b.answer(b.take(n), &core.Applied{})
+	}
+	if got := b.result(); got.Outcome != core.Written || b.Active() != 0 {
+		t.Errorf("%+v, %d slots open", got, b.Active())
+	}
+}
+
+// Where the only owner by the layout before does not answer, the one by the next
+// gets the write, and what became of it is not known if that fails.
+func TestUnansweredForwardGoesToTheNewOwner(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r := b.put(false)
+	r.Options.Quorum = core.QuorumStrict
+	var gone id.Node
+	var next *ring.Layout
+	r.Key, gone, next = b.gained("e")
+	b.prefer(gone)
+	b.submit(r)
+	b.take(gone)
+	b.move(core.PhaseDone, next)
+	b.prefer("e")
+	b.pass(b.config.PeerTimeout)
+	e := b.take("e")
+	if m, ok := e.Msg.(*core.Forward); !ok || m.Options.WriteID != r.Options.WriteID {
+		t.Fatalf("e is sent %+v", e.Msg)
+	}
+	b.answer(e, &core.Forwarded{Result: core.Result{Code: core.CodeTooManySiblings, Outcome: core.NotWritten}})
+	if got := b.result(); got.Code != core.CodeTooManySiblings || got.Outcome != core.Unknown {
+		t.Errorf("%+v", got)
 	}
 }

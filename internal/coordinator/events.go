@@ -281,9 +281,7 @@ func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
 			c.askOwners(now, s, out)
 		case repairing:
 			c.repairAnew(now, s, out)
-		case forwarding:
-			c.forwardAnew(now, s, out)
-		case probing:
+		case forwarding, probing:
 		case free:
 			continue
 		}
@@ -317,15 +315,6 @@ func (c *Coordinator) readAnew(now core.Now, s *slot, out *core.Out) {
 	if s.op == core.OpDelete && !l.Owns(c.config.Self, s.partition) && !s.fallback && s.forward != nil {
 		// Nothing has been written, and a second hop is not taken.
 		c.finish(now, s, core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: c.need(s, l)}, out)
-		return
-	}
-	c.beginAnew(now, s, out)
-}
-
-// forwardAnew starts a forward over by the new layout's owners, this node
-// perhaps among them, where no owner can have executed it.
-func (c *Coordinator) forwardAnew(now core.Now, s *slot, out *core.Out) {
-	if c.view.ReadLayout().Name() == s.layout || forwardOutcome(s) == core.Unknown {
 		return
 	}
 	c.beginAnew(now, s, out)

@@ -68,12 +68,18 @@ func (c *Coordinator) forwardMessage(now core.Now, s *slot, t *try) *core.Forwar
 
 // settleForward asks the next owner where nobody is being waited for. An
 // owner that has not answered in time may still do: it stays asked, and the
-// next one gets the same write ID.
+// next one gets the same write ID. Where the layout has changed meanwhile, the
+// next one is among its owners, and perhaps this node.
 func (c *Coordinator) settleForward(now core.Now, s *slot, out *core.Out) {
 	for i := range s.peers {
 		if t := &s.peers[i]; t.state == asked && t.due != core.Never {
 			return
 		}
+	}
+	if c.view.ReadLayout().Name() != s.layout {
+		s.unsure = s.unsure || forwardOutcome(s) == core.Unknown
+		c.beginAnew(now, s, out)
+		return
 	}
 	if t := s.next(); t != nil {
 		c.ask(now, s, t, out)
