@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -124,5 +125,70 @@ func TestUnansweredForwardGoesToTheNewOwner(t *testing.T) {
 	b.answer(e, &core.Forwarded{Result: core.Result{Code: core.CodeTooManySiblings, Outcome: core.NotWritten}})
 	if got := b.result(); got.Code != core.CodeTooManySiblings || got.Outcome != core.Unknown {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A write that was forwarded here takes no second hop: where this node has ceased
+// to own the key before it has written anything, its sender hears so.
+func TestForwardedDeleteEndsWhereTheKeyHasMoved(t *testing.T) {
+	b := newBench(t, "a", 6)
+	old := b.Coordinator.view.ReadLayout()
+	m := b.forwardOf()
+	m.Op, m.Value, m.Options.Overwrite = core.OpDelete, nil, true
+	b.forward(m, 1)
+	b.take(b.sent[0].To) // its read
+	b.move(core.PhaseDone, without(t, old, "a"))
+	got := b.take("e").Msg.(*core.Forwarded).Result
+	if got.Code != core.CodeQuorum || got.Outcome != core.NotWritten || b.Active() != 0 || len(b.out.Writes) > 0 {
+		t.Errorf("%+v, %d slots open, %d records written", got, b.Active(), len(b.out.Writes))
+	}
+}
+
+// What a fallback has minted for the owners that could not be reached it keeps for
+// those as well that have come with another layout since.
+func TestHintIsKeptForNewOwners(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r := b.put(false)
+	var next *ring.Layout
+	r.Key, _, next = b.gained("e")
+	owners := b.peers(r.Key)
+	b.believe(core.Dead, "a", "b", "c", "d", "e")
+	b.submit(r)
+	if owed := b.owed(r.Key); len(owed) != len(owners) {
+		t.Fatalf("kept for %+v; want %v", owed, owners)
+	}
+	b.flush()
+	b.view(b.Coordinator.view.ReadLayout(), next)
+	b.pass(3 * time.Second)
+	owed := b.owed(r.Key)
+	for _, n := range append(owners, "e") {
+		if !slices.ContainsFunc(owed, func(o core.HintOwner) bool { return o.Node == n && o.Data }) {
+			t.Errorf("nothing is kept for %s; for %+v", n, owed)
+		}
+	}
+}
+
+// Repairs of a read that is answered end with its layout, since the owners may be
+// others; they go on where only the phase of a transition has changed.
+func TestRepairsEndWithTheLayout(t *testing.T) {
+	b := newBench(t, "d", 6).repairing(1 << 20)
+	old := b.Coordinator.view.ReadLayout()
+	next := without(t, old, "a")
+	for want, live := range []*ring.Layout{next, old} {
+		b.get(b.key(false), core.Options{})
+		b.answer(b.read(), &core.ReadReply{Set: versionOf("x", 1, version.Clock{}, false)})
+		b.answer(b.read(), &core.ReadReply{})
+		b.result()
+		if live == old {
+			b.view(old, next)
+		} else {
+			b.move(core.PhaseDone, next)
+		}
+		if b.Active() != want {
+			t.Errorf("%d slots open; want %d", b.Active(), want)
+		}
+		b.pass(time.Second)
+		b.sent = nil
+		b.move(core.PhaseDone, old)
 	}
 }
