@@ -297,13 +297,18 @@ func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
 	c.open(now, out)
 }
 
-// beginAnew takes a request's first step once more, by a newer layout. It goes on
-// under another ID: what was asked by the layout before is not answered by it, and
-// the same node may now be asked for something else.
+// beginAnew takes a request's first step once more, by a newer layout or as a
+// fallback.
 func (c *Coordinator) beginAnew(now core.Now, s *slot, out *core.Out) {
+	c.renew(s)
+	c.begin(now, s, out)
+}
+
+// renew has a request go on under another ID, so that nobody's answer of before is
+// taken for one of after: the same node may now be asked for something else.
+func (c *Coordinator) renew(s *slot) {
 	s.id = c.reqID(s.id.Slot(), s.id.Generation()+1)
 	s.armed = core.Never
-	c.begin(now, s, out)
 }
 
 // readAnew starts a read over where its layout has changed.

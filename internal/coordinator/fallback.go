@@ -244,7 +244,7 @@ func (c *Coordinator) fallBack(now core.Now, s *slot, out *core.Out) bool {
 	s.unsure = s.unsure || forwardOutcome(s) == core.Unknown
 	c.letGo(s, out)
 	s.fallback, s.stage, s.local = true, free, idle
-	c.begin(now, s, out)
+	c.beginAnew(now, s, out)
 	return true
 }
 

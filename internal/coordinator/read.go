@@ -201,6 +201,7 @@ func (c *Coordinator) settleRead(now core.Now, s *slot, out *core.Out) {
 		c.countQuorum(core.QuorumRead, quorum.Won, fallbacks)
 		if s.op == core.OpDelete {
 			s.context = s.merged.Clock
+			c.renew(s)
 			c.startWrite(now, s, out) // which sends all owners what this read has found
 			return
 		}
