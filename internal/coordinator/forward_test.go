@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -254,6 +255,64 @@ func TestRefusedForwardMayBeTriedAnew(t *testing.T) {
 	b.forward(m, 2)
 	if len(b.out.Writes) != 1 {
 		t.Error("the next try was not executed")
+	}
+}
+
+// A try is remembered until its own limit, and not until that of the first one.
+func TestForwardIsRememberedUntilItsLatestLimit(t *testing.T) {
+	b := newBench(t, "a", 3)
+	m := b.forwardOf()
+	b.forwardStale(m, 1, true)
+	b.take("e")
+	b.now.Wall += forwardLimit - ms
+	m.Limit = b.now.Wall + forwardLimit
+	b.forward(m, 2)
+	b.flush()
+	b.answer(b.take("b"), &core.Applied{})
+	b.take("e")
+	b.now.Wall += 2 * ms // past the limit of the first
+	b.forward(m, 2)
+	if _, ok := b.take("e").Msg.(*core.Forwarded); !ok || len(b.out.Writes) > 0 {
+		t.Error("a copy is executed as well")
+	}
+	b.now.Wall += forwardLimit
+	m.Limit = b.now.Wall + forwardLimit
+	m.Options.WriteID = version.WriteID{8}
+	b.forward(m, 3)
+	if len(b.forwards.entries) != 1 || len(b.forwards.order) != 1 {
+		t.Errorf("%d forwards remembered", len(b.forwards.entries))
+	}
+}
+
+// A client may repeat a write that has failed: by its ID the owner completes what it
+// has of it. One that has succeeded is not touched any more.
+func TestRepeatedWriteIsExecutedWhereItFailed(t *testing.T) {
+	b := newBench(t, "a", 3)
+	m := b.forwardOf()
+	m.Options.Quorum = core.QuorumStrict
+	b.forward(m, 1)
+	b.flush()
+	b.pass(m.Timeout)
+	b.sent = slices.DeleteFunc(b.sent, func(e core.Envelope) bool { return e.To != "e" })
+	if r := b.take("e").Msg.(*core.Forwarded).Result; r.Outcome != core.Unknown {
+		t.Fatalf("%+v", r)
+	}
+	b.forward(m, 1) // a copy
+	if r := b.take("e").Msg.(*core.Forwarded).Result; r.Outcome != core.Unknown || len(b.sent) > 0 {
+		t.Fatalf("a copy is answered %+v, and sent to %v", r, b.targets())
+	}
+	b.forward(m, 2)
+	apply := b.take("b")
+	if n := len(apply.Msg.(*core.Apply).Set.Versions); n != 1 {
+		t.Errorf("%d versions; it is minted twice", n)
+	}
+	b.answer(apply, &core.Applied{})
+	for attempt := range uint32(4) {
+		if r := b.take("e").Msg.(*core.Forwarded).Result; r.Outcome != core.Written {
+			t.Errorf("%+v", r)
+		}
+		b.sent = nil
+		b.forward(m, attempt)
 	}
 }
 
