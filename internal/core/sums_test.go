@@ -15,7 +15,7 @@ import (
 // fill gives every number that v holds another value, times so much, and every
 // histogram as many durations.
 func fill(v reflect.Value, next *uint64, times int) {
-	if _, ok := v.Interface().(histogram.Histogram); ok {
+	if _, ok := reflect.TypeAssert[histogram.Histogram](v); ok {
 		h := histogram.New([]time.Duration{time.Second})
 		for range times {
 			h.Observe(time.Millisecond)
@@ -127,8 +127,8 @@ func TestBlockerOfLongerStandingIsShown(t *testing.T) {
 func TestResetLetsGoOfAllEffects(t *testing.T) {
 	var out core.Out
 	v := reflect.ValueOf(&out).Elem()
-	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.Slice {
+	for _, f := range v.Fields() {
+		if f.Kind() == reflect.Slice {
 			one := reflect.MakeSlice(f.Type(), 1, 1)
 			var next uint64
 			fill(one.Index(0), &next, 1)
@@ -137,8 +137,8 @@ func TestResetLetsGoOfAllEffects(t *testing.T) {
 	}
 	out.Failed = errors.New("failed")
 	out.Reset()
-	for i := range v.NumField() {
-		f, name := v.Field(i), v.Type().Field(i).Name
+	for field, f := range v.Fields() {
+		name := field.Name
 		switch {
 		case f.Kind() != reflect.Slice:
 			if !f.IsZero() {
