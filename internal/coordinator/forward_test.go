@@ -108,6 +108,36 @@ func TestForwardRefusedByOneThatForgetsIsUnknown(t *testing.T) {
 	}
 }
 
+// Overloaded says that nothing was done. Where that is not known it is not said,
+// whoever says so last.
+func TestOverloadedIsNotWritten(t *testing.T) {
+	overloaded := []core.Message{
+		&core.Refused{Why: core.RefusedOverloaded},
+		&core.Forwarded{Result: core.Result{Code: core.CodeOverloaded, Outcome: core.NotWritten}},
+	}
+	for _, last := range overloaded {
+		for _, first := range []core.Refusal{core.RefusedInvalid, core.RefusedStart} {
+			b := newBench(t, "f", 6)
+			r := b.put(false)
+			r.Options.Quorum = core.QuorumStrict
+			b.submit(r)
+			b.answer(b.take(b.sent[0].To), &core.Refused{Why: first})
+			b.answer(b.take(b.sent[0].To), &core.Refused{Why: core.RefusedOverloaded})
+			b.answer(b.take(b.sent[0].To), last)
+			want := core.Result{Code: core.CodeOverloaded, Outcome: core.NotWritten}
+			if first == core.RefusedStart {
+				want = core.Result{Code: core.CodeQuorum, Outcome: core.Unknown}
+			}
+			if got := b.result(); got.Code != want.Code || got.Outcome != want.Outcome || want.Outcome == core.Unknown && got.Required != 2 {
+				t.Errorf("%v, then %+v: %+v; want %v, %v", first, last, got, want.Code, want.Outcome)
+			}
+			if n := b.counters().Requests[core.OpPut][want.Code]; n != 1 {
+				t.Errorf("%d requests are counted as %v", n, want.Code)
+			}
+		}
+	}
+}
+
 // A forward's copy reaches its receiver after a restart, when the first one has
 // been executed: the receiver's next start must not get the write as well.
 func TestForwardRefusedByALaterStartGoesToAnotherOwner(t *testing.T) {
