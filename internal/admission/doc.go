@@ -4,6 +4,8 @@
 //	Limiter  the node's slots, by the p99 of the latest foreground requests
 //	Shares   the slots divided among the node's shards, never more than there are
 //	Gate     one shard's share, in which its machines take turns
+//	Claim    the storage engine's share
+//	Valve    which requests of clients a shard takes, so that they are answered in time
 //
 // # Slots
 //

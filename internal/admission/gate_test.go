@@ -56,6 +56,28 @@ func TestSlotsAreTakenInTurns(t *testing.T) {
 	}
 }
 
+// TestWhoHasNothingToDoGivesWay: out of the queue, and with a slot that is offered.
+func TestWhoHasNothingToDoGivesWay(t *testing.T) {
+	g := limited(1)
+	var a, b, c, d Slot
+	g.Go(0, &a)
+	g.Go(0, &b)
+	g.Go(0, &c)
+	g.Go(0, &d)
+	g.Done(0, &b)
+	if g.Wanted() != 3 {
+		t.Errorf("%d slots are wanted; want 3", g.Wanted())
+	}
+	g.Done(0, &a) // c is offered the slot, behind which b does not stand any more
+	if g.Next() != 0 || c.state != offered {
+		t.Fatalf("the states are %d %d %d", b.state, c.state, d.state)
+	}
+	g.Done(0, &c)
+	if !g.Go(0, &d) || g.Held() != 1 || g.Wanted() != 1 {
+		t.Errorf("%d held, %d wanted; the states are %d %d %d", g.Held(), g.Wanted(), b.state, c.state, d.state)
+	}
+}
+
 // TestUnclaimedSlotsGoOn: a slot that is offered to work which there is no more
 // is not lost.
 func TestUnclaimedSlotsGoOn(t *testing.T) {

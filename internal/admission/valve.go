@@ -3,8 +3,9 @@ package admission
 import "time"
 
 const (
-	// look is how often a valve looks at what has ended: several times the time that requests should take. It is also how long a request may
-	// expect to wait before it begins.
+	// look is how often a valve looks at what has ended: several times the time
+	// that requests should take. It is also how long a request may expect to wait
+	// before it begins.
 	look = 100 * time.Millisecond
 
 	// fewest is how many requests must have ended for a look to tell anything.
@@ -115,16 +116,17 @@ func (v *Valve) look(now time.Duration, underWay int) {
 	if since < look {
 		return
 	}
+	stuck := v.ended == 0 && underWay >= 2*LeastUnderWay
 	v.before, v.last = v.last, int(int64(v.ended)*int64(look)/int64(since))
 	v.since, v.ended = now, 0
-	v.reconsider(now, underWay)
+	v.reconsider(now, underWay, stuck)
 }
 
 // reconsider sets the limit by what has ended since the latest time, or by that
 // nothing has.
-func (v *Valve) reconsider(now time.Duration, underWay int) {
+func (v *Valve) reconsider(now time.Duration, underWay int, stuck bool) {
 	ended := v.fast + v.slow
-	stuck := ended == 0 && underWay >= 2*LeastUnderWay
+	stuck = stuck && ended == 0
 	if ended < fewest && !stuck && now-v.judged < patience*look {
 		return // a few say little
 	}

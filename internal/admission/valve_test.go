@@ -8,8 +8,7 @@ import (
 const target = 100 * time.Millisecond
 
 // turn lets a look pass in which so many requests were fast and slow, and
-// returns the verdict on the next one, while none
-// waits.
+// returns the verdict on the next one, while none waits.
 func (v *Valve) turn(now *time.Duration, fast, slow, underWay int) Verdict {
 	for range fast {
 		v.Ended(target, true)
@@ -70,6 +69,20 @@ func TestValveNoticesThatNothingEnds(t *testing.T) {
 	v.turn(&now, 0, 0, 1000)
 	if v.Limit() != 500 {
 		t.Errorf("limit %d with a thousand requests stuck; want 500", v.Limit())
+	}
+}
+
+// TestValveLetsOneNodeBe: where no other node is asked, what ends tells nothing of
+// how fast it is, and yet that nothing is stuck.
+func TestValveLetsOneNodeBe(t *testing.T) {
+	v, now := NewValve(target, 10_000), time.Second
+	for range 30 {
+		for range 500 {
+			v.Ended(target, false)
+		}
+		if v.turn(&now, 0, 0, 1000); v.Limit() != 10_000 {
+			t.Fatalf("limit %d, though requests end", v.Limit())
+		}
 	}
 }
 

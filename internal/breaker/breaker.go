@@ -12,7 +12,7 @@ const (
 	HalfOpen              // a few do, to try the peer
 )
 
-// String returns the state's name, as status and metrics show it.
+// String returns the state's name.
 func (s State) String() string {
 	switch s {
 	case Closed:

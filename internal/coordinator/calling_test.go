@@ -132,6 +132,18 @@ func TestReadPassesOverOpenBreakers(t *testing.T) {
 	}
 }
 
+// Where there is nobody to hedge to, nothing is looked for again and again.
+func TestHedgeWithNobodyLeftIsDoneOnce(t *testing.T) {
+	b := newBench(t, "a", 3)
+	b.believe(core.Dead, "b")
+	b.submit(core.Request{Op: core.OpGet, Key: b.key(true)})
+	b.take("c")
+	b.pass(b.config.PeerTimeout - ms)
+	if len(b.reports) != 1 || b.reports[0].Peer != "c" || b.reports[0].Latency != unknownP95 || len(b.sent) > 0 {
+		t.Errorf("%d reports, the first %+v; asked %v", len(b.reports), b.reports[:1], b.targets())
+	}
+}
+
 // A call is repeated only while its peer's breaker is closed.
 func TestRetryAsksTheBreakerAgain(t *testing.T) {
 	b := newBench(t, "a", 3)

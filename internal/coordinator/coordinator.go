@@ -123,6 +123,7 @@ type Coordinator struct {
 	timers     timers
 	waits      []wait // in order of their flushes
 	forwards   forwards
+	attempts   uint32 // tries of forwards so far: their numbers grow over all requests, since a client may repeat one
 	repairs    repairs
 	latencies  latencies
 	full       []fullPeer
@@ -280,14 +281,17 @@ func (c *Coordinator) arm(s *slot) {
 
 // answer replies to whoever waits; the slot may go on.
 func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out) {
+	if s.unsure && r.Outcome == core.NotWritten {
+		r.Outcome = core.Unknown
+	}
+	if r.Code == core.CodeOverloaded && r.Outcome == core.Unknown { // it says that nothing was done
+		r.Code, r.Required = core.CodeQuorum, c.need(s, c.view.ReadLayout())
+	}
 	s.answered = true
 	c.background++
 	c.latencies.add(now.Mono - s.arrived)
 	c.valve.Ended(now.Mono-s.began, len(s.peers) > 0)
 	s.traceAnswer(now, r, out)
-	if s.unsure && r.Outcome == core.NotWritten {
-		r.Outcome = core.Unknown
-	}
 	if s.forward == nil {
 		c.countAnswer(s, r.Code)
 		out.Replies = append(out.Replies, core.Reply{Req: s.client, Result: r})

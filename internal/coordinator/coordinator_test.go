@@ -313,6 +313,25 @@ func TestGetOfUnflushedKeyWaits(t *testing.T) {
 	}
 }
 
+// A read waits for the flush of its own key, and for no later one.
+func TestGetWaitsForTheFlushOfItsKeyAlone(t *testing.T) {
+	b := newBench(t, "a", 3)
+	first := b.put(true)
+	b.submit(first)
+	flush := b.replica.Flush() // is on its way
+	next := b.put(true)
+	next.Key = append(slices.Clone(first.Key), '+')
+	b.submit(next)
+	b.submit(core.Request{Op: core.OpGet, Key: first.Key, Options: core.Options{R: 1}})
+	b.silent()
+	b.replica.Durable(flush)
+	b.Durable(b.now, flush, &b.out)
+	b.collect()
+	if r := b.result(); r.Code != core.CodeOK || len(r.Set.Versions) != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestGetHedgesToTheNextOwner(t *testing.T) {
 	b := newBench(t, "a", 3)
 	b.submit(core.Request{Op: core.OpGet, Key: b.key(true)})

@@ -220,8 +220,7 @@ func TestLimitsAreCounted(t *testing.T) {
 	b = newBench(t, "a", 3)
 	f := b.forwardOf()
 	for i := range maxForwards {
-		f.Options.WriteID = version.WriteID{3, byte(i >> 16), byte(i >> 8), byte(i)}
-		b.forwards.entries[forwardKey{"e", f.Options.WriteID}] = &forwardEntry{}
+		b.forwards.entry(forwardKey{"e", version.WriteID{3, byte(i >> 16), byte(i >> 8), byte(i)}}, f.Limit)
 	}
 	f.Options.WriteID = version.WriteID{4}
 	b.forward(f, 1)

@@ -138,8 +138,5 @@ func (c *Coordinator) turnAway(r *core.Request, code core.Code, out *core.Out) {
 // underWay counts the requests that have begun and have not been answered.
 func (c *Coordinator) underWay() int { return c.Active() - c.background }
 
-// Waiting returns how many requests of clients have not begun.
-func (c *Coordinator) Waiting() int { return c.door.len() }
-
 // Room returns how many requests may come in before others end.
 func (c *Coordinator) Room() int { return c.valve.Room(c.underWay(), c.door.len()) }

@@ -74,13 +74,13 @@ func TestWhatFindsNoPlaceWaits(t *testing.T) {
 		b.visit(n, 2*time.Second)
 	}
 	b.wantReplies(map[core.ReqID]core.Code{5: core.CodeOverloaded})
-	if got := b.begun(); got != " key-1 key-2" || b.Waiting() != 2 || b.Room() != 0 {
-		t.Fatalf("%s have begun, %d wait, there is room for %d", got, b.Waiting(), b.Room())
+	if got := b.begun(); got != " key-1 key-2" || b.door.len() != 2 || b.Room() != 0 {
+		t.Fatalf("%s have begun, %d wait, there is room for %d", got, b.door.len(), b.Room())
 	}
 	b.end(2)
 	b.wantReplies(map[core.ReqID]core.Code{2: core.CodeOK})
-	if got := b.begun(); got != " key-1 key-2 key-3" || b.Waiting() != 1 || b.Room() != 1 {
-		t.Fatalf("%s have begun, %d wait, there is room for %d", got, b.Waiting(), b.Room())
+	if got := b.begun(); got != " key-1 key-2 key-3" || b.door.len() != 1 || b.Room() != 1 {
+		t.Fatalf("%s have begun, %d wait, there is room for %d", got, b.door.len(), b.Room())
 	}
 	b.visit(6, 2*time.Second) // after the one that waits
 	b.end(1)
@@ -89,8 +89,8 @@ func TestWhatFindsNoPlaceWaits(t *testing.T) {
 	b.end(4)
 	b.end(6)
 	b.wantReplies(map[core.ReqID]core.Code{4: core.CodeOK, 6: core.CodeOK})
-	if b.Waiting() != 0 || b.Room() != 4 {
-		t.Errorf("%d wait, there is room for %d", b.Waiting(), b.Room())
+	if b.door.len() != 0 || b.Room() != 4 {
+		t.Errorf("%d wait, there is room for %d", b.door.len(), b.Room())
 	}
 }
 
@@ -112,8 +112,8 @@ func TestWhoeverWaitsTooLongIsToldSo(t *testing.T) {
 	b.pass(1400 * ms)
 	b.wantReplies(map[core.ReqID]core.Code{3: core.CodeOverloaded})
 	var c core.Counters
-	if b.Count(&c); c.ExpiredRequests != 2 || b.Waiting() != 0 {
-		t.Errorf("%d late requests are counted, %d wait", c.ExpiredRequests, b.Waiting())
+	if b.Count(&c); c.ExpiredRequests != 2 || b.door.len() != 0 {
+		t.Errorf("%d late requests are counted, %d wait", c.ExpiredRequests, b.door.len())
 	}
 	for _, e := range b.sent {
 		if m, ok := e.Msg.(*core.Apply); ok && (string(m.Key) == "key-3" || string(m.Key) == "key-4") {

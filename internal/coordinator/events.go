@@ -76,6 +76,8 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 	if t.state != asked {
 		return
 	}
+	s.unsure = s.unsure || s.stage == forwarding && t.refused
+	t.refused = true
 	switch why {
 	case core.RefusedStale, core.RefusedNotOwner, core.RefusedBehind:
 		t.state, t.due = stale, now.Mono+staleRetry
@@ -99,9 +101,6 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 	case core.RefusedStorageFull:
 		t.state = failed
 		c.noteFull(now, s, t.node)
-		c.guard.Refused(&t.call)
-	case core.RefusedInvalid, core.RefusedHintsFull:
-		t.state = failed
 		c.guard.Refused(&t.call)
 	default:
 		t.state = failed
@@ -153,7 +152,7 @@ func (c *Coordinator) Durable(now core.Now, n uint64, out *core.Out) {
 	for ready < len(c.waits) && c.waits[ready].flush <= n {
 		ready++
 	}
-	for i := range ready { // settling may append further waits
+	for i := range ready { // settling may add further waits, for later flushes
 		w := c.waits[i]
 		if s := c.slot(w.req); s != nil && s.local == asked && s.localFlush == w.flush {
 			s.local = done
@@ -206,7 +205,7 @@ func (c *Coordinator) wake(now core.Now, s *slot, out *core.Out) {
 		case waiting:
 			c.askAgain(now, s, t, out)
 		case stale:
-			c.ask(now, s, t, out)
+			c.askStale(now, s, t, out)
 		case idle, done, failed, avoided:
 		}
 	}
@@ -253,6 +252,17 @@ func (c *Coordinator) askAgain(now core.Now, s *slot, t *try, out *core.Out) {
 	}
 }
 
+// askStale asks a peer again that goes by newer layouts. Of a forward it is asked
+// in its turn, when nobody else has time to answer: two owners would mint the write
+// twice.
+func (c *Coordinator) askStale(now core.Now, s *slot, t *try, out *core.Out) {
+	if s.stage == forwarding {
+		t.state = idle
+		return
+	}
+	c.ask(now, s, t, out)
+}
+
 // SetView goes on by a newer view. Where only peers' addresses or speeds have
 // changed, the requests under way do not care.
 func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
@@ -271,15 +281,13 @@ func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
 			c.askOwners(now, s, out)
 		case repairing:
 			c.repairAnew(now, s, out)
-		case forwarding:
-			c.forwardAnew(now, s, out)
-		case probing:
+		case forwarding, probing:
 		case free:
 			continue
 		}
 		for i := range s.peers {
 			if s.stage != free && s.peers[i].state == stale {
-				c.ask(now, s, &s.peers[i], out)
+				c.askStale(now, s, &s.peers[i], out)
 			}
 		}
 		if s.stage != free {
@@ -287,6 +295,20 @@ func (c *Coordinator) SetView(now core.Now, v *core.View, out *core.Out) {
 		}
 	}
 	c.open(now, out)
+}
+
+// beginAnew takes a request's first step once more, by a newer layout or as a
+// fallback.
+func (c *Coordinator) beginAnew(now core.Now, s *slot, out *core.Out) {
+	c.renew(s)
+	c.begin(now, s, out)
+}
+
+// renew has a request go on under another ID, so that nobody's answer of before is
+// taken for one of after: the same node may now be asked for something else.
+func (c *Coordinator) renew(s *slot) {
+	s.id = c.reqID(s.id.Slot(), s.id.Generation()+1)
+	s.armed = core.Never
 }
 
 // readAnew starts a read over where its layout has changed.
@@ -300,14 +322,5 @@ func (c *Coordinator) readAnew(now core.Now, s *slot, out *core.Out) {
 		c.finish(now, s, core.Result{Code: core.CodeQuorum, Outcome: core.NotWritten, Required: c.need(s, l)}, out)
 		return
 	}
-	c.begin(now, s, out)
-}
-
-// forwardAnew starts a forward over by the new layout's owners, this node
-// perhaps among them, where no owner can have executed it.
-func (c *Coordinator) forwardAnew(now core.Now, s *slot, out *core.Out) {
-	if c.view.ReadLayout().Name() == s.layout || forwardOutcome(s) == core.Unknown {
-		return
-	}
-	c.begin(now, s, out)
+	c.beginAnew(now, s, out)
 }

@@ -219,17 +219,18 @@ func (c *Coordinator) askAvoided(now core.Now, s *slot, out *core.Out) bool {
 
 // fallBack has a fallback execute a write that no owner can be reached for.
 // This node is one, and the nearest: it takes it itself, unless it is no
-// member of the layout. An Overwrite goes to the first fallback that is alive,
-// so that overwrites in sequence meet there as well.
+// member of the layout or has no room, when any other will do. An Overwrite goes
+// to the first fallback that is alive, so that overwrites in sequence meet there
+// as well.
 func (c *Coordinator) fallBack(now core.Now, s *slot, out *core.Out) bool {
 	l := c.view.ReadLayout()
 	room := l.Has(c.config.Self) && !l.Owns(c.config.Self, s.partition) && c.local.HintRoom(hintSize(s.key, s.value))
 	if s.options.Overwrite || !room {
 		for n, ok := c.takeSpare(s, l); ok; n, ok = c.takeSpare(s, l) {
-			if n == c.config.Self {
+			if n == c.config.Self && room {
 				break
 			}
-			if c.status(n) != core.Alive {
+			if n == c.config.Self || room && c.status(n) != core.Alive {
 				continue
 			}
 			s.peers = append(s.peers, try{node: n, owner: l.Owners(s.partition)[0]})
@@ -243,7 +244,7 @@ func (c *Coordinator) fallBack(now core.Now, s *slot, out *core.Out) bool {
 	s.unsure = s.unsure || forwardOutcome(s) == core.Unknown
 	c.letGo(s, out)
 	s.fallback, s.stage, s.local = true, free, idle
-	c.begin(now, s, out)
+	c.beginAnew(now, s, out)
 	return true
 }
 

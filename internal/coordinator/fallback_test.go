@@ -363,6 +363,37 @@ func TestOverwriteIsForwardedToTheFirstFallback(t *testing.T) {
 	}
 }
 
+// A node that has no room for the hint itself hands the write to any other that
+// may, wherever it stands in the preference list and though it is suspected.
+func TestWriteGoesToTheFallbackThatHasRoom(t *testing.T) {
+	b := newBench(t, "f", 6)
+	l := b.Coordinator.view.ReadLayout()
+	r := b.put(false)
+	r.Value = make([]byte, benchHints)
+	var list []id.Node
+	for i := 0; len(list) == 0 || list[3] != "f"; i++ {
+		r.Key = []byte{'k', byte(i)}
+		list = l.AppendPreference(nil, l.Partition(r.Key), -1)
+	}
+	b.believe(core.Dead, list[:3]...)
+	b.believe(core.Suspected, list[5])
+	b.submit(r)
+	for _, n := range list[4:] {
+		e := b.take(n)
+		if m, ok := e.Msg.(*core.Forward); !ok || !m.Fallback {
+			t.Fatalf("%s is sent %+v", n, e.Msg)
+		}
+		b.answer(e, &core.Refused{Why: core.RefusedHintsFull})
+	}
+	b.silent() // the owners may not be dead after all
+	for _, n := range list[:3] {
+		b.refuse(b.take(n))
+	}
+	if got := b.result(); got.Code != core.CodeQuorum || got.Outcome != core.NotWritten {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestForwardToAFallback(t *testing.T) {
 	b := newBench(t, "f", 6)
 	m := b.forwardOf()

@@ -17,8 +17,8 @@ const (
 	// cluster differ, and less than a message may live.
 	forwardLimit = 10 * time.Second
 
-	// maxForwards bounds the forwards that a shard remembers: what a busy
-	// shard executes within forwardLimit. Past it forwards are refused.
+	// maxForwards bounds the tries that a shard remembers: what a busy shard
+	// executes within forwardLimit. Past it forwards are not answered.
 	maxForwards = 1 << 17
 )
 
@@ -50,31 +50,36 @@ func (c *Coordinator) startForward(now core.Now, s *slot, out *core.Out) {
 
 func (c *Coordinator) forwardMessage(now core.Now, s *slot, t *try) *core.Forward {
 	peer, _ := c.view.Peer(t.node)
-	s.attempt++
+	c.attempts = max(1, c.attempts+1)
 	c.counters.Forwarded++
 	return &core.Forward{
-		Start:      peer.Start,
-		Limit:      now.Wall + forwardLimit,
-		Timeout:    s.deadline - now.Mono,
-		Attempt:    s.attempt,
-		Fallback:   t.owner != "",
-		Op:         s.op,
-		Key:        s.key,
-		Value:      s.value,
-		Context:    s.context,
-		HasContext: !s.context.IsEmpty(),
-		Options:    s.options,
+		Start:    peer.Start,
+		Limit:    now.Wall + forwardLimit,
+		Timeout:  s.deadline - now.Mono,
+		Attempt:  c.attempts,
+		Fallback: t.owner != "",
+		Op:       s.op,
+		Key:      s.key,
+		Value:    s.value,
+		Context:  s.context,
+		Options:  s.options,
 	}
 }
 
 // settleForward asks the next owner where nobody is being waited for. An
 // owner that has not answered in time may still do: it stays asked, and the
-// next one gets the same write ID.
+// next one gets the same write ID. Where the layout has changed meanwhile, the
+// next one is among its owners, and perhaps this node.
 func (c *Coordinator) settleForward(now core.Now, s *slot, out *core.Out) {
 	for i := range s.peers {
 		if t := &s.peers[i]; t.state == asked && t.due != core.Never {
 			return
 		}
+	}
+	if c.view.ReadLayout().Name() != s.layout {
+		s.unsure = s.unsure || forwardOutcome(s) == core.Unknown
+		c.beginAnew(now, s, out)
+		return
 	}
 	if t := s.next(); t != nil {
 		c.ask(now, s, t, out)
@@ -134,23 +139,24 @@ type forwardKey struct {
 	id     version.WriteID
 }
 
-// forwards remembers what other nodes have forwarded here, so that each is
-// executed once, and a try that was refused never is.
+// forwards remembers what other nodes have forwarded here, so that each try is
+// executed once, whatever copies of it come, and one that was refused never is.
 type forwards struct {
 	entries map[forwardKey]*forwardEntry // looked up by key only
-	order   []forwardExpiry              // in order of receipt
+	order   []forwardExpiry              // in order of receipt: none keeps those behind it for longer than 2*forwardLimit
 	wall    time.Duration                // the latest wall clock seen: it never goes back here
 }
 
 type forwardEntry struct {
-	refused  uint32 // the highest attempt that was refused
-	executed bool
-	finished bool
+	until    time.Duration // on wall: the latest limit of its tries
+	refused  uint32        // the latest attempt that was refused; 0: none
+	executed uint32        // likewise
+	finished bool          // what was executed has ended, with result
 	result   core.Result
 }
 
 type forwardExpiry struct {
-	at  time.Duration // on wall
+	at  time.Duration // on wall; there is a later one where the entry's until is later
 	key forwardKey
 }
 
@@ -163,7 +169,9 @@ func (f *forwards) advance(wall time.Duration) {
 	f.wall = max(f.wall, wall)
 	n := 0
 	for n < len(f.order) && f.order[n].at < f.wall {
-		delete(f.entries, f.order[n].key)
+		if x := f.order[n]; f.entries[x.key].until == x.at {
+			delete(f.entries, x.key)
+		}
 		n++
 	}
 	if n == len(f.order) {
@@ -171,6 +179,25 @@ func (f *forwards) advance(wall time.Duration) {
 	} else {
 		f.order = f.order[n:]
 	}
+}
+
+// entry returns what is to be remembered of a forward until a limit, nil where
+// there is no room for it.
+func (f *forwards) entry(k forwardKey, limit time.Duration) *forwardEntry {
+	e := f.entries[k]
+	if e != nil && limit <= e.until {
+		return e
+	}
+	if len(f.order) >= maxForwards {
+		return nil
+	}
+	if e == nil {
+		e = &forwardEntry{}
+		f.entries[k] = e
+	}
+	e.until = limit
+	f.order = append(f.order, forwardExpiry{at: limit, key: k})
+	return e
 }
 
 func (f *forwards) finish(k forwardKey, r core.Result) {
@@ -190,33 +217,30 @@ func (c *Coordinator) Forward(now core.Now, e *core.Envelope, stale bool, out *c
 		c.refuse(now, e, core.RefusedStart, out)
 		return
 	}
-	if f.wall > m.Limit {
+	if f.wall > m.Limit || m.Limit > f.wall+2*forwardLimit { // past it, or clocks differ by more than it can bear
 		c.refuse(now, e, core.RefusedExpired, out)
 		return
 	}
-	key := forwardKey{e.From, m.Options.WriteID}
-	entry := f.entries[key]
+	entry := f.entry(forwardKey{e.From, m.Options.WriteID}, m.Limit)
 	if entry == nil {
-		if len(f.entries) >= maxForwards {
-			c.counters.Limits[core.LimitForwards]++
-			return // a refusal that is not remembered would not be one
-		}
-		entry = &forwardEntry{}
-		f.entries[key] = entry
-		f.order = append(f.order, forwardExpiry{at: m.Limit, key: key})
+		c.counters.Limits[core.LimitForwards]++
+		return // a refusal that is not remembered would not be one
 	}
+	done := entry.finished && (m.Attempt <= entry.executed || entry.result.Outcome == core.Written)
+	underWay := entry.executed > 0 && !entry.finished
 	switch {
-	case entry.finished && !bug.On(bug.ForwardTwice):
+	case done && !bug.On(bug.ForwardTwice):
 		out.Sends = append(out.Sends, c.reply(now, e, &core.Forwarded{Result: entry.result}))
-	case entry.executed && !bug.On(bug.ForwardTwice), m.Attempt <= entry.refused:
-		// Under way, or a copy of a try that was refused.
-	default:
+	case underWay && !bug.On(bug.ForwardTwice), m.Attempt <= entry.refused:
+		// It will be answered, or is a copy of a try that was refused.
+	default: // the first, or a client has repeated what had failed
+		before := *entry
+		entry.executed, entry.finished = m.Attempt, false
 		if why := c.execute(now, e, m, stale, out); why != 0 {
+			*entry = before
 			entry.refused = m.Attempt
 			c.refuse(now, e, why, out)
-			return
 		}
-		entry.executed = true
 	}
 }
 
@@ -224,8 +248,6 @@ func (c *Coordinator) Forward(now core.Now, e *core.Envelope, stale bool, out *c
 func (c *Coordinator) execute(now core.Now, e *core.Envelope, m *core.Forward, stale bool, out *core.Out) core.Refusal {
 	l := c.view.ReadLayout()
 	switch {
-	case m.Limit > c.forwards.wall+2*forwardLimit:
-		return core.RefusedExpired // clocks differ by more than the limit can bear
 	case stale:
 		return core.RefusedStale
 	case l == nil:

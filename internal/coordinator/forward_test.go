@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -103,6 +104,36 @@ func TestForwardRefusedByOneThatForgetsIsUnknown(t *testing.T) {
 		}
 		if got := b.result(); got.Code != core.CodeQuorum || got.Outcome != c.want {
 			t.Errorf("refused as %v: %+v; want %v", c.why, got, c.want)
+		}
+	}
+}
+
+// Overloaded says that nothing was done. Where that is not known it is not said,
+// whoever says so last.
+func TestOverloadedIsNotWritten(t *testing.T) {
+	overloaded := []core.Message{
+		&core.Refused{Why: core.RefusedOverloaded},
+		&core.Forwarded{Result: core.Result{Code: core.CodeOverloaded, Outcome: core.NotWritten}},
+	}
+	for _, last := range overloaded {
+		for _, first := range []core.Refusal{core.RefusedInvalid, core.RefusedStart} {
+			b := newBench(t, "f", 6)
+			r := b.put(false)
+			r.Options.Quorum = core.QuorumStrict
+			b.submit(r)
+			b.answer(b.take(b.sent[0].To), &core.Refused{Why: first})
+			b.answer(b.take(b.sent[0].To), &core.Refused{Why: core.RefusedOverloaded})
+			b.answer(b.take(b.sent[0].To), last)
+			want := core.Result{Code: core.CodeOverloaded, Outcome: core.NotWritten}
+			if first == core.RefusedStart {
+				want = core.Result{Code: core.CodeQuorum, Outcome: core.Unknown}
+			}
+			if got := b.result(); got.Code != want.Code || got.Outcome != want.Outcome || want.Outcome == core.Unknown && got.Required != 2 {
+				t.Errorf("%v, then %+v: %+v; want %v, %v", first, last, got, want.Code, want.Outcome)
+			}
+			if n := b.counters().Requests[core.OpPut][want.Code]; n != 1 {
+				t.Errorf("%d requests are counted as %v", n, want.Code)
+			}
 		}
 	}
 }
@@ -257,6 +288,64 @@ func TestRefusedForwardMayBeTriedAnew(t *testing.T) {
 	}
 }
 
+// A try is remembered until its own limit, and not until that of the first one.
+func TestForwardIsRememberedUntilItsLatestLimit(t *testing.T) {
+	b := newBench(t, "a", 3)
+	m := b.forwardOf()
+	b.forwardStale(m, 1, true)
+	b.take("e")
+	b.now.Wall += forwardLimit - ms
+	m.Limit = b.now.Wall + forwardLimit
+	b.forward(m, 2)
+	b.flush()
+	b.answer(b.take("b"), &core.Applied{})
+	b.take("e")
+	b.now.Wall += 2 * ms // past the limit of the first
+	b.forward(m, 2)
+	if _, ok := b.take("e").Msg.(*core.Forwarded); !ok || len(b.out.Writes) > 0 {
+		t.Error("a copy is executed as well")
+	}
+	b.now.Wall += forwardLimit
+	m.Limit = b.now.Wall + forwardLimit
+	m.Options.WriteID = version.WriteID{8}
+	b.forward(m, 3)
+	if len(b.forwards.entries) != 1 || len(b.forwards.order) != 1 {
+		t.Errorf("%d forwards remembered", len(b.forwards.entries))
+	}
+}
+
+// A client may repeat a write that has failed: by its ID the owner completes what it
+// has of it. One that has succeeded is not touched any more.
+func TestRepeatedWriteIsExecutedWhereItFailed(t *testing.T) {
+	b := newBench(t, "a", 3)
+	m := b.forwardOf()
+	m.Options.Quorum = core.QuorumStrict
+	b.forward(m, 1)
+	b.flush()
+	b.pass(m.Timeout)
+	b.sent = slices.DeleteFunc(b.sent, func(e core.Envelope) bool { return e.To != "e" })
+	if r := b.take("e").Msg.(*core.Forwarded).Result; r.Outcome != core.Unknown {
+		t.Fatalf("%+v", r)
+	}
+	b.forward(m, 1) // a copy
+	if r := b.take("e").Msg.(*core.Forwarded).Result; r.Outcome != core.Unknown || len(b.sent) > 0 {
+		t.Fatalf("a copy is answered %+v, and sent to %v", r, b.targets())
+	}
+	b.forward(m, 2)
+	apply := b.take("b")
+	if n := len(apply.Msg.(*core.Apply).Set.Versions); n != 1 {
+		t.Errorf("%d versions; it is minted twice", n)
+	}
+	b.answer(apply, &core.Applied{})
+	for attempt := range uint32(4) {
+		if r := b.take("e").Msg.(*core.Forwarded).Result; r.Outcome != core.Written {
+			t.Errorf("%+v", r)
+		}
+		b.sent = nil
+		b.forward(m, attempt)
+	}
+}
+
 func TestForwardsAreForgottenAfterTheirLimit(t *testing.T) {
 	b := newBench(t, "a", 3)
 	b.forward(b.forwardOf(), 1)
@@ -278,5 +367,98 @@ func TestForwardsAreForgottenAfterTheirLimit(t *testing.T) {
 	b.take("b")
 	if got := b.take("e"); got.Msg.(*core.Refused).Why != core.RefusedExpired {
 		t.Errorf("%+v", got.Msg)
+	}
+}
+
+// A refusal may come twice. The copy must not be taken for the refusal of the try
+// that followed, which may be executed.
+func TestCopyOfARefusalLeavesTheOutcomeUnknown(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r := b.put(false)
+	r.Options.Quorum, r.Deadline = core.QuorumStrict, b.now.Mono+2*staleRetry
+	owners, _ := b.places(r.Key)
+	b.submit(r)
+	first := b.take(owners[0])
+	stale := &core.Refused{Why: core.RefusedStale}
+	b.answer(first, stale)
+	for _, n := range owners[1:] {
+		b.answer(b.take(n), &core.Refused{Why: core.RefusedStorageFull})
+	}
+	b.pass(staleRetry)
+	b.take(owners[0]) // is executed, and the answer is lost
+	b.answer(first, stale)
+	b.pass(staleRetry)
+	if got := b.result(); got.Outcome != core.Unknown {
+		t.Errorf("%+v", got)
+	}
+}
+
+// An owner that goes by newer layouts is not asked again while another one has
+// time to answer: both would mint the write.
+func TestStaleForwardWaitsForTheOwnerThatIsAsked(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r := b.put(false)
+	owners, _ := b.places(r.Key)
+	b.submit(r)
+	b.answer(b.take(owners[0]), &core.Refused{Why: core.RefusedStale})
+	b.take(owners[1])
+	b.pass(2 * staleRetry)
+	old := b.Coordinator.view.ReadLayout()
+	next, err := old.Plan(2, old.Members(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.view(old, next)
+	if len(b.sent) != 0 {
+		t.Fatalf("%v is asked beside %s", b.targets(), owners[1])
+	}
+	b.pass(300 * ms)
+	if again := b.take(owners[0]); again.Stamp.Layout.Number != 2 {
+		t.Errorf("asked again under %v", again.Stamp)
+	}
+}
+
+// A client that repeats a write which was refused is executed: to its receiver it
+// is no copy of what was refused.
+func TestForwardOfARepeatedWriteIsNoCopy(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r := b.put(false)
+	r.Options.Quorum = core.QuorumStrict
+	var refused uint32
+	for range 2 {
+		b.submit(r)
+		for range 3 {
+			e := b.take(b.sent[0].To)
+			m := e.Msg.(*core.Forward)
+			if m.Attempt <= refused {
+				t.Errorf("a try has the number %d, after the one of %d was refused", m.Attempt, refused)
+			}
+			refused = m.Attempt
+			b.answer(e, &core.Refused{Why: core.RefusedOverloaded})
+		}
+		if got := b.result(); got.Code != core.CodeOverloaded || got.Outcome != core.NotWritten {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
+// A forward of a node whose clock is far ahead is not remembered for as long as
+// that: neither it nor what came after it would be forgotten before.
+func TestForwardsOfAClockThatIsAheadAreForgotten(t *testing.T) {
+	b := newBench(t, "a", 3)
+	m := b.forwardOf()
+	m.Limit = b.now.Wall + 24*time.Hour
+	b.forward(m, 1)
+	if got := b.take("e").Msg.(*core.Refused).Why; got != core.RefusedExpired {
+		t.Fatalf("refused as %v", got)
+	}
+	for i := range byte(3) {
+		m := b.forwardOf()
+		m.Options.WriteID = version.WriteID{100 + i}
+		b.forward(m, 1)
+		b.now.Wall += 3 * forwardLimit
+	}
+	if len(b.forwards.entries) != 1 || len(b.forwards.order) != 1 {
+		t.Errorf("%d forwards remembered, want the latest", len(b.forwards.entries))
 	}
 }

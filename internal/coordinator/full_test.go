@@ -180,6 +180,24 @@ func TestDeleteGoesToFullNodes(t *testing.T) {
 	}
 }
 
+// A refusal of the read before a delete says nothing of the delete itself, which is
+// handed to the same owner.
+func TestLateRefusalOfAReadIsNoneOfTheForward(t *testing.T) {
+	b := newBench(t, "a", 3)
+	b.fill(true)
+	b.submit(core.Request{Op: core.OpDelete, Key: b.key(true), Options: core.Options{Overwrite: true, WriteID: version.WriteID{1}}})
+	b.pass(unknownP95)
+	slow, quick := b.read(), b.read()
+	b.answer(quick, &core.ReadReply{})
+	if _, ok := b.take(slow.To).Msg.(*core.Forward); !ok {
+		t.Fatal("the delete is not handed on")
+	}
+	b.answer(slow, &core.Refused{Why: core.RefusedOverloaded})
+	if len(b.sent) > 0 {
+		t.Errorf("the delete is handed to %v as well", b.targets())
+	}
+}
+
 // An owner that knows of too little room for what one write asks for may have
 // plenty for another.
 func TestOwnerThatFindsNoRoomIsNotFull(t *testing.T) {

@@ -157,11 +157,12 @@ func (c *Coordinator) hedged(now core.Now, s *slot, out *core.Out) {
 			guard.Slow(t.node, now.Mono-t.sent, out)
 		}
 	}
+	s.hedge = core.Never
 	if t := s.next(); t != nil && !c.avoids(s, t.node) {
 		c.counters.Hedges++
 		c.ask(now, s, t, out)
+		c.setHedge(now, s)
 	}
-	c.setHedge(now, s)
 }
 
 // merge adds an answer. It reports whether the answer was sound.
@@ -200,6 +201,7 @@ func (c *Coordinator) settleRead(now core.Now, s *slot, out *core.Out) {
 		c.countQuorum(core.QuorumRead, quorum.Won, fallbacks)
 		if s.op == core.OpDelete {
 			s.context = s.merged.Clock
+			c.renew(s)
 			c.startWrite(now, s, out) // which sends all owners what this read has found
 			return
 		}

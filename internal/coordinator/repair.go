@@ -85,8 +85,8 @@ func (c *Coordinator) repairLater(now core.Now, s *slot, out *core.Out) {
 
 // admitRepair says whether a read may keep what it has found for repairs, and
 // takes the room that they need: a set for each owner. One read is always let
-// in, however large its set; what is not, anti-entropy repairs. It is where
-// admission decides as well, once there is any.
+// in, however large its set; what is not, anti-entropy repairs. They hold no slot
+// of background work: there are no more of them than reads.
 func (c *Coordinator) admitRepair(s *slot) bool {
 	if c.config.RepairBytes == 0 {
 		return false
@@ -296,8 +296,7 @@ func (c *Coordinator) answeredLate(now core.Now, s *slot, t *try, set version.Si
 }
 
 // repairAnew goes on after a change of the layouts. Repairs in the background
-// end, since the owners may be others; a blocking read starts over, under
-// another ID, so that nobody's answer of before is taken for one of after.
+// end, since the owners may be others; a blocking read starts over.
 func (c *Coordinator) repairAnew(now core.Now, s *slot, out *core.Out) {
 	if c.view.ReadLayout().Name() == s.layout {
 		return
@@ -306,7 +305,6 @@ func (c *Coordinator) repairAnew(now core.Now, s *slot, out *core.Out) {
 		c.finish(now, s, core.Result{}, out)
 		return
 	}
-	s.id = c.reqID(s.id.Slot(), s.id.Generation()+1)
-	s.armed, s.repaired = core.Never, false
-	c.begin(now, s, out)
+	s.repaired = false
+	c.beginAnew(now, s, out)
 }

@@ -354,6 +354,65 @@ func TestBlockingReadWaitsForItsOwnDisk(t *testing.T) {
 	b.counted(core.RepairReport{Own: 1, Waited: 1})
 }
 
+// Where this node has no room for what a blocking read has found, another owner
+// gets it, and where none is left the read fails.
+func TestBlockingReadWithoutRoomHere(t *testing.T) {
+	b := newBench(t, "a", 3)
+	b.fill(true)
+	set := versionOf("x", 1, version.Clock{}, false)
+	for _, room := range []bool{true, false} {
+		b.get(b.key(true), core.Options{Repair: core.RepairBlocking})
+		b.answer(b.read(), &core.ReadReply{Set: set})
+		third, sent := b.repair(b.sent[0].To)
+		if b.silent(); !sent.Equal(set) {
+			t.Fatalf("sent %v", sent)
+		}
+		if room {
+			b.answer(third, &core.Applied{})
+			if r := b.result(); r.Code != core.CodeOK || r.Acknowledged != 2 {
+				t.Errorf("%+v", r)
+			}
+			continue
+		}
+		b.noRoom(third)
+		if r := b.result(); r.Code != core.CodeQuorum || r.Acknowledged != 1 || r.Required != 2 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if b.RepairCounts().Failed != 3 || b.Active() != 0 {
+		t.Errorf("counted %+v, %d slots open", b.RepairCounts(), b.Active())
+	}
+}
+
+// An owner that answers a blocking read when that is decided holds it, or is sent
+// it.
+func TestBlockingReadTakesLateAnswers(t *testing.T) {
+	set := versionOf("x", 1, version.Clock{}, false)
+	for _, late := range []version.Siblings{set, versionOf("y", 2, version.Clock{}, false)} {
+		b := newBench(t, "d", 6)
+		b.get(b.key(false), core.Options{Repair: core.RepairBlocking})
+		b.pass(unknownP95) // the hedge asks the third
+		one, two, three := b.read(), b.read(), b.read()
+		b.answer(one, &core.ReadReply{Set: set})
+		b.answer(two, &core.ReadReply{})
+		b.repair(two.To) // which does not answer
+		b.silent()
+		b.answer(three, &core.ReadReply{Set: late})
+		if !late.Equal(set) {
+			e, sent := b.repair(three.To)
+			if b.silent(); !sent.Equal(set) {
+				t.Errorf("sent %v", sent)
+			}
+			b.answer(three, &core.ReadReply{Set: late}) // a copy
+			b.silent()
+			b.answer(e, &core.Applied{})
+		}
+		if r := b.result(); r.Code != core.CodeOK || r.Acknowledged != 2 || !r.Set.Equal(set) {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
 // With a blocking read fallbacks neither count nor are asked, whatever is
 // configured.
 func TestBlockingReadCountsOwnersOnly(t *testing.T) {

@@ -76,10 +76,7 @@ type slot struct {
 	seen   version.Clock // the context to answer with
 	minted core.Stamp    // the view's when it was minted
 
-	// A forward: the tries so far, and whether an owner refused one for its
-	// load.
-	attempt    uint32
-	overloaded bool
+	overloaded bool // a forward: an owner refused it for its load
 	full       bool // a write: a node had no room for it, this one perhaps
 
 	trace *trace // nil: nobody looks
@@ -92,7 +89,7 @@ const (
 	idle    tryState = iota // not asked
 	asked                   // no answer yet
 	waiting                 // failed; will be asked again at due
-	stale                   // refused for our old layout; asked again with the next view, or at due
+	stale                   // refused for our old layout; to be asked again with the next view, or at due
 	done                    // answered
 	failed                  // failed, and not asked again
 	avoided                 // an owner that is believed dead, or whose breaker is open, and not asked
@@ -107,7 +104,10 @@ type try struct {
 	state  tryState
 	call   guard.Call
 	repair bool // it was sent what a read has found
-	missed bool // it has failed once: others stand in for it until it answers
+	// refused says that it has refused once: what refuses it again may be a copy
+	// of that, though the try that followed is executed.
+	refused bool
+	missed  bool // it has failed once: others stand in for it until it answers
 	// resort says that it is asked though its breaker is open, since nobody else
 	// is left, and spent that it had its tries before that: this is the last.
 	resort, spent bool

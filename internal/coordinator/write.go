@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"slices"
+
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
@@ -54,14 +56,19 @@ func (c *Coordinator) startWrite(now core.Now, s *slot, out *core.Out) {
 	c.settle(now, s, out)
 }
 
-// awaitLocal notes the flush that this node's own copy waits for.
+// awaitLocal notes the flush that this node's own copy waits for: nearly always
+// the latest, and an earlier one where a read finds a key that is on its way.
 func (c *Coordinator) awaitLocal(s *slot, flush uint64) {
 	if flush == 0 {
 		s.local = done
 		return
 	}
 	s.local, s.localFlush = asked, flush
-	c.waits = append(c.waits, wait{flush: flush, req: s.id})
+	at := len(c.waits)
+	for at > 0 && c.waits[at-1].flush > flush {
+		at--
+	}
+	c.waits = slices.Insert(c.waits, at, wait{flush: flush, req: s.id})
 }
 
 // askOwners sends the set to each owner of each live layout that has not got

@@ -105,6 +105,7 @@ func (o *Out) Reset() {
 	o.Shards = o.Shards[:0]
 	clear(o.Loads)
 	o.Loads = o.Loads[:0]
+	clear(o.Statuses)
 	o.Statuses = o.Statuses[:0]
 	clear(o.Reached)
 	o.Reached = o.Reached[:0]

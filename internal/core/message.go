@@ -87,21 +87,22 @@ type (
 	ReadReply struct{ Set version.Siblings }
 
 	// Forward asks an owner to coordinate a write. It is not idempotent by
-	// nature: the receiver executes (From, WriteID) once, only within the
-	// start that it names, and never after Limit. Its envelope's deadline is
-	// when the execution must have begun. Reply: Forwarded.
+	// nature: the receiver executes an Attempt of (From, WriteID) once, and a
+	// later one only where those before have failed, for a client that repeats
+	// it; only within the start that it names, and never after Limit. Its
+	// envelope's deadline is when the execution must have begun. Reply:
+	// Forwarded.
 	Forward struct {
-		Start      uint64        // the receiver's start nonce
-		Limit      time.Duration // Wall after which it is not executed any more
-		Timeout    time.Duration // what the receiver may take, from its receipt
-		Attempt    uint32        // grows with each try at one receiver: a refused one is never executed
-		Fallback   bool          // no owner can be reached: the receiver mints into its hints
-		Op         Op            // OpPut or OpDelete
-		Key        []byte
-		Value      []byte
-		Context    version.Clock
-		HasContext bool
-		Options    Options // WriteID is set
+		Start    uint64        // the receiver's start nonce
+		Limit    time.Duration // Wall after which it is not executed any more
+		Timeout  time.Duration // what the receiver may take, from its receipt
+		Attempt  uint32        // grows with each try of its sender: a refused one is never executed
+		Fallback bool          // no owner can be reached: the receiver mints into its hints
+		Op       Op            // OpPut or OpDelete
+		Key      []byte
+		Value    []byte
+		Context  version.Clock
+		Options  Options // WriteID is set
 	}
 	// Forwarded is the result of a Forward.
 	Forwarded struct{ Result Result }

@@ -6,23 +6,9 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 	"github.com/dynamo-kv/dynamo/internal/node"
 )
-
-// disk is a store that makes every batch durable at once.
-type disk map[string][]byte
-
-func (d disk) Get(key []byte) ([]byte, error) {
-	if v, ok := d[string(key)]; ok {
-		return v, nil
-	}
-	return nil, core.ErrNotFound
-}
-
-// Scan finds nothing: these tests store no data.
-func (disk) Scan(_, _ []byte, _ core.Limit, _ func(_, _ []byte) bool) ([]byte, error) {
-	return nil, nil
-}
 
 func controlOptions(addr string, seeds ...string) node.Options {
 	return node.Options{
@@ -36,21 +22,19 @@ func controlOptions(addr string, seeds ...string) node.Options {
 }
 
 // drain steps one input and completes its flush.
-func drain(c *node.Control, d disk, input func(core.Now, *core.Out)) {
+func drain(c *node.Control, d *coretest.Store, input func(core.Now, *core.Out)) {
 	now := core.Now{Mono: time.Second}
 	var out, later core.Out
 	input(now, &out)
 	flush := c.Flush()
 	if len(out.Writes) > 0 {
-		for _, w := range out.Writes {
-			d[string(w.Key)] = w.Value
-		}
+		d.Commit(out.Writes)
 		c.Durable(now, flush, &later)
 	}
 }
 
 func TestControlServesAfterARestart(t *testing.T) {
-	d := disk{}
+	d := coretest.NewStore()
 	c, err := node.NewControl(controlOptions("a:1"), d)
 	if err != nil {
 		t.Fatal(err)
@@ -85,11 +69,11 @@ func TestControlServesAfterARestart(t *testing.T) {
 }
 
 func TestControlWaitsForItsSeeds(t *testing.T) {
-	c, err := node.NewControl(controlOptions("a:1", "b:1"), disk{})
+	d := coretest.NewStore()
+	c, err := node.NewControl(controlOptions("a:1", "b:1"), d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := disk{}
 	drain(c, d, c.Begin)
 	drain(c, d, c.Tick)
 	if s := c.Status(); s.Serving || s.WaitsFor != "seeds b:1 to answer" || c.View() != nil {
@@ -101,7 +85,8 @@ func TestControlWaitsForItsSeeds(t *testing.T) {
 }
 
 func TestControlRefusesADamagedRecord(t *testing.T) {
-	d := disk{string(core.ControlKey("identity")): []byte("?")}
+	d := coretest.NewStore()
+	d.Commit([]core.Write{{Key: core.ControlKey("identity"), Value: []byte("?")}})
 	if _, err := node.NewControl(controlOptions("a:1"), d); err == nil {
 		t.Error("no error for a damaged record")
 	}

@@ -5,66 +5,36 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
-	"github.com/dynamo-kv/dynamo/internal/core/coretest"
-	"github.com/dynamo-kv/dynamo/internal/node"
-	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
-// hermit is a node that is alone, with its disk.
-type hermit struct {
-	*node.Shard
-	options node.Options
-	layout  *ring.Layout
-	store   *coretest.Store
-	now     core.Now
-	out     core.Out
-	last    core.ShardReport
-}
-
-func newHermit(t *testing.T) *hermit {
+// newHermit returns a node that is alone.
+func newHermit(t *testing.T) *bench {
 	t.Helper()
-	l, err := ring.Form(8, 1, []ring.Member{{ID: "n1", Weight: 1}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &hermit{options: controlOptions("a:1"), layout: l, store: coretest.NewStore()}
-	h.options.Shards, h.options.N, h.options.R, h.options.W = 1, 1, 1, 1
-	h.Shard = node.NewShard(h.options, 0, h.store)
-	h.SetView(h.now, &core.View{Self: "n1", Cluster: cluster, Layouts: core.LayoutState{Live: []*ring.Layout{l}, Phase: core.PhaseDone}}, &h.out)
-	h.flush()
-	return h
-}
-
-// flush makes the effects so far durable.
-func (h *hermit) flush() {
-	for _, r := range h.out.Shards {
-		h.last = r
-	}
-	h.store.Commit(h.out.Writes)
-	h.out.Reset()
-	h.Durable(h.now, h.Flush(), &h.out)
+	o := controlOptions("a:1")
+	o.N, o.R, o.W = 1, 1, 1
+	return newBench(o, owning(t, "n1"))
 }
 
 // forget deletes a key, and lets time pass until it has been forgotten.
-func (h *hermit) forget(t *testing.T, key []byte) {
+func (b *bench) forget(t *testing.T, key []byte) {
 	t.Helper()
-	h.Submit(h.now, &core.Request{
-		Req: 1, Op: core.OpDelete, Key: key, Deadline: time.Second,
+	b.Submit(b.now, &core.Request{
+		Req: 1, Op: core.OpDelete, Key: key, Deadline: b.now.Mono + time.Second,
 		Options: core.Options{Overwrite: true, WriteID: version.WriteID{1}},
-	}, &h.out)
-	h.flush()
-	if h.store.Len() != 1 {
-		t.Fatalf("%d keys after a delete; want its tombstone", h.store.Len())
+	}, &b.out)
+	b.flush()
+	if b.store.Len() != 1 {
+		t.Fatalf("%d keys after a delete; want its tombstone", b.store.Len())
 	}
-	for h.last.Forgetting.Reaped == 0 {
-		at, ok := h.Next()
-		if !ok || at > 2*h.options.TombstoneTTL {
-			t.Fatalf("nothing left to do (%v, %v) at %v; last report %+v", at, ok, h.now.Mono, h.last)
+	for b.last.Forgetting.Reaped == 0 {
+		at, ok := b.Next()
+		if !ok || at > 2*b.options.TombstoneTTL {
+			t.Fatalf("nothing left to do (%v, %v) at %v; last report %+v", at, ok, b.now.Mono, b.last)
 		}
-		h.now.Mono = max(h.now.Mono, at)
-		h.Tick(h.now, &h.out)
-		h.flush()
+		b.now.Mono = max(b.now.Mono, at)
+		b.Tick(b.now, &b.out)
+		b.flush()
 	}
 }
 
@@ -92,12 +62,7 @@ func reapOldMessage(t *testing.T) string {
 	t.Helper()
 	h := newHermit(t)
 	key := []byte("k")
-	set, _ := version.Siblings{}.Put(version.Clock{}, version.Actor{Node: "n2", Epoch: version.Epoch{Start: 1, Seq: 1}},
-		version.Write{ID: version.WriteID{2}, Data: []byte("v")})
-	late := core.Envelope{
-		From: "n2", To: "n1", Cluster: cluster, Partition: h.layout.Partition(key),
-		Stamp: h.last.Stamp, Deadline: time.Second, Msg: &core.Apply{Key: key, Set: set},
-	}
+	late := *h.request("n2", key, &core.Apply{Key: key, Set: versionOf("n2", []byte("v"))})
 	first := late
 	h.Deliver(h.now, &first, &h.out)
 	h.flush()

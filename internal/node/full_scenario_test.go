@@ -9,11 +9,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
-	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
-	"github.com/dynamo-kv/dynamo/internal/ring"
-	"github.com/dynamo-kv/dynamo/internal/room"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
@@ -42,12 +39,8 @@ func TestFullScenarios(t *testing.T) {
 
 // fullPlay is a node whose peers and disk are a test's.
 type fullPlay struct {
+	*bench
 	control *node.Control
-	shard   *node.Shard
-	store   *coretest.Store
-	layout  *ring.Layout
-	now     core.Now
-	out     core.Out
 	asked   map[id.Node]core.Envelope
 	ids     byte
 	output  strings.Builder
@@ -55,38 +48,16 @@ type fullPlay struct {
 
 func newFullPlay(t *testing.T) *fullPlay {
 	t.Helper()
-	var members []ring.Member
-	for _, n := range []id.Node{"a", "b", "c"} {
-		members = append(members, ring.Member{ID: n, Weight: 1})
-	}
-	l, err := ring.Form(8, 3, members)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &fullPlay{store: coretest.NewStore(), layout: l, now: core.Now{Mono: time.Second, Wall: time.Hour}, asked: make(map[id.Node]core.Envelope)}
 	o := controlOptions("a:1")
 	o.Self, o.Shards, o.W, o.MaxHintBytes = "a", 1, 1, 1<<20
-	o.Room = room.Marks{Low: room.Mark{Bytes: 20 * mib, Share: 0.5}, Full: room.Mark{Bytes: 10 * mib, Share: 0.5}}
+	tenths(&o)
+	p := &fullPlay{bench: newBench(o, owning(t, "a", "b", "c")), asked: make(map[id.Node]core.Envelope)}
+	var err error
 	if p.control, err = node.NewControl(o, p.store); err != nil {
 		t.Fatal(err)
 	}
-	var out core.Out
-	p.control.Begin(p.now, &out)
-	p.store.Commit(out.Writes)
-	p.control.Durable(p.now, p.control.Flush(), &core.Out{})
-	p.shard = node.NewShard(o, 0, p.store)
-	p.view(nil)
+	drain(p.control, p.store, p.control.Begin)
 	return p
-}
-
-// view gives the shard a view of the three, with the room that Control shows.
-func (p *fullPlay) view(r *core.Room) {
-	v := &core.View{
-		Self: "a", Cluster: cluster, Room: r,
-		Layouts: core.LayoutState{Live: []*ring.Layout{p.layout}, Phase: core.PhaseDone},
-		Peers:   []core.Peer{{ID: "b", Start: 1, Status: core.Alive}, {ID: "c", Start: 1, Status: core.Alive}},
-	}
-	p.shard.SetView(p.now, v, &p.out)
 }
 
 func (p *fullPlay) command(t *testing.T, d *datadriven.TestData) {
@@ -104,22 +75,16 @@ func (p *fullPlay) command(t *testing.T, d *datadriven.TestData) {
 	case "put", "delete", "get":
 		p.submit(d.Cmd, key, size)
 	case "apply":
-		p.deliver(key, &core.Apply{Key: []byte(key), Set: sized(id.Node(of), size)})
+		p.deliver("b", []byte(key), &core.Apply{Key: []byte(key), Set: versionOf(id.Node(of), make([]byte, size))})
 	case "hint":
-		p.deliver(key, &core.Hint{Key: []byte(key), Set: sized("b", size), Owner: id.Node(owner)})
+		p.deliver("b", []byte(key), &core.Hint{Key: []byte(key), Set: versionOf("b", make([]byte, size)), Owner: id.Node(owner)})
 	case "read":
-		p.deliver(key, &core.Read{Key: []byte(key)})
+		p.deliver("b", []byte(key), &core.Read{Key: []byte(key)})
 	case "answer":
 		p.answer(t, id.Node(key), d.CmdArgs[1].Key)
 	default:
 		t.Fatalf("%s: there is no command %s", d.Pos, d.Cmd)
 	}
-}
-
-func sized(n id.Node, size int) version.Siblings {
-	a := version.Actor{Node: n, Epoch: version.Epoch{Start: 3, Seq: 1}}
-	set, _ := version.Siblings{}.Put(version.Clock{}, a, version.Write{Data: make([]byte, size)})
-	return set
 }
 
 func (p *fullPlay) measure(t *testing.T, d *datadriven.TestData) {
@@ -128,7 +93,9 @@ func (p *fullPlay) measure(t *testing.T, d *datadriven.TestData) {
 	d.MaybeScanArgs(t, "kib", &kib)
 	p.control.Room(p.now, core.RoomReport{Left: whole*mib + kib<<10, Total: 100 * mib})
 	if v := p.control.View(); v != nil {
-		p.view(v.Room)
+		shown := stable("a", p.layout)
+		shown.Room = v.Room
+		p.SetView(p.now, shown, &p.out)
 	}
 	fmt.Fprintln(&p.output, p.control.Status().Room.State)
 }
@@ -144,18 +111,10 @@ func (p *fullPlay) submit(op, key string, size int) {
 		r.Op, r.Value = core.OpPut, make([]byte, size)
 	case "delete":
 		var out core.Out
-		p.shard.Submit(p.now, &core.Request{Req: 2, Op: core.OpInspect, Key: r.Key}, &out)
+		p.Submit(p.now, &core.Request{Req: 2, Op: core.OpInspect, Key: r.Key}, &out)
 		r.Op, r.Context, r.HasContext = core.OpDelete, out.Replies[0].Result.Context, true
 	}
-	p.shard.Submit(p.now, r, &p.out)
-}
-
-func (p *fullPlay) deliver(key string, m core.Message) {
-	p.shard.Deliver(p.now, &core.Envelope{
-		From: "b", To: "a", Cluster: cluster, Req: 7, Partition: p.layout.Partition([]byte(key)),
-		Stamp:    core.Stamp{Layout: p.layout.Name(), Phase: core.PhaseDone},
-		Deadline: p.now.Mono + time.Second, Msg: m,
-	}, &p.out)
+	p.Submit(p.now, r, &p.out)
 }
 
 func (p *fullPlay) answer(t *testing.T, n id.Node, how string) {
@@ -171,7 +130,7 @@ func (p *fullPlay) answer(t *testing.T, n id.Node, how string) {
 	case "done":
 		m = &core.Forwarded{Result: core.Result{Code: core.CodeOK, Outcome: core.Written, Acknowledged: 1, Required: 1}}
 	}
-	p.shard.Deliver(p.now, &core.Envelope{
+	p.Deliver(p.now, &core.Envelope{
 		From: n, To: "a", Cluster: cluster, Req: e.Req, Start: e.Start, Reply: true,
 		Stamp: e.Stamp, Deadline: p.now.Mono + time.Second, Msg: m,
 	}, &p.out)
@@ -191,12 +150,12 @@ func (p *fullPlay) settle() {
 			fmt.Fprintf(&p.output, "%d records written\n", writes)
 		}
 		p.store.Commit(p.out.Writes)
-		n := p.shard.Flush()
+		n := p.Flush()
 		p.out.Reset()
 		if writes == 0 {
 			return
 		}
-		p.shard.Durable(p.now, n, &p.out)
+		p.Durable(p.now, n, &p.out)
 	}
 }
 

@@ -6,61 +6,30 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/core/coretest"
-	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
-	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
-// fallbackShard is the only shard of the node f, which owns nothing.
-type fallbackShard struct {
-	*node.Shard
-	store  *coretest.Store
-	layout *ring.Layout
-	now    core.Now
-	out    core.Out
-}
-
-func newFallbackShard(t *testing.T, hintBytes uint64) *fallbackShard {
+// newFallback returns the node f, which owns nothing.
+func newFallback(t *testing.T, hintBytes uint64) *bench {
 	t.Helper()
-	var members []ring.Member
-	for _, n := range []id.Node{"a", "b", "c"} {
-		members = append(members, ring.Member{ID: n, Weight: 1})
-	}
-	l, err := ring.Form(8, 3, members)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &fallbackShard{store: coretest.NewStore(), layout: l, now: core.Now{Mono: time.Second}}
-	s.Shard = node.NewShard(node.Options{
-		Self: "f", Start: 1, Shards: 1, N: 3, R: 2, W: 2, PeerTimeout: time.Second, MaxHintBytes: hintBytes,
-	}, 0, s.store)
-	view := &core.View{Self: "f", Cluster: 1, Layouts: core.LayoutState{Live: []*ring.Layout{l}, Phase: core.PhaseDone}}
-	s.SetView(s.now, view, &s.out)
-	s.out.Reset()
-	return s
+	return newBench(node.Options{
+		Self: "f", Start: 1, N: 3, R: 2, W: 2, PeerTimeout: time.Second, MaxHintBytes: hintBytes,
+	}, owning(t, "a", "b", "c"))
 }
 
 // ask delivers a peer's request and returns what is sent at once and what is
 // held back.
-func (s *fallbackShard) ask(key string, m core.Message) (sent, held []core.Envelope) {
-	s.out.Reset()
-	s.Deliver(s.now, &core.Envelope{
-		From: "a", To: "f", Cluster: 1, Req: 7, Partition: s.layout.Partition([]byte(key)),
-		Stamp:    core.Stamp{Layout: s.layout.Name(), Phase: core.PhaseDone},
-		Deadline: s.now.Mono + time.Second, Msg: m,
-	}, &s.out)
-	return s.out.Sends, s.out.SendsHeld
+func (b *bench) ask(key string, m core.Message) (sent, held []core.Envelope) {
+	b.out.Reset()
+	b.deliver("a", []byte(key), m)
+	return b.out.Sends, b.out.SendsHeld
 }
 
-func someSet(data string) version.Siblings {
-	a := version.Actor{Node: "a", Epoch: version.Epoch{Start: 3, Seq: 1}}
-	set, _ := version.Siblings{}.Put(version.Clock{}, a, version.Write{Data: []byte(data)})
-	return set
-}
+func someSet(data string) version.Siblings { return versionOf("a", []byte(data)) }
 
 func TestHintIsAnsweredWhenItIsDurable(t *testing.T) {
-	s := newFallbackShard(t, 1<<20)
+	s := newFallback(t, 1<<20)
 	hint := &core.Hint{Key: []byte("k"), Set: someSet("v"), Owner: "b"}
 	sent, held := s.ask("k", hint)
 	if len(sent) != 0 || len(held) != 1 {
@@ -79,7 +48,7 @@ func TestHintIsAnsweredWhenItIsDurable(t *testing.T) {
 }
 
 func TestHintWithoutRoomIsRefused(t *testing.T) {
-	s := newFallbackShard(t, 10)
+	s := newFallback(t, 10)
 	sent, held := s.ask("k", &core.Hint{Key: []byte("k"), Set: someSet("v"), Owner: "b"})
 	if len(sent) != 1 || len(held) != 0 || len(s.out.Writes) != 0 {
 		t.Fatalf("%d answers at once, %d held back, %d writes", len(sent), len(held), len(s.out.Writes))
@@ -90,7 +59,7 @@ func TestHintWithoutRoomIsRefused(t *testing.T) {
 }
 
 func TestHintOfAnotherPartitionIsRefused(t *testing.T) {
-	s := newFallbackShard(t, 1<<20)
+	s := newFallback(t, 1<<20)
 	other := "k"
 	for i := byte(0); s.layout.Partition([]byte(other)) == s.layout.Partition([]byte("k")); i++ {
 		other = string([]byte{'o', i})
@@ -103,7 +72,7 @@ func TestHintOfAnotherPartitionIsRefused(t *testing.T) {
 
 // What a node keeps of a key for others is shown to people, once it is durable.
 func TestHintIsInspected(t *testing.T) {
-	s := newFallbackShard(t, 1<<20)
+	s := newFallback(t, 1<<20)
 	inspect := func(key string) (now, held []core.Reply) {
 		s.out.Reset()
 		s.Submit(s.now, &core.Request{Req: 1, Op: core.OpInspectHint, Key: []byte(key)}, &s.out)

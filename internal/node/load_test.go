@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 	"github.com/dynamo-kv/dynamo/internal/node"
 )
 
@@ -22,7 +23,7 @@ func loaded(t *testing.T, change func(*node.Options)) (*node.Control, *core.View
 	t.Helper()
 	o := controlOptions("a:1")
 	change(&o)
-	d := disk{}
+	d := coretest.NewStore()
 	c, err := node.NewControl(o, d)
 	if err != nil {
 		t.Fatal(err)
@@ -115,8 +116,10 @@ func TestWithoutAdmissionThereIsNoLimit(t *testing.T) {
 }
 
 func TestExpiredMessagesAreDropped(t *testing.T) {
-	s := newFallbackShard(t, 1<<20)
-	s.Deliver(s.now, &core.Envelope{From: "a", To: "f", Cluster: 1, Deadline: s.now.Mono, Msg: &core.Read{Key: []byte("k")}}, &s.out)
+	s := newFallback(t, 1<<20)
+	e := s.request("a", []byte("k"), &core.Read{Key: []byte("k")})
+	e.Deadline = s.now.Mono
+	s.Deliver(s.now, e, &s.out)
 	var c core.Counters
 	s.Count(&c)
 	if len(s.out.Sends) > 0 || c.ExpiredMessages != 1 {
@@ -127,18 +130,15 @@ func TestExpiredMessagesAreDropped(t *testing.T) {
 // TestLateRequestsAreNotBegun: a request that has waited for most of its time is
 // answered at once, and nothing of it is done.
 func TestLateRequestsAreNotBegun(t *testing.T) {
-	o := controlOptions("a:1")
-	o.Shards = 1
-	s := node.NewShard(o, 0, disk{})
-	var out core.Out
-	now := core.Now{Mono: 10 * time.Second}
-	s.SetView(now, threeOwners(t), &out)
+	s := newBench(controlOptions("a:1"), owning(t, "n1", "n2", "n3"))
+	s.now.Mono = 10 * time.Second
+	out := &s.out
 	for i, arrived := range []time.Duration{9 * time.Second, 4 * time.Second, 9 * time.Second} {
 		deadline := []time.Duration{11 * time.Second, 14 * time.Second, 10 * time.Second}[i]
 		out.Reset()
-		s.Submit(now, &core.Request{
+		s.Submit(s.now, &core.Request{
 			Op: core.OpPut, Key: []byte("k"), Value: []byte("v"), Arrived: arrived, Deadline: deadline,
-		}, &out)
+		}, out)
 		late := i > 0
 		if late != (len(out.Writes) == 0) || late != (len(out.Replies) == 1) {
 			t.Fatalf("request %d: %d writes, answers %+v", i, len(out.Writes), out.Replies)

@@ -5,7 +5,6 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/node"
-	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/room"
 )
 
@@ -73,21 +72,18 @@ func TestAmpleRoomMakesNoViews(t *testing.T) {
 
 // TestFullNode has a shard refuse what peers ask it to store, and serve reads.
 func TestFullNode(t *testing.T) {
-	s := newFallbackShard(t, 1<<20)
+	s := newFallback(t, 1<<20)
 	ask := func(m core.Message) core.Message {
 		t.Helper()
 		sent, held := s.ask("k", m)
-		writes := s.out.Writes
-		s.store.Commit(writes)
-		s.Durable(s.now, s.Flush(), &core.Out{})
-		return append(sent, held...)[0].Msg
+		answer := append(sent, held...)[0].Msg
+		s.flush()
+		return answer
 	}
 	fill := func(measurement uint64, r core.Room) {
 		r.Measurement = measurement
-		v := &core.View{
-			Self: "f", Cluster: 1, Room: &r,
-			Layouts: core.LayoutState{Live: []*ring.Layout{s.layout}, Phase: core.PhaseDone},
-		}
+		v := stable("f", s.layout)
+		v.Room = &r
 		s.SetView(s.now, v, &s.out)
 	}
 	key := []byte("k")

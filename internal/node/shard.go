@@ -322,7 +322,10 @@ func (s *Shard) Count(to *core.Counters) {
 	s.coordinator.Count(to)
 	s.antientropy.Count(to)
 	to.ExpiredMessages += s.expired
-	to.Records = s.replica.Cache()
+	cache := s.replica.Cache()
+	to.Records.Hits += cache.Hits
+	to.Records.Misses += cache.Misses
+	to.Records.Bytes += cache.Bytes
 	to.Limits[core.LimitStorage] += s.replica.RoomRefusals()
 }
 

@@ -2,66 +2,49 @@ package node_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
-	"github.com/dynamo-kv/dynamo/internal/node"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
-const cluster = 77
-
-// threeOwners returns a view of n1 in which every node owns every partition.
-func threeOwners(t *testing.T) *core.View {
-	t.Helper()
-	l, err := ring.Form(8, 3, []ring.Member{{ID: "n1", Weight: 1}, {ID: "n2", Weight: 1}, {ID: "n3", Weight: 1}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &core.View{
-		Self: "n1", Cluster: cluster,
-		Layouts: core.LayoutState{Live: []*ring.Layout{l}, Phase: core.PhaseDone},
-		Peers:   []core.Peer{{ID: "n2", Status: core.Alive}, {ID: "n3", Status: core.Alive}},
-	}
-}
-
-// putting returns a shard of that start of n1 which has just sent a blind put
-// of "k" to its peers, and what it sent.
-func putting(t *testing.T, start uint64, w int) (*node.Shard, []core.Envelope) {
+// putting returns that start of n1, one of three owners, which has just sent a blind
+// put of "k" to its peers, and what it sent.
+func putting(t *testing.T, start uint64, w int) (*bench, []core.Envelope) {
 	t.Helper()
 	o := controlOptions("a:1")
-	o.Start, o.Shards = start, 1
-	s := node.NewShard(o, 0, disk{})
-	var out core.Out
-	s.SetView(core.Now{}, threeOwners(t), &out)
-	s.Submit(core.Now{}, &core.Request{
-		Req: 5, Op: core.OpPut, Key: []byte("k"), Value: []byte("v"), Deadline: time.Second,
+	o.Start = start
+	b := newBench(o, owning(t, "n1", "n2", "n3"))
+	b.Submit(b.now, &core.Request{
+		Req: 5, Op: core.OpPut, Key: []byte("k"), Value: []byte("v"), Deadline: b.now.Mono + time.Second,
 		Options: core.Options{W: w, WriteID: version.WriteID{1}},
-	}, &out)
-	s.Durable(core.Now{}, s.Flush(), &out)
-	if len(out.Replies)+len(out.RepliesHeld) > 0 {
-		t.Fatalf("a put with W=%d is answered by its own copy: %+v", w, out.Replies)
+	}, &b.out)
+	sent := slices.Clone(b.out.Sends)
+	b.flush()
+	if len(b.out.Replies)+len(b.out.RepliesHeld) > 0 {
+		t.Fatalf("a put with W=%d is answered by its own copy: %+v", w, b.out.Replies)
 	}
-	return s, out.Sends
+	return b, sent
 }
 
 // TestReplyToAnEarlierStart: request IDs begin anew with each process, so an
 // acknowledgement that comes late, after a crash, has the ID of another put.
 func TestReplyToAnEarlierStart(t *testing.T) {
 	_, before := putting(t, 7, 2)
-	s, sends := putting(t, 8, 2)
+	b, sends := putting(t, 8, 2)
 	late, due := before[0], sends[0]
 	if late.Req != due.Req {
 		t.Fatalf("requests %v and %v differ; the test needs equal ones", late.Req, due.Req)
 	}
-	peer := &core.View{Self: due.To, Cluster: cluster, Layouts: threeOwners(t).Layouts}
+	peer := stable(due.To, b.layout)
 	deliver := func(e core.Envelope) core.Out {
 		var out core.Out
 		answer := peer.Answer(&e, id.MaxMessageAge, &core.Applied{})
-		s.Deliver(core.Now{}, &answer, &out)
+		b.Deliver(b.now, &answer, &out)
 		return out
 	}
 	if out := deliver(late); len(out.Replies) > 0 {
@@ -86,8 +69,8 @@ func TestReadGapStamp(t *testing.T) {
 // readGapStamp says how the scenario ends badly, and nothing where it does not.
 func readGapStamp(t *testing.T) string {
 	t.Helper()
-	old := threeOwners(t).Layouts.Live[0]
-	next, err := old.Plan(2, append(old.Members(), ring.Member{ID: "n4", Weight: 1}), 3)
+	old := owning(t, "n1", "n2", "n3")
+	next, err := old.Plan(2, owning(t, "n1", "n2", "n3", "n4").Members(), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,8 +81,7 @@ func readGapStamp(t *testing.T) string {
 		{Layout: next.Name(), Phase: core.PhaseMoved},
 		{Layout: next.Name(), Phase: core.PhaseDone},
 	}
-	set, _ := version.Siblings{}.Put(version.Clock{}, version.Actor{Node: "n2", Epoch: version.Epoch{Start: 1, Seq: 1}},
-		version.Write{ID: version.WriteID{1}, Data: []byte("v")})
+	key := []byte("k")
 	for i, mine := range phases {
 		for j, theirs := range phases {
 			view := &core.View{Self: "n1", Cluster: cluster, Layouts: core.LayoutState{Live: live, Phase: mine.Phase}}
@@ -109,17 +91,13 @@ func readGapStamp(t *testing.T) string {
 			case 3:
 				view.Layouts.Live = live[1:]
 			}
-			o := controlOptions("a:1")
-			o.Shards = 1
-			s := node.NewShard(o, 0, disk{})
-			var out core.Out
-			s.SetView(core.Now{}, view, &out)
-			for _, m := range []core.Message{&core.Apply{Key: []byte("k"), Set: set}, &core.Read{Key: []byte("k")}} {
-				out.Reset()
-				s.Deliver(core.Now{}, &core.Envelope{
-					From: "n2", To: "n1", Cluster: cluster, Partition: old.Partition([]byte("k")),
-					Stamp: theirs, Deadline: time.Second, Msg: m,
-				}, &out)
+			b := newBench(controlOptions("a:1"), old)
+			b.SetView(b.now, view, &b.out)
+			for _, m := range []core.Message{&core.Apply{Key: key, Set: versionOf("n2", []byte("v"))}, &core.Read{Key: key}} {
+				e := b.request("n2", key, m)
+				e.Stamp = theirs
+				var out core.Out
+				b.Deliver(b.now, e, &out)
 				answers := append(out.Sends, out.SendsHeld...)
 				if len(answers) != 1 || answers[0].Stamp != mine {
 					t.Fatalf("%T of %v at %v is answered with %+v", m, theirs, mine, answers)
@@ -137,23 +115,19 @@ func readGapStamp(t *testing.T) string {
 // TestInspectShowsWhatIsDurable: a node's own copy is shown once a crash
 // cannot take it back, and nobody else is asked.
 func TestInspectShowsWhatIsDurable(t *testing.T) {
-	o := controlOptions("a:1")
-	o.Shards = 1
-	s := node.NewShard(o, 0, disk{})
-	var out core.Out
-	s.SetView(core.Now{}, threeOwners(t), &out)
+	b := newBench(controlOptions("a:1"), owning(t, "n1", "n2", "n3"))
 	inspect := func() (now, held []core.Reply) {
-		out.Reset()
-		s.Submit(core.Now{}, &core.Request{Req: 1, Op: core.OpInspect, Key: []byte("k"), Deadline: time.Second}, &out)
-		if len(out.Sends) > 0 {
-			t.Errorf("an inspection asks %+v", out.Sends)
+		b.out.Reset()
+		b.Submit(b.now, &core.Request{Req: 1, Op: core.OpInspect, Key: []byte("k")}, &b.out)
+		if len(b.out.Sends) > 0 {
+			t.Errorf("an inspection asks %+v", b.out.Sends)
 		}
-		return out.Replies, out.RepliesHeld
+		return b.out.Replies, b.out.RepliesHeld
 	}
 	if now, _ := inspect(); len(now) != 1 || now[0].Result.Code != core.CodeNotFound {
 		t.Errorf("a key that does not exist is answered with %+v", now)
 	}
-	s.Submit(core.Now{}, &core.Request{Req: 5, Op: core.OpPut, Key: []byte("k"), Value: []byte("v"), Deadline: time.Second}, &out)
+	b.Submit(b.now, &core.Request{Req: 5, Op: core.OpPut, Key: []byte("k"), Value: []byte("v"), Deadline: b.now.Mono + time.Second}, &b.out)
 	if now, held := inspect(); len(now) != 0 || len(held) != 1 || len(held[0].Result.Set.Versions) != 1 {
 		t.Errorf("what is not durable is answered with %+v, held %+v", now, held)
 	}

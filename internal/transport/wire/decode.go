@@ -205,17 +205,16 @@ func forward(in *dynamov1.Forward) (core.Message, error) {
 		return nil, err
 	}
 	out := &core.Forward{
-		Start:      in.Start,
-		Limit:      time.Duration(in.Limit),
-		Timeout:    time.Duration(in.Timeout),
-		Attempt:    in.Attempt,
-		Op:         op,
-		Key:        in.Key,
-		Value:      bytesOrNil(in.Value),
-		Fallback:   in.Fallback,
-		HasContext: in.Context != nil,
+		Start:    in.Start,
+		Limit:    time.Duration(in.Limit),
+		Timeout:  time.Duration(in.Timeout),
+		Attempt:  in.Attempt,
+		Op:       op,
+		Key:      in.Key,
+		Value:    bytesOrNil(in.Value),
+		Fallback: in.Fallback,
 	}
-	if out.HasContext {
+	if in.Context != nil {
 		if out.Context, err = clock(in.Context); err != nil {
 			return nil, err
 		}

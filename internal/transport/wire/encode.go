@@ -206,7 +206,7 @@ func (c *Encoder) forward(m *core.Forward) *dynamov1.Forward {
 			WriteId:   m.Options.WriteID[:],
 		},
 	}
-	if m.HasContext {
+	if !m.Context.IsEmpty() {
 		out.Context = c.clock(m.Context)
 	}
 	return out

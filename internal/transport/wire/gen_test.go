@@ -123,7 +123,7 @@ func genForward(t *rapid.T) *core.Forward {
 		m.Op, m.Value = core.OpPut, genBytes(t, "value")
 	}
 	if rapid.Bool().Draw(t, "has context") {
-		m.HasContext, m.Context = true, genClock(t)
+		m.Context = genClock(t)
 	}
 	return m
 }
@@ -394,7 +394,7 @@ func samples(tb testing.TB) []core.Message {
 		&core.ReadReply{Set: set},
 		&core.Forward{
 			Start: 1, Limit: time.Hour, Timeout: time.Second, Attempt: 2, Fallback: true, Op: core.OpPut, Key: []byte("key"),
-			Value: []byte("value"), Context: version.DotClock(dot), HasContext: true,
+			Value: []byte("value"), Context: version.DotClock(dot),
 			Options: core.Options{R: 2, W: 3, Quorum: core.QuorumStrict, Overwrite: true, WriteID: w.ID},
 		},
 		&core.Forwarded{Result: core.Result{
