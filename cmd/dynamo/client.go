@@ -62,14 +62,14 @@ func addrFromEnv() string {
 func (q *request) register(cmd *cobra.Command, jsonUsage string) {
 	q.registerAddr(cmd, jsonUsage)
 	flags := cmd.Flags()
-	flags.IntVar(&q.r, "r", 0, "replicas that must answer (as the node is configured)")
-	flags.IntVar(&q.w, "w", 0, "replicas that must have stored a write (as the node is configured)")
 	flags.StringVar(&q.quorum, "quorum", "", "who counts: sloppy, or strict for owners only (as the node is configured)")
 	flags.DurationVar(&q.timeout, "timeout", 0, "time that the request has, 1ms to 1m (as the node is configured)")
 }
 
-func (q *request) registerContext(cmd *cobra.Command, usage string) {
-	cmd.Flags().StringVar(&q.context, "context", "", usage)
+// registerWrite adds the flags of the commands that write.
+func (q *request) registerWrite(cmd *cobra.Command, contextUsage string) {
+	cmd.Flags().StringVar(&q.context, "context", "", contextUsage)
+	cmd.Flags().IntVar(&q.w, "w", 0, "replicas that must have stored it (as the node is configured)")
 }
 
 // answer is what a node has said.
@@ -134,6 +134,9 @@ func pathURL(addr, prefix, key string, query url.Values) *url.URL {
 
 // do sends a request and returns the answer.
 func (q *request) do(ctx context.Context, method string, u *url.URL, body []byte) (answer, error) {
+	if err := checkAddr(q.addr); err != nil {
+		return answer{}, exitf(exitUsage, "%w", err)
+	}
 	secure, err := q.tls.client()
 	if err != nil {
 		return answer{}, exitf(exitUsage, "%w", err)
@@ -141,9 +144,9 @@ func (q *request) do(ctx context.Context, method string, u *url.URL, body []byte
 	if secure != nil {
 		u.Scheme = "https"
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	within, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(within, method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return answer{}, exitf(exitUsage, "the address %q cannot be used: %w", q.addr, err)
 	}
@@ -158,7 +161,7 @@ func (q *request) do(ctx context.Context, method string, u *url.URL, body []byte
 	}
 	resp, err := client.Do(r)
 	if err != nil {
-		return answer{}, q.unanswered(method, err)
+		return answer{}, q.unanswered(ctx, method, err)
 	}
 	defer func() { _ = resp.Body.Close() }() // it was only read
 	a := answer{
@@ -167,13 +170,29 @@ func (q *request) do(ctx context.Context, method string, u *url.URL, body []byte
 		time:    resp.Header.Get("Dynamo-Timestamp"),
 	}
 	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); err != nil {
-		return answer{}, q.unanswered(method, err)
+		return answer{}, q.unanswered(ctx, method, err)
 	}
 	return a, q.check(method, a)
 }
 
-// unanswered returns the error of a request that got no answer.
-func (q *request) unanswered(method string, err error) error {
+// checkAddr returns what is wrong with the address of a node.
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("addr is %q; host:port is allowed: write it like %s", addr, defaultAddr)
+	}
+	return nil
+}
+
+// unanswered returns the error of a request that got no answer. ctx is the
+// command's.
+func (q *request) unanswered(ctx context.Context, method string, err error) error {
+	if ctx.Err() != nil && method == http.MethodGet {
+		return exitf(exitNotDone, "interrupted")
+	}
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		why := ""
@@ -187,6 +206,9 @@ func (q *request) unanswered(method string, err error) error {
 	}
 	if unusable, ok := errors.AsType[*url.Error](err); ok {
 		err = unusable.Err
+	}
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
 	}
 	if method == http.MethodGet {
 		return exitf(exitUnreachable, "the node at %s gave no answer: %w", q.addr, err)

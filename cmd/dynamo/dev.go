@@ -241,7 +241,7 @@ func knows(st dynamo.Status, addrs map[string]string) bool {
 // welcome says where the nodes are and what to do next.
 func (d *dev) welcome(nodes []*dynamo.Node) string {
 	var b strings.Builder
-	kept := "It is in memory, and gone when it stops; --data DIR keeps it."
+	kept := "It is in memory, and gone when it stops;\n--data DIR keeps it."
 	if d.data != "" {
 		kept = "It is kept in " + d.data + "."
 	}

@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,10 +24,11 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor DIR",
 		Short: "Check the data directory of a node that does not run",
 		Long: `Check the data directory of a node that does not run: every checksum that its
-engine keeps, every record, and one against the other, as saved hash trees against
-the data. It says whose directory it is, what is in it and what is damaged, with
-the keys that are lost and what to do. It changes nothing in the directory, keeps
-nodes out of it meanwhile, and refuses one that a node has open.
+engine keeps, every record, and one against the other, as saved hash trees
+against the data. It says whose directory it is, what is in it and what is
+damaged, with the keys that are lost and what to do. It changes nothing in the
+directory, keeps nodes out of it meanwhile, and refuses one that a node has
+open.
 
 It exits with 0 if all is well, 1 if something is damaged, and 2 if it could not
 check.`,
@@ -32,8 +36,12 @@ check.`,
   dynamo doctor /var/lib/dynamo --json | jq -r '.damage[] | .key'`,
 		Args: arguments(1, 1),
 	}
+	cmd.Flags().SortFlags = false
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return examine(cmd, args[0], asJSON) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		signal.Reset(os.Interrupt, syscall.SIGTERM) // they end it at once: it has nothing to put in order
+		return examine(cmd, args[0], asJSON)
+	}
 	return cmd
 }
 

@@ -35,7 +35,11 @@ Begin with a cluster on this machine:
 		SilenceErrors: true, // report prints them, with the exit code that belongs to them
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
+	root.SetFlagErrorFunc(flagError)
+	root.SetUsageFunc(showUsage)
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newServe(), newDev(), newPut(), newGet(), newDelete(), newStatus(), newExplain(), newBench(), newDoctor(), newMigrate(), newVersion(), newExitCodes())
+	root.InitDefaultCompletionCmd()
+	refuseUnknownShells(root)
 	return root
 }

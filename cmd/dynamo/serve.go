@@ -17,7 +17,7 @@ const servingPoll = 20 * time.Millisecond
 func newServe() *cobra.Command {
 	var s settings
 	cmd := &cobra.Command{
-		Use:   "serve --id ID [--listen HOST:PORT] [--data DIR] [--join HOST:PORT,...]",
+		Use:   "serve --id ID [--listen HOST:PORT] [--join HOST:PORT,...]",
 		Short: "Run one node",
 		Long: `Run one node until it is interrupted.
 

@@ -85,8 +85,11 @@ func newStatus() *cobra.Command {
 		Short: "Show a node's view of its cluster",
 		Long: `Show a node's view of its cluster: the members, what the node thinks of their
 health (STATUS: alive, suspected or dead), where they are in their life in the
-cluster (STATE), and how many partitions they hold. Above them stands what is not
-as it should be, such as keys that the node keeps for others that missed writes.`,
+cluster (STATE), and how many partitions they hold. Above them stands what is
+not as it should be, such as keys that the node keeps for others that missed
+writes.`,
+		Example: `  dynamo status --addr 10.0.0.1:7171
+  dynamo status --json | jq -r '.members[] | select(.status == "dead") | .id'`,
 		Args: arguments(0, 0),
 	}
 	q.registerAddr(cmd, "print what the node sends, as JSON")
