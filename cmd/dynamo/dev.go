@@ -241,11 +241,11 @@ func knows(st dynamo.Status, addrs map[string]string) bool {
 // welcome says where the nodes are and what to do next.
 func (d *dev) welcome(nodes []*dynamo.Node) string {
 	var b strings.Builder
-	kept := "It is in memory, and gone when it stops;\n--data DIR keeps it."
+	kept := "It is in memory, and gone when it stops; --data DIR keeps it."
 	if d.data != "" {
 		kept = "It is kept in " + d.data + "."
 	}
-	fmt.Fprintf(&b, "A cluster of %s runs in this process. %s\n\n", plural(len(nodes), "node"), kept)
+	fmt.Fprintf(&b, "A cluster of %s runs in this process.\n%s\n\n", plural(len(nodes), "node"), kept)
 	for _, node := range nodes {
 		fmt.Fprintf(&b, "  %s  http://%s\n", node.ID(), node.Addr())
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"time"
@@ -11,8 +10,14 @@ import (
 	"github.com/dynamo-kv/dynamo"
 )
 
-// servingPoll is how often serve looks whether the node serves, to say so.
-const servingPoll = 20 * time.Millisecond
+const (
+	// servingPoll is how often serve looks whether the node serves, to say so.
+	servingPoll = 20 * time.Millisecond
+	// waitingPause is how long a node may wait before serve says for what, and
+	// waitingRepeat how long it is silent then, though that changes.
+	waitingPause  = time.Second
+	waitingRepeat = 10 * time.Second
+)
 
 func newServe() *cobra.Command {
 	var s settings
@@ -102,7 +107,11 @@ func (s *settings) runNode(cmd *cobra.Command, node *dynamo.Node, debug *debugSe
 	if err := debug.say(cmd); err != nil {
 		return err
 	}
-	if waitServing(cmd.Context(), node) {
+	served, err := waitServing(cmd, node)
+	if err != nil {
+		return err
+	}
+	if served {
 		st := node.Status()
 		err := printf(cmd, "node %s serves cluster %s, layout %d\n", node.ID(), st.Cluster, st.Layout.Version)
 		if err != nil {
@@ -117,20 +126,31 @@ func (s *settings) runNode(cmd *cobra.Command, node *dynamo.Node, debug *debugSe
 	}
 }
 
-// waitServing says whether the node serves before it or ctx ends.
-func waitServing(ctx context.Context, node *dynamo.Node) bool {
+// waitServing says whether the node serves before it or the command ends, and
+// prints what it waits for where that takes long.
+func waitServing(cmd *cobra.Command, node *dynamo.Node) (bool, error) {
 	ticker := time.NewTicker(servingPoll)
 	defer ticker.Stop()
-	for !node.Status().Serving {
+	said, next := "", time.Now().Add(waitingPause)
+	for {
+		st := node.Status()
+		if st.Serving {
+			return true, nil
+		}
+		if st.WaitsFor != said && time.Now().After(next) {
+			said, next = st.WaitsFor, time.Now().Add(waitingRepeat)
+			if err := printf(cmd, "node %s waits for %s\n", node.ID(), said); err != nil {
+				return false, err
+			}
+		}
 		select {
 		case <-ticker.C:
 		case <-node.Done():
-			return false
-		case <-ctx.Done():
-			return false
+			return false, nil
+		case <-cmd.Context().Done():
+			return false, nil
 		}
 	}
-	return true
 }
 
 // loopback says whether only this machine can reach an address.
