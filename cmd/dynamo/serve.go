@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -117,6 +118,9 @@ func (s *settings) runNode(cmd *cobra.Command, node *dynamo.Node, debug *debugSe
 		if err != nil {
 			return err
 		}
+		if note := overruled(st.Layout, s.config); note != "" {
+			s.config.Logger.Warn(note)
+		}
 	}
 	select {
 	case <-cmd.Context().Done():
@@ -124,6 +128,24 @@ func (s *settings) runNode(cmd *cobra.Command, node *dynamo.Node, debug *debugSe
 	case <-node.Done():
 		return exitf(exitNode, "the node had to stop: %w", node.Err())
 	}
+}
+
+// overruled says which settings of a node are not those of its cluster, which
+// were fixed when it was formed; empty: none.
+func overruled(l dynamo.Layout, c *dynamo.Config) string {
+	var faults []string
+	for _, s := range []struct {
+		name       string
+		have, want int
+	}{{"n", l.Replicas, c.N}, {"partitions", l.Partitions, c.Partitions}} {
+		if s.have != s.want {
+			faults = append(faults, fmt.Sprintf("%s is %d here and %d in the cluster", s.name, s.want, s.have))
+		}
+	}
+	if len(faults) == 0 {
+		return ""
+	}
+	return strings.Join(faults, ", ") + ", which goes by what it was formed with: give this node the same"
 }
 
 // waitServing says whether the node serves before it or the command ends, and

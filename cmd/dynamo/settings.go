@@ -53,7 +53,7 @@ func flagNames() map[string]string {
 // is Group.Field.
 func usages() map[string]string {
 	return map[string]string{
-		"N":                   "nodes that hold each key, 1 to 16",
+		"N":                   "nodes that hold each key, 1 to 16; fixed when a cluster is formed",
 		"R":                   "replicas that must answer a read, 1 to n",
 		"W":                   "replicas that must have stored a write, 1 to n",
 		"Partitions":          "slices that the keys are divided into, a power of two; fixed when a cluster is formed",
