@@ -207,13 +207,20 @@ func (q *request) unanswered(ctx context.Context, method string, err error) erro
 	if unusable, ok := errors.AsType[*url.Error](err); ok {
 		err = unusable.Err
 	}
-	if ctx.Err() != nil {
+	hint := ""
+	switch {
+	case ctx.Err() != nil:
 		err = errors.New("interrupted")
+	case errors.Is(err, io.EOF) && q.tls == security{}:
+		hint = "If nodes have TLS, say with --tls-ca who has certified them."
 	}
 	if method == http.MethodGet {
-		return exitf(exitUnreachable, "the node at %s gave no answer: %w", q.addr, err)
+		return &exitError{code: exitUnreachable, err: fmt.Errorf("the node at %s gave no answer: %w", q.addr, err), hint: hint}
 	}
-	return exitf(exitUnknown, "the node at %s gave no answer, so it is not known whether it was stored: %w", q.addr, err)
+	return &exitError{
+		code: exitUnknown, hint: hint,
+		err: fmt.Errorf("the node at %s gave no answer, so it is not known whether it was stored: %w", q.addr, err),
+	}
 }
 
 // check returns the error that an answer is, if it is one.
