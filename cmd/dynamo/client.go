@@ -81,10 +81,11 @@ type answer struct {
 }
 
 // write sends a PUT or DELETE: with the context where one was given, else
-// overwriting whatever is stored.
+// overwriting whatever is stored. One that is empty, as that of a key that was
+// never written, or of a command that has failed, must not overwrite.
 func (q *request) write(cmd *cobra.Command, method, key string, value []byte) error {
 	query := url.Values{}
-	if q.context == "" {
+	if !cmd.Flags().Changed("context") {
 		query.Set("overwrite", "true")
 	}
 	a, err := q.send(cmd, method, key, query, value)
@@ -173,6 +174,22 @@ func (q *request) do(ctx context.Context, method string, u *url.URL, body []byte
 		return answer{}, q.unanswered(ctx, method, err)
 	}
 	return a, q.check(method, a)
+}
+
+// show asks a node for what it knows, and prints that as the node sends it, or
+// for people: as text says once the answer is in into.
+func (q *request) show(cmd *cobra.Command, u *url.URL, into any, text func(coloured bool) string) error {
+	a, err := q.do(cmd.Context(), http.MethodGet, u, nil)
+	if err != nil {
+		return err
+	}
+	if q.json {
+		return write(cmd, a.body)
+	}
+	if err := json.Unmarshal(a.body, into); err != nil {
+		return exitf(exitUnreachable, "what answers at %s is not a node of this database: %w", q.addr, err)
+	}
+	return write(cmd, []byte(text(colours(cmd.OutOrStdout()))))
 }
 
 // checkAddr returns what is wrong with the address of a node.

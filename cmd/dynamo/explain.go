@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -88,18 +86,8 @@ func (q *request) explain(cmd *cobra.Command, key string) error {
 	if cmd.Flags().Changed("timeout") {
 		query.Set("timeout", q.timeout.String())
 	}
-	a, err := q.do(cmd.Context(), http.MethodGet, pathURL(q.addr, "/v1/explain/", key, query), nil)
-	if err != nil {
-		return err
-	}
-	if q.json {
-		return write(cmd, a.body)
-	}
 	var e explained
-	if err := json.Unmarshal(a.body, &e); err != nil {
-		return exitf(exitUnreachable, "what answers at %s is not a node of this database: %w", q.addr, err)
-	}
-	return write(cmd, []byte(e.text(key, colours(cmd.OutOrStdout()))))
+	return q.show(cmd, pathURL(q.addr, "/v1/explain/", key, query), &e, func(coloured bool) string { return e.text(key, coloured) })
 }
 
 // text returns the explanation for people.
