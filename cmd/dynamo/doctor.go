@@ -142,8 +142,8 @@ func (d diagnosis) text(coloured bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "node %s, cluster %s, engine %s\n", d.Node, cmp.Or(d.Cluster, "none yet"), d.Engine)
 	if l := d.Layout; l != nil {
-		fmt.Fprintf(&b, "layout %s, %s: %s, %s of each key; %d owned here\n",
-			l.Name, l.Phase, plural(l.Partitions, "partition"), plural(l.Replicas, "replica"), l.Owned)
+		fmt.Fprintf(&b, "layout %s, %s: owns %d of %s, %s of each key\n",
+			l.Name, l.Phase, l.Owned, plural(l.Partitions, "partition"), plural(l.Replicas, "replica"))
 	}
 	if d.Stamped != nil {
 		fmt.Fprintf(&b, "last in use at %s\n", d.Stamped.Format(time.RFC3339))
