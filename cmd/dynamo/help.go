@@ -107,7 +107,11 @@ func meaning(f *pflag.Flag) string {
 	if slices.Contains([]string{"", "0", "0s", "false", "[]"}, f.DefValue) {
 		return f.Usage
 	}
-	return fmt.Sprintf("%s (default %s)", f.Usage, strings.NewReplacer(",", ", ", "[", "", "]", "").Replace(f.DefValue))
+	value := f.DefValue
+	if _, list := f.Value.(pflag.SliceValue); list {
+		value = strings.ReplaceAll(value[1:len(value)-1], ",", ", ")
+	}
+	return fmt.Sprintf("%s (default %s)", f.Usage, value)
 }
 
 // wrapped breaks a text into lines of at most so many bytes, where words allow.
