@@ -4,12 +4,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +36,7 @@ check.`,
 	cmd.Flags().SortFlags = false
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		signal.Reset(os.Interrupt, syscall.SIGTERM) // they end it at once: it has nothing to put in order
+		endAtOnce() // it has nothing to put in order
 		return examine(cmd, args[0], asJSON)
 	}
 	return cmd

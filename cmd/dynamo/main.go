@@ -22,6 +22,9 @@ func run() int {
 	return report(os.Stderr, cmd.ExecuteContext(ctx))
 }
 
+// endAtOnce has the first interrupt or termination end the process.
+func endAtOnce() { signal.Reset(os.Interrupt, syscall.SIGTERM) }
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dynamo",
