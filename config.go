@@ -27,11 +27,13 @@ import (
 
 // Config says how a node behaves. Begin with [DefaultConfig] and change what
 // you need: a zero field means zero and not the default. The same values of
-// N, R, W and Partitions belong on every node of a cluster; where they
-// differ, the cluster goes by those of the node that formed it.
+// N, R, W and Partitions belong on every node of a cluster. Where they differ,
+// the cluster goes by the N and Partitions of the node that formed it, and each
+// request by the R and W of the node that coordinates it.
 type Config struct {
-	// N is how many nodes hold each key: 1 to 16. A cluster with fewer nodes
-	// holds each key on all of them and says that it is under-replicated.
+	// N is how many nodes hold each key: 1 to 16, fixed when a cluster is
+	// formed. A cluster with fewer nodes holds each key on all of them and says
+	// that it is under-replicated.
 	N int
 	// R is how many replicas must answer a read, 1 to N. R+W > N makes a
 	// strict read see every write that ended before it began.

@@ -186,6 +186,11 @@ type panel struct {
 	Targets []struct {
 		Expr string `json:"expr"`
 	} `json:"targets"`
+	Options struct {
+		Legend struct {
+			Show bool `json:"showLegend"`
+		} `json:"legend"`
+	} `json:"options"`
 }
 
 // Every panel is about what a node shows, of the nodes and the source that are
@@ -223,6 +228,9 @@ func TestDashboard(t *testing.T) {
 		}
 		if p.Datasource.UID != "${datasource}" || len(p.Targets) == 0 {
 			t.Errorf("%s: the source is %q, and there are %d expressions", p.Title, p.Datasource.UID, len(p.Targets))
+		}
+		if p.Type == "timeseries" && !p.Options.Legend.Show {
+			t.Errorf("%s does not say which line is whose", p.Title)
 		}
 		for _, target := range p.Targets {
 			all += target.Expr + "\n"

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -78,9 +80,10 @@ With --self every setting of 'dynamo serve' that does not name a place is taken
 too, such as --engine memory, and goes to each node. The faults --kill-at,
 --restart-at, --stop-at and --cont-at befall one of these nodes.`,
 		Example: `  dynamo bench --self
-  dynamo bench --self --engine memory --op get --value-size 100 --duration 30s --json
+  dynamo bench --self --engine memory --op get --value-size 100 --json
   dynamo bench --addr 10.0.0.1:7171,10.0.0.2:7171 --workload b --rate 5000
-  dynamo bench --self --rate 70% --duration 60s --kill-at 20s --restart-at 35s --plot kill.svg`,
+  dynamo bench --self --rate 70% --duration 60s \
+    --kill-at 20s --restart-at 35s --plot kill.svg`,
 		Args: arguments(0, 0),
 	}
 	b.register(cmd)
@@ -144,7 +147,7 @@ func (b *benchmark) check(cmd *cobra.Command) error {
 		}
 	}
 	for _, part := range []func() error{
-		b.checkRate, b.checkLoad, b.checkProtocol,
+		b.checkAddrs, b.checkRate, b.checkLoad, b.checkProtocol, b.checkPlot,
 		func() error { return b.checkSecurity(f) },
 		func() error { return b.self.check(f) },
 		func() error { return b.faults.check(f, b) },
@@ -157,6 +160,26 @@ func (b *benchmark) check(cmd *cobra.Command) error {
 }
 
 func inBenchLength(d time.Duration) bool { return d >= minBenchLength && d <= maxBenchLength }
+
+func (b *benchmark) checkAddrs() error {
+	for _, addr := range b.addrs {
+		if err := checkAddr(addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkPlot looks for the directory of the plot before there is anything to draw.
+func (b *benchmark) checkPlot() error {
+	if b.plot == "" {
+		return nil
+	}
+	if info, err := os.Stat(filepath.Dir(b.plot)); err != nil || !info.IsDir() {
+		return fmt.Errorf("plot is %q; a file in a directory that exists is allowed", b.plot)
+	}
+	return nil
+}
 
 // checkRate reads a rate or a share.
 func (b *benchmark) checkRate() error {

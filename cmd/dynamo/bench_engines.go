@@ -118,7 +118,7 @@ func (b *engineBench) run(cmd *cobra.Command) error {
 	for _, engine := range b.engines {
 		r, err := b.measure(cmd.Context(), engine, filepath.Join(dir, engine), p)
 		if err != nil {
-			return exitf(exitNode, "%s: %w", engine, err)
+			return stoppedOr(cmd.Context(), exitNode, fmt.Errorf("%s: %w", engine, err))
 		}
 		reports = append(reports, r)
 	}

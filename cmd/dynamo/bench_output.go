@@ -114,14 +114,20 @@ func (u *usage) sum(operations int64) {
 	}
 }
 
-// print prints the report, and draws it where that was asked for.
+// print prints the report, and draws it where that was asked for: last, so that
+// what was measured is there even if it cannot be drawn.
 func (b *benchmark) print(cmd *cobra.Command, r *bench.Report) error {
-	if b.plot != "" {
-		image := plot.SVG(plot.Chart{Title: r.Title(), Points: r.Timeline, Marks: r.Marks})
-		if err := os.WriteFile(b.plot, image, 0o644); err != nil { //nolint:gosec // an image is to be looked at
-			return exitf(exitUsage, "the plot: %w", err)
-		}
+	if err := b.printReport(cmd, r); err != nil || b.plot == "" {
+		return err
 	}
+	image := plot.SVG(plot.Chart{Title: r.Title(), Points: r.Timeline, Marks: r.Marks})
+	if err := os.WriteFile(b.plot, image, 0o644); err != nil { //nolint:gosec // an image is to be looked at
+		return exitf(exitUsage, "the plot: %w", err)
+	}
+	return nil
+}
+
+func (b *benchmark) printReport(cmd *cobra.Command, r *bench.Report) error {
 	if !b.json {
 		return write(cmd, []byte(r.Table()))
 	}

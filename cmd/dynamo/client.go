@@ -62,14 +62,14 @@ func addrFromEnv() string {
 func (q *request) register(cmd *cobra.Command, jsonUsage string) {
 	q.registerAddr(cmd, jsonUsage)
 	flags := cmd.Flags()
-	flags.IntVar(&q.r, "r", 0, "replicas that must answer (as the node is configured)")
-	flags.IntVar(&q.w, "w", 0, "replicas that must have stored a write (as the node is configured)")
 	flags.StringVar(&q.quorum, "quorum", "", "who counts: sloppy, or strict for owners only (as the node is configured)")
 	flags.DurationVar(&q.timeout, "timeout", 0, "time that the request has, 1ms to 1m (as the node is configured)")
 }
 
-func (q *request) registerContext(cmd *cobra.Command, usage string) {
-	cmd.Flags().StringVar(&q.context, "context", "", usage)
+// registerWrite adds the flags of the commands that write.
+func (q *request) registerWrite(cmd *cobra.Command, contextUsage string) {
+	cmd.Flags().StringVar(&q.context, "context", "", contextUsage)
+	cmd.Flags().IntVar(&q.w, "w", 0, "replicas that must have stored it (as the node is configured)")
 }
 
 // answer is what a node has said.
@@ -81,10 +81,11 @@ type answer struct {
 }
 
 // write sends a PUT or DELETE: with the context where one was given, else
-// overwriting whatever is stored.
+// overwriting whatever is stored. One that is empty, as that of a key that was
+// never written, or of a command that has failed, must not overwrite.
 func (q *request) write(cmd *cobra.Command, method, key string, value []byte) error {
 	query := url.Values{}
-	if q.context == "" {
+	if !cmd.Flags().Changed("context") {
 		query.Set("overwrite", "true")
 	}
 	a, err := q.send(cmd, method, key, query, value)
@@ -134,6 +135,9 @@ func pathURL(addr, prefix, key string, query url.Values) *url.URL {
 
 // do sends a request and returns the answer.
 func (q *request) do(ctx context.Context, method string, u *url.URL, body []byte) (answer, error) {
+	if err := checkAddr(q.addr); err != nil {
+		return answer{}, exitf(exitUsage, "%w", err)
+	}
 	secure, err := q.tls.client()
 	if err != nil {
 		return answer{}, exitf(exitUsage, "%w", err)
@@ -141,9 +145,9 @@ func (q *request) do(ctx context.Context, method string, u *url.URL, body []byte
 	if secure != nil {
 		u.Scheme = "https"
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	within, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(within, method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return answer{}, exitf(exitUsage, "the address %q cannot be used: %w", q.addr, err)
 	}
@@ -158,7 +162,7 @@ func (q *request) do(ctx context.Context, method string, u *url.URL, body []byte
 	}
 	resp, err := client.Do(r)
 	if err != nil {
-		return answer{}, q.unanswered(method, err)
+		return answer{}, q.unanswered(ctx, method, err)
 	}
 	defer func() { _ = resp.Body.Close() }() // it was only read
 	a := answer{
@@ -167,13 +171,45 @@ func (q *request) do(ctx context.Context, method string, u *url.URL, body []byte
 		time:    resp.Header.Get("Dynamo-Timestamp"),
 	}
 	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); err != nil {
-		return answer{}, q.unanswered(method, err)
+		return answer{}, q.unanswered(ctx, method, err)
 	}
 	return a, q.check(method, a)
 }
 
-// unanswered returns the error of a request that got no answer.
-func (q *request) unanswered(method string, err error) error {
+// show asks a node for what it knows, and prints that as the node sends it, or
+// for people: as text says once the answer is in into.
+func (q *request) show(cmd *cobra.Command, u *url.URL, into any, text func(coloured bool) string) error {
+	a, err := q.do(cmd.Context(), http.MethodGet, u, nil)
+	if err != nil {
+		return err
+	}
+	if q.json {
+		return write(cmd, a.body)
+	}
+	if err := json.Unmarshal(a.body, into); err != nil {
+		return exitf(exitUnreachable, "what answers at %s is not a node of this database: %w", q.addr, err)
+	}
+	return write(cmd, []byte(text(colours(cmd.OutOrStdout()))))
+}
+
+// checkAddr returns what is wrong with the address of a node.
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("addr is %q; host:port is allowed: write it like %s", addr, defaultAddr)
+	}
+	return nil
+}
+
+// unanswered returns the error of a request that got no answer. ctx is the
+// command's.
+func (q *request) unanswered(ctx context.Context, method string, err error) error {
+	if ctx.Err() != nil && method == http.MethodGet {
+		return exitf(exitNotDone, "interrupted")
+	}
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		why := ""
@@ -188,10 +224,20 @@ func (q *request) unanswered(method string, err error) error {
 	if unusable, ok := errors.AsType[*url.Error](err); ok {
 		err = unusable.Err
 	}
-	if method == http.MethodGet {
-		return exitf(exitUnreachable, "the node at %s gave no answer: %w", q.addr, err)
+	hint := ""
+	switch {
+	case ctx.Err() != nil:
+		err = errors.New("interrupted")
+	case errors.Is(err, io.EOF) && q.tls == security{}:
+		hint = "If nodes have TLS, say with --tls-ca who has certified them."
 	}
-	return exitf(exitUnknown, "the node at %s gave no answer, so it is not known whether it was stored: %w", q.addr, err)
+	if method == http.MethodGet {
+		return &exitError{code: exitUnreachable, err: fmt.Errorf("the node at %s gave no answer: %w", q.addr, err), hint: hint}
+	}
+	return &exitError{
+		code: exitUnknown, hint: hint,
+		err: fmt.Errorf("the node at %s gave no answer, so it is not known whether it was stored: %w", q.addr, err),
+	}
 }
 
 // check returns the error that an answer is, if it is one.

@@ -19,7 +19,7 @@ Deleting a key that does not exist is no error.`,
 		Args:    arguments(1, 1),
 	}
 	q.register(cmd, "print the context that covers the delete, as JSON")
-	q.registerContext(cmd, "delete what this context has seen, and nothing else")
+	q.registerWrite(cmd, "delete what this context has seen, and nothing else")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return q.write(cmd, http.MethodDelete, args[0], nil)
 	}

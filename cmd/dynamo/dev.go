@@ -245,7 +245,7 @@ func (d *dev) welcome(nodes []*dynamo.Node) string {
 	if d.data != "" {
 		kept = "It is kept in " + d.data + "."
 	}
-	fmt.Fprintf(&b, "A cluster of %s runs in this process. %s\n\n", plural(len(nodes), "node"), kept)
+	fmt.Fprintf(&b, "A cluster of %s runs in this process.\n%s\n\n", plural(len(nodes), "node"), kept)
 	for _, node := range nodes {
 		fmt.Fprintf(&b, "  %s  http://%s\n", node.ID(), node.Addr())
 	}

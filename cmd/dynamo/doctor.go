@@ -21,10 +21,11 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor DIR",
 		Short: "Check the data directory of a node that does not run",
 		Long: `Check the data directory of a node that does not run: every checksum that its
-engine keeps, every record, and one against the other, as saved hash trees against
-the data. It says whose directory it is, what is in it and what is damaged, with
-the keys that are lost and what to do. It changes nothing in the directory, keeps
-nodes out of it meanwhile, and refuses one that a node has open.
+engine keeps, every record, and one against the other, as saved hash trees
+against the data. It says whose directory it is, what is in it and what is
+damaged, with the keys that are lost and what to do. It changes nothing in the
+directory, keeps nodes out of it meanwhile, and refuses one that a node has
+open.
 
 It exits with 0 if all is well, 1 if something is damaged, and 2 if it could not
 check.`,
@@ -32,8 +33,12 @@ check.`,
   dynamo doctor /var/lib/dynamo --json | jq -r '.damage[] | .key'`,
 		Args: arguments(1, 1),
 	}
+	cmd.Flags().SortFlags = false
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return examine(cmd, args[0], asJSON) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		endAtOnce() // it has nothing to put in order
+		return examine(cmd, args[0], asJSON)
+	}
 	return cmd
 }
 
@@ -134,8 +139,8 @@ func (d diagnosis) text(coloured bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "node %s, cluster %s, engine %s\n", d.Node, cmp.Or(d.Cluster, "none yet"), d.Engine)
 	if l := d.Layout; l != nil {
-		fmt.Fprintf(&b, "layout %s, %s: %s, %s of each key; %d owned here\n",
-			l.Name, l.Phase, plural(l.Partitions, "partition"), plural(l.Replicas, "replica"), l.Owned)
+		fmt.Fprintf(&b, "layout %s, %s: owns %d of %s, %s of each key\n",
+			l.Name, l.Phase, l.Owned, plural(l.Partitions, "partition"), plural(l.Replicas, "replica"))
 	}
 	if d.Stamped != nil {
 		fmt.Fprintf(&b, "last in use at %s\n", d.Stamped.Format(time.RFC3339))

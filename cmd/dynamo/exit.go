@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The exit codes. They are part of the interface: scripts go by them.
@@ -24,11 +26,12 @@ const (
 const exitCodes = `  0  Done.
   1  get: the key is not found. doctor: something is damaged.
   2  The command or the request is wrong: a flag, a configuration, a key, a
-     context, a value that is too large. doctor: the directory cannot be checked.
+     context, a value that is too large. doctor: the directory cannot be
+     checked.
   3  get: the key has several siblings. They are on standard output as JSON.
   4  Not done: too few replicas, an overloaded node, too many siblings, no room
-     left. A write was not stored and may be repeated. migrate: the data is where
-     it was.
+     left, an interrupt. A write was not stored and may be repeated. migrate:
+     the data is where it was.
   5  Not known whether a write was stored: read the key before repeating it.
   6  No node answers at the address.
   7  serve, dev, bench: a node could not start, or had to stop.`
@@ -55,6 +58,33 @@ func usagef(cmd *cobra.Command, format string, args ...any) error {
 	}
 }
 
+// flagError is an error of the command line's flags.
+func flagError(cmd *cobra.Command, err error) error {
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return usagef(cmd, "%v", badValue(invalid.GetFlag(), invalid.GetValue()))
+	}
+	return usagef(cmd, "%v", err)
+}
+
+// badValue is the error of a text that a flag, or the setting of its name, does
+// not take.
+func badValue(f *pflag.Flag, text string) error {
+	allowed := "another kind of value is"
+	switch f.Value.Type() {
+	case "bool":
+		allowed = "true and false are"
+	case "duration", "durationSlice":
+		allowed = "a time with its unit, as in 300ms, 2s or 1m, is"
+	case "int", "int64":
+		allowed = "a whole number is"
+	case "uint32", "uint64":
+		allowed = "a whole number from 0 on is"
+	case "float64":
+		allowed = "a number is"
+	}
+	return fmt.Errorf("%s is %q; %s allowed", f.Name, text, allowed)
+}
+
 // arguments refuses a command line with fewer or more arguments than allowed.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
@@ -79,7 +109,7 @@ func report(stderr io.Writer, err error) int {
 	if e, ok := errors.AsType[*exitError](err); ok {
 		code, hint = e.code, e.hint
 	}
-	text := "dynamo: " + err.Error() + "\n"
+	text := "dynamo: " + strings.TrimPrefix(err.Error(), "dynamo: ") + "\n" // which the library's errors begin with too
 	if hint != "" {
 		text += hint + "\n"
 	}

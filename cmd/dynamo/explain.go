@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -43,29 +41,33 @@ type explainedNode struct {
 	}
 }
 
-type explainedSet struct {
-	Siblings []struct {
-		Dot struct {
-			Actor   string
-			Counter uint64
-		}
-		Clock     map[string]uint64
-		Timestamp time.Time
-		Tombstone bool
-		Bytes     int
+type explainedSet struct{ Siblings []explainedSibling }
+
+type explainedSibling struct {
+	Dot struct {
+		Actor   string
+		Counter uint64
 	}
+	Clock     map[string]uint64
+	Timestamp time.Time
+	Tombstone bool
+	Bytes     int
 }
+
+func (v *explainedSibling) dot() string { return fmt.Sprintf("%s:%d", v.Dot.Actor, v.Dot.Counter) }
 
 func newExplain() *cobra.Command {
 	var q request
 	cmd := &cobra.Command{
 		Use:   "explain KEY",
 		Short: "Show where a key belongs, and what each of its nodes holds of it",
-		Long: `Show where a key belongs, and what each of its nodes holds of it: its position on
-the ring and its partition, the layout, the owners in order and the fallbacks
-that stand in for them, and for each of these nodes every sibling with its dot,
-its clock, its time and its size, tombstones included, or why the node has not
-answered. Hints that are kept of the key are shown beside that. Values are not.`,
+		Long: `Show where a key belongs, and what each of its nodes holds of it: its position
+on the ring and its partition, the layout, the owners in order and the fallbacks
+that stand in for them, and for each of these nodes the dot and the size of
+every sibling, tombstones included, or why the node has not answered. Hints that
+are kept of the key are shown beside that. Below stands when each of these
+siblings was written, and its clock: what its writer had seen. Values are not
+shown.`,
 		Example: `  dynamo explain greeting
   dynamo explain greeting --json | jq '.nodes[] | {id, copy}'`,
 		Args: arguments(1, 1),
@@ -84,18 +86,8 @@ func (q *request) explain(cmd *cobra.Command, key string) error {
 	if cmd.Flags().Changed("timeout") {
 		query.Set("timeout", q.timeout.String())
 	}
-	a, err := q.do(cmd.Context(), http.MethodGet, pathURL(q.addr, "/v1/explain/", key, query), nil)
-	if err != nil {
-		return err
-	}
-	if q.json {
-		return write(cmd, a.body)
-	}
 	var e explained
-	if err := json.Unmarshal(a.body, &e); err != nil {
-		return exitf(exitUnreachable, "what answers at %s is not a node of this database: %w", q.addr, err)
-	}
-	return write(cmd, []byte(e.text(key, colours(cmd.OutOrStdout()))))
+	return q.show(cmd, pathURL(q.addr, "/v1/explain/", key, query), &e, func(coloured bool) string { return e.text(key, coloured) })
 }
 
 // text returns the explanation for people.
@@ -113,12 +105,46 @@ func (e *explained) text(key string, coloured bool) string {
 		fmt.Fprintf(&b, "%s\n", paint(note, yellow, coloured))
 	}
 	b.WriteString("\n")
-	rows := [][]string{{"NODE", "ROLE", "STATUS", "HOLDS", "DOT", "BYTES", "TIME", "CLOCK"}}
+	rows := [][]string{{"NODE", "ROLE", "STATUS", "HOLDS", "BYTES", "DOT"}}
 	for i := range e.Nodes {
 		rows = append(rows, e.Nodes[i].rows()...)
 	}
 	table(&b, rows, coloured)
+	if siblings := e.siblings(); len(siblings) > 1 {
+		b.WriteString("\n")
+		table(&b, siblings, coloured)
+	}
 	return b.String()
+}
+
+// siblings has the time and the clock of each sibling that any node holds, an
+// entry of the clock a line. Where nodes hold one with different clocks, each of
+// these has its lines.
+func (e *explained) siblings() [][]string {
+	rows := [][]string{{"DOT", "TIME", "CLOCK"}}
+	seen := map[string]bool{}
+	add := func(s *explainedSet) {
+		for i := range s.Siblings {
+			dot, clock := s.Siblings[i].dot(), clockTexts(s.Siblings[i].Clock)
+			name := fmt.Sprint(dot, clock)
+			if seen[name] {
+				continue
+			}
+			seen[name] = true
+			at := s.Siblings[i].Timestamp.Format(time.RFC3339)
+			for _, entry := range clock {
+				rows = append(rows, []string{dot, at, entry})
+				dot, at = "", ""
+			}
+		}
+	}
+	for i := range e.Nodes {
+		add(&e.Nodes[i].Held.Copy)
+		if hint := e.Nodes[i].Held.Hint; hint != nil {
+			add(&hint.Kept)
+		}
+	}
+	return rows
 }
 
 // notes says what is not as it should be.
@@ -154,39 +180,41 @@ func (e *explained) notes() []string {
 // for others, or one that says that there is none.
 func (n *explainedNode) rows() [][]string {
 	if n.Error != "" {
-		return [][]string{{n.ID, n.Role, n.Status, "?", "-", "-", "-", "-"}}
+		return [][]string{{n.ID, n.Role, n.Status, "?", "-", "-"}}
 	}
 	rows := n.Held.Copy.rows(n, "")
 	if n.Held.Hint != nil {
 		rows = append(rows, n.Held.Hint.Kept.rows(n, " (hint)")...)
 	}
 	if len(rows) == 0 {
-		rows = [][]string{{n.ID, n.Role, n.Status, "nothing", "-", "-", "-", "-"}}
+		rows = [][]string{{n.ID, n.Role, n.Status, "nothing", "-", "-"}}
 	}
 	return rows
 }
 
 func (s *explainedSet) rows(n *explainedNode, where string) [][]string {
 	var rows [][]string
-	for _, v := range s.Siblings {
+	for i := range s.Siblings {
+		v := &s.Siblings[i]
 		what := "value"
 		if v.Tombstone {
 			what = "tombstone"
 		}
-		rows = append(rows, []string{
-			n.ID, n.Role, n.Status, what + where, fmt.Sprintf("%s:%d", v.Dot.Actor, v.Dot.Counter),
-			strconv.Itoa(v.Bytes), v.Timestamp.Format(time.RFC3339Nano), clockText(v.Clock),
-		})
+		rows = append(rows, []string{n.ID, n.Role, n.Status, what + where, strconv.Itoa(v.Bytes), v.dot()})
 	}
 	return rows
 }
 
-// clockText prints a clock, its actors in order.
-func clockText(clock map[string]uint64) string {
+// clockTexts has the entries of a clock, its actors in order; "-" where it has
+// none.
+func clockTexts(clock map[string]uint64) []string {
+	if len(clock) == 0 {
+		return []string{"-"}
+	}
 	parts := make([]string, 0, len(clock))
 	for actor, counter := range clock {
 		parts = append(parts, fmt.Sprintf("%s:%d", actor, counter))
 	}
 	slices.Sort(parts)
-	return strings.Join(parts, " ")
+	return parts
 }

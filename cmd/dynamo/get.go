@@ -28,6 +28,7 @@ them by one. A key that is not found is exit code 1.`,
 		Args: arguments(1, 1),
 	}
 	q.register(cmd, `print {"context","siblings":[{"data","timestamp"}]}, the data in base64`)
+	cmd.Flags().IntVar(&q.r, "r", 0, "replicas that must answer (as the node is configured)")
 	cmd.Flags().StringVar(&repair, "repair", "", "when owners that are behind are repaired: background, or blocking for reads that never go back (background)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		query := url.Values{}

@@ -22,6 +22,9 @@ func run() int {
 	return report(os.Stderr, cmd.ExecuteContext(ctx))
 }
 
+// endAtOnce has the first interrupt or termination end the process.
+func endAtOnce() { signal.Reset(os.Interrupt, syscall.SIGTERM) }
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dynamo",
@@ -35,7 +38,11 @@ Begin with a cluster on this machine:
 		SilenceErrors: true, // report prints them, with the exit code that belongs to them
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
+	root.SetFlagErrorFunc(flagError)
+	root.SetUsageFunc(showUsage)
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newServe(), newDev(), newPut(), newGet(), newDelete(), newStatus(), newExplain(), newBench(), newDoctor(), newMigrate(), newVersion(), newExitCodes())
+	root.InitDefaultCompletionCmd()
+	refuseUnknownShells(root)
 	return root
 }

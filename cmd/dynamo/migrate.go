@@ -33,10 +33,11 @@ The copy is made beside the old engine's files, so there must be room for both.
 It is then compared with them, every byte, before one step makes it the node's
 data and the old files are removed; --keep keeps them under another name in DIR.
 
-If it is interrupted, by Ctrl-C, a crash or a full disk, the node's data is where
-it was: run the same command again, which goes on with what is left, or give the
-copy up with --abort. A node that is started meanwhile goes on with the old
-engine, and nothing that it writes is lost: the next run copies what has changed.
+If it is interrupted, by Ctrl-C, a crash or a full disk, the node's data is
+where it was: run the same command again, which goes on with what is left, or
+give the copy up with --abort. A node that is started meanwhile goes on with the
+old engine, and nothing that it writes is lost: the next run copies what has
+changed.
 
 Run it as the user that the node runs as, since the new files are that user's.`,
 		Example: `  dynamo migrate /var/lib/dynamo --from lss --to pebble

@@ -26,11 +26,12 @@ The value replaces whatever is stored. With --context it replaces exactly what
 that context has seen: the way to resolve siblings that 'dynamo get' has shown.`,
 		Example: `  dynamo put greeting hello
   date | dynamo put now -
-  dynamo put greeting hi --context "$(dynamo get greeting --json | jq -r .context)"`,
+  context=$(dynamo get greeting --json | jq -r .context)
+  dynamo put greeting hi --context "$context"`,
 		Args: arguments(1, 2),
 	}
 	q.register(cmd, "print the context that covers the new value, as JSON")
-	q.registerContext(cmd, "replace what this context has seen, and nothing else")
+	q.registerWrite(cmd, "replace what this context has seen, and nothing else")
 	cmd.Flags().StringVar(&file, "file", "", "read the value from this file")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		value, err := valueFrom(cmd, args[1:], file)
@@ -52,11 +53,30 @@ func valueFrom(cmd *cobra.Command, args []string, file string) ([]byte, error) {
 	case len(args) > 0 && args[0] != "-":
 		return []byte(args[0]), nil
 	}
-	value, err := readValue(cmd.InOrStdin())
-	if err != nil {
-		return nil, usagef(cmd, "standard input: %v", err)
+	return readInput(cmd)
+}
+
+// readInput reads the value from standard input, or until the command is
+// interrupted. A read that waits for a terminal ends with the process then.
+func readInput(cmd *cobra.Command) ([]byte, error) {
+	type input struct {
+		value []byte
+		err   error
 	}
-	return value, nil
+	read := make(chan input, 1)
+	go func() {
+		value, err := readValue(cmd.InOrStdin())
+		read <- input{value, err}
+	}()
+	select {
+	case in := <-read:
+		if in.err != nil {
+			return nil, usagef(cmd, "standard input: %v", in.err)
+		}
+		return in.value, nil
+	case <-cmd.Context().Done():
+		return nil, exitf(exitNotDone, "interrupted; nothing was stored")
+	}
 }
 
 func readValueFile(cmd *cobra.Command, path string) ([]byte, error) {

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,13 +11,19 @@ import (
 	"github.com/dynamo-kv/dynamo"
 )
 
-// servingPoll is how often serve looks whether the node serves, to say so.
-const servingPoll = 20 * time.Millisecond
+const (
+	// servingPoll is how often serve looks whether the node serves, to say so.
+	servingPoll = 20 * time.Millisecond
+	// waitingPause is how long a node may wait before serve says for what, and
+	// waitingRepeat how long it is silent then, though that changes.
+	waitingPause  = time.Second
+	waitingRepeat = 10 * time.Second
+)
 
 func newServe() *cobra.Command {
 	var s settings
 	cmd := &cobra.Command{
-		Use:   "serve --id ID [--listen HOST:PORT] [--data DIR] [--join HOST:PORT,...]",
+		Use:   "serve --id ID [--listen HOST:PORT] [--join HOST:PORT,...]",
 		Short: "Run one node",
 		Long: `Run one node until it is interrupted.
 
@@ -102,11 +108,18 @@ func (s *settings) runNode(cmd *cobra.Command, node *dynamo.Node, debug *debugSe
 	if err := debug.say(cmd); err != nil {
 		return err
 	}
-	if waitServing(cmd.Context(), node) {
+	served, err := waitServing(cmd, node)
+	if err != nil {
+		return err
+	}
+	if served {
 		st := node.Status()
 		err := printf(cmd, "node %s serves cluster %s, layout %d\n", node.ID(), st.Cluster, st.Layout.Version)
 		if err != nil {
 			return err
+		}
+		if note := overruled(st.Layout, s.config); note != "" {
+			s.config.Logger.Warn(note)
 		}
 	}
 	select {
@@ -117,20 +130,49 @@ func (s *settings) runNode(cmd *cobra.Command, node *dynamo.Node, debug *debugSe
 	}
 }
 
-// waitServing says whether the node serves before it or ctx ends.
-func waitServing(ctx context.Context, node *dynamo.Node) bool {
+// overruled says which settings of a node are not those of its cluster, which
+// were fixed when it was formed; empty: none.
+func overruled(l dynamo.Layout, c *dynamo.Config) string {
+	var faults []string
+	for _, s := range []struct {
+		name       string
+		have, want int
+	}{{"n", l.Replicas, c.N}, {"partitions", l.Partitions, c.Partitions}} {
+		if s.have != s.want {
+			faults = append(faults, fmt.Sprintf("%s is %d here and %d in the cluster", s.name, s.want, s.have))
+		}
+	}
+	if len(faults) == 0 {
+		return ""
+	}
+	return strings.Join(faults, ", ") + ", which goes by what it was formed with: give this node the same"
+}
+
+// waitServing says whether the node serves before it or the command ends, and
+// prints what it waits for where that takes long.
+func waitServing(cmd *cobra.Command, node *dynamo.Node) (bool, error) {
 	ticker := time.NewTicker(servingPoll)
 	defer ticker.Stop()
-	for !node.Status().Serving {
+	said, next := "", time.Now().Add(waitingPause)
+	for {
+		st := node.Status()
+		if st.Serving {
+			return true, nil
+		}
+		if st.WaitsFor != said && time.Now().After(next) {
+			said, next = st.WaitsFor, time.Now().Add(waitingRepeat)
+			if err := printf(cmd, "node %s waits for %s\n", node.ID(), said); err != nil {
+				return false, err
+			}
+		}
 		select {
 		case <-ticker.C:
 		case <-node.Done():
-			return false
-		case <-ctx.Done():
-			return false
+			return false, nil
+		case <-cmd.Context().Done():
+			return false, nil
 		}
 	}
-	return true
 }
 
 // loopback says whether only this machine can reach an address.

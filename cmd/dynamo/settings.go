@@ -53,7 +53,7 @@ func flagNames() map[string]string {
 // is Group.Field.
 func usages() map[string]string {
 	return map[string]string{
-		"N":                   "nodes that hold each key, 1 to 16",
+		"N":                   "nodes that hold each key, 1 to 16; fixed when a cluster is formed",
 		"R":                   "replicas that must answer a read, 1 to n",
 		"W":                   "replicas that must have stored a write, 1 to n",
 		"Partitions":          "slices that the keys are divided into, a power of two; fixed when a cluster is formed",
@@ -250,7 +250,8 @@ func readFile(path string) (map[string]any, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("there is no file %s", path)
 		}
-		return nil, fmt.Errorf("%s: %w", path, err)
+		why := strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n ", "")
+		return nil, fmt.Errorf("%s is no file of settings, which has lines such as 'request-timeout: 300ms': %s", path, why)
 	}
 	return k.Raw(), nil
 }
@@ -287,11 +288,12 @@ func apply(flags *pflag.FlagSet, values map[string]any, given map[string]bool) e
 			continue
 		}
 		text, err := scalar(values[name])
-		if err == nil {
-			err = set(f, text)
-		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		if set(f, text) != nil {
+			faults = append(faults, badValue(f, text))
 		}
 	}
 	return errors.Join(faults...)
@@ -308,10 +310,7 @@ func set(f *pflag.Flag, text string) error {
 		}
 		return list.Replace(items)
 	}
-	if err := f.Value.Set(text); err != nil {
-		return fmt.Errorf("%q is no %s: %w", text, f.Value.Type(), err)
-	}
-	return nil
+	return f.Value.Set(text)
 }
 
 // scalar returns a value of a YAML file as its flag would be given.

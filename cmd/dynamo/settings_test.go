@@ -142,10 +142,15 @@ func TestFaultsOfFileAndEnvironment(t *testing.T) {
 		says            []string
 	}{
 		{"unknown settings", "reqest-timeout: 1s\nprint-config: true\n", "", []string{`"reqest-timeout"`, `"print-config"`}},
-		{"several faults", "n: three\nrequest-timeout: 5\nlayout-auto: perhaps\n", "", []string{"n: ", "request-timeout: ", "layout-auto: "}},
+		{"several faults", "n: three\nrequest-timeout: 5\nlayout-auto: perhaps\n", "", []string{
+			`n is "three"; a whole number is allowed`, `request-timeout is "5"; a time with its unit, as in 300ms, 2s or 1m, is allowed`,
+			`layout-auto is "perhaps"; true and false are allowed`,
+		}},
 		{"no value", "n:\n", "", []string{"no value"}},
 		{"nested", "n:\n  m: 1\n", "", []string{"below it"}},
-		{"no YAML", "n: [1\n", "", []string{"dynamo.yaml"}},
+		{"no YAML", "n: [1\n", "", []string{"dynamo.yaml is no file of settings", "line 1"}},
+		{"a list", "- n: 1\n", "", []string{"which has lines such as 'request-timeout: 300ms'", "line 1"}},
+		{"a setting twice", "n: 1\nn: 2\n", "", []string{"already defined at line 1"}},
 		{"the environment", "", "many", []string{"the environment", "weight", `"many"`}},
 	}
 	for _, test := range tests {

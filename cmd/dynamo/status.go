@@ -2,9 +2,7 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	"github.com/dynamo-kv/dynamo/internal/storage"
 )
 
 // status is the part of /v1/status that the table shows.
@@ -66,9 +66,9 @@ type status struct {
 	}
 	Room struct {
 		State string
-		Free  int64 `json:"free_bytes"`
-		Total int64 `json:"total_bytes"`
-		Full  int64 `json:"full_at_bytes"`
+		Free  uint64 `json:"free_bytes"`
+		Total uint64 `json:"total_bytes"`
+		Full  uint64 `json:"full_at_bytes"`
 	}
 	Forgetting struct {
 		BlockedBy *struct {
@@ -85,28 +85,19 @@ func newStatus() *cobra.Command {
 		Short: "Show a node's view of its cluster",
 		Long: `Show a node's view of its cluster: the members, what the node thinks of their
 health (STATUS: alive, suspected or dead), where they are in their life in the
-cluster (STATE), and how many partitions they hold. Above them stands what is not
-as it should be, such as keys that the node keeps for others that missed writes.`,
+cluster (STATE), and how many partitions they hold. Above them stands what is
+not as it should be, such as keys that the node keeps for others that missed
+writes.`,
+		Example: `  dynamo status --addr 10.0.0.1:7171
+  dynamo status --json | jq -r '.members[] | select(.status == "dead") | .id'`,
 		Args: arguments(0, 0),
 	}
 	q.registerAddr(cmd, "print what the node sends, as JSON")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return q.status(cmd) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var st status
+		return q.show(cmd, &url.URL{Scheme: "http", Host: q.addr, Path: "/v1/status"}, &st, st.text)
+	}
 	return cmd
-}
-
-func (q *request) status(cmd *cobra.Command) error {
-	a, err := q.do(cmd.Context(), http.MethodGet, &url.URL{Scheme: "http", Host: q.addr, Path: "/v1/status"}, nil)
-	if err != nil {
-		return err
-	}
-	if q.json {
-		return write(cmd, a.body)
-	}
-	var st status
-	if err := json.Unmarshal(a.body, &st); err != nil {
-		return exitf(exitUnreachable, "what answers at %s is not a node of this database: %w", q.addr, err)
-	}
-	return write(cmd, []byte(st.text(colours(cmd.OutOrStdout()))))
 }
 
 // text returns the status for people.
@@ -205,7 +196,8 @@ func (st *status) notes() []string {
 		notes = append(notes, fmt.Sprintf("this node keeps %s for %s until it can be reached", plural(p.Keys, "key"), p.Target))
 	}
 	if st.Hints.Refused > 0 {
-		notes = append(notes, fmt.Sprintf("hints are full, or were: %d of %d bytes, %d refused", st.Hints.Bytes, st.Hints.MaxBytes, st.Hints.Refused))
+		notes = append(notes, fmt.Sprintf("hints are full, or were: %s of %s, %d refused",
+			storage.Size(st.Hints.Bytes), storage.Size(st.Hints.MaxBytes), st.Hints.Refused))
 	}
 	if n := st.ReadRepair.Dropped; n > 0 {
 		notes = append(notes, fmt.Sprintf("reads found more owners behind than they may repair at once: %d left to anti-entropy", n))
@@ -216,9 +208,11 @@ func (st *status) notes() []string {
 	}
 	switch r := &st.Room; r.State {
 	case "full":
-		notes = append(notes, fmt.Sprintf("this node has no room left: %d of %d bytes are free, and at %d it takes no more writes but deletes", r.Free, r.Total, r.Full))
+		notes = append(notes, fmt.Sprintf("this node has no room left: %s of %s are free, and at %s it takes no more writes but deletes",
+			storage.Size(r.Free), storage.Size(r.Total), storage.Size(r.Full)))
 	case "low":
-		notes = append(notes, fmt.Sprintf("this node has little room left: %d of %d bytes are free, and it is full at %d", r.Free, r.Total, r.Full))
+		notes = append(notes, fmt.Sprintf("this node has little room left: %s of %s are free, and it is full at %s",
+			storage.Size(r.Free), storage.Size(r.Total), storage.Size(r.Full)))
 	}
 	if by := st.Forgetting.BlockedBy; by != nil {
 		notes = append(notes, fmt.Sprintf("deleted keys are kept: since %s node %s does not confirm that they may be forgotten",

@@ -40,10 +40,10 @@ this node holds keys of 1 partition that it does not own
 this node does not call node-2, which did not answer: its circuit breaker is open
 this node keeps 1 key for n3 until it can be reached
 this node keeps 2 keys for node-2 until it can be reached
-hints are full, or were: 70 of 100 bytes, 5 refused
+hints are full, or were: 70 B of 100 B, 5 refused
 reads found more owners behind than they may repair at once: 3 left to anti-entropy
 slow requests slow background work down: p99 132 ms, threshold 100 ms, 2 of 10 slots
-this node has no room left: 5 of 100 bytes are free, and at 10 it takes no more writes but deletes
+this node has no room left: 5 B of 100 B are free, and at 10 B it takes no more writes but deletes
 deleted keys are kept: since 2026-11-26T10:00:00Z node node-2 does not confirm that they may be forgotten
 
 NODE    ADDRESS         ZONE  STATUS  STATE    PARTITIONS

@@ -2,9 +2,11 @@ package main
 
 import (
 	"runtime"
-	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/dynamo-kv/dynamo/internal/metrics"
 )
 
 func newVersion() *cobra.Command {
@@ -19,16 +21,11 @@ func newVersion() *cobra.Command {
 }
 
 // version returns the module's version, with the commit where the build knows
-// it.
+// it and the version does not say it.
 func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
+	b := metrics.ReadBuild()
+	if commit := b.Revision[:min(12, len(b.Revision))]; !strings.Contains(b.Version, commit) {
+		return b.Version + " " + commit
 	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return info.Main.Version + " " + s.Value[:12]
-		}
-	}
-	return info.Main.Version
+	return b.Version
 }

@@ -511,7 +511,7 @@ func TestTable(t *testing.T) {
 	}
 	got := r.Table()
 	for _, want := range []string{
-		"workload a: zipfian keys, 7 of them with 8 bytes, 9 callers through http, 70 operations a second, 70 % of the peak\n",
+		"workload a: zipfian keys, 7 of them with 8 bytes\n9 callers through http, 70 operations a second, 70 % of the peak\n",
 		"written in 2.0 s, 3 a second", "10 operations in 5.0 s: 2 a second", "interrupted", "2 reads found no such key",
 		"4 operations were due and never sent", "stood still for up to 250 ms", "3 failed:\n  3 timeout, such as: late\n", "at 1.2 s: n3 killed",
 		"since it was sent", "  get  ", "  put  ", "before", "12.3 µs of CPU", "n1: 1.5 s of CPU, 2 MiB in memory, 3 at most",

@@ -40,26 +40,33 @@ type Report struct {
 }
 
 // Title says what was run, on one line.
-func (r *Report) Title() string {
+func (r *Report) Title() string { return r.asked() + ", " + r.asking() }
+
+// asked says what was asked for.
+func (r *Report) asked() string {
 	what := r.Workload
 	if _, err := ParseWorkload(what); err == nil {
 		what = "workload " + what
 	}
-	what += fmt.Sprintf(": %s keys, %d of them with %d bytes, %d callers through %s, ",
-		r.Distribution, r.Keys, r.ValueBytes, r.Concurrency, r.Protocol)
+	return what + fmt.Sprintf(": %s keys, %d of them with %d bytes", r.Distribution, r.Keys, r.ValueBytes)
+}
+
+// asking says how it was asked for.
+func (r *Report) asking() string {
+	how := fmt.Sprintf("%d callers through %s, ", r.Concurrency, r.Protocol)
 	switch {
 	case r.TargetRate > 0 && r.PeakRate > 0:
-		return what + fmt.Sprintf("%.0f operations a second, %.0f %% of the peak", r.TargetRate, 100*r.TargetRate/r.PeakRate)
+		return how + fmt.Sprintf("%.0f operations a second, %.0f %% of the peak", r.TargetRate, 100*r.TargetRate/r.PeakRate)
 	case r.TargetRate > 0:
-		return what + fmt.Sprintf("%.0f operations a second", r.TargetRate)
+		return how + fmt.Sprintf("%.0f operations a second", r.TargetRate)
 	}
-	return what + "closed loop"
+	return how + "closed loop"
 }
 
 // Table returns the report for people.
 func (r *Report) Table() string {
 	var b strings.Builder
-	b.WriteString(r.Title() + "\n")
+	b.WriteString(r.asked() + "\n" + r.asking() + "\n")
 	if r.Load != nil {
 		fmt.Fprintf(&b, "the keys were written in %.1f s, %.0f a second\n", r.Load.Seconds, r.Load.Rate)
 	}

@@ -8,12 +8,7 @@ func admissionFamilies() []family {
 	}
 	return []family{
 		gauge("background_throttled", "1 while requests are too slow for all the background work that there might be, else 0.",
-			background(func(b *core.Background) float64 {
-				if b.Throttled() {
-					return 1
-				}
-				return 0
-			})),
+			background(func(b *core.Background) float64 { return one(b.Throttled()) })),
 		gauge("background_slots", "Pieces of background work that may run at once now.",
 			background(func(b *core.Background) float64 { return float64(b.Slots) })),
 		gauge("background_slots_max", "Pieces of background work that may run at once while requests are fast.",

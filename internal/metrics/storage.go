@@ -25,11 +25,7 @@ func storageFamilies() []family {
 		gauges("storage_room_state", "1 for the state that the storage's room is in, 0 for the others: at full it takes no more writes but deletes.",
 			[]string{"state"}, func(r *Reading, show show) {
 				for _, s := range []core.RoomState{core.RoomPlenty, core.RoomLow, core.RoomFull} {
-					is := 0.0
-					if r.Status.Room.State == s {
-						is = 1
-					}
-					show(is, s.String())
+					show(one(r.Status.Room.State == s), s.String())
 				}
 			}),
 		counter("storage_refused_writes_total", "Writes of clients, and sets and hints from other nodes, that were refused for want of room.",
