@@ -290,7 +290,7 @@ func (m *Machine) take(now core.Now, e *core.Envelope, state *core.GossipState, 
 		return
 	}
 	p := m.peers[i]
-	m.hearOfDisk(p, state, out)
+	m.hearOfDisk(p, e, state, out)
 	p.stamp = e.Stamp
 	if m.layouts.Stamp().Older(e.Stamp) {
 		m.poke(now, p, out)
