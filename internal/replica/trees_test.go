@@ -274,6 +274,14 @@ func (g *grove) build(tb testing.TB) {
 	}
 }
 
+// save is a stop in order.
+func (g *grove) save() {
+	for g.SaveTrees(&g.out) {
+		g.flush(true)
+	}
+	g.flush(true)
+}
+
 func TestTreesAreSavedAndTakenOver(t *testing.T) {
 	g := newGrove(t)
 	keys := g.keys()
@@ -285,10 +293,7 @@ func TestTreesAreSavedAndTakenOver(t *testing.T) {
 	if r := g.Trees(); r.Built != 4 || r.Loaded != 0 || r.Building != 0 {
 		t.Fatalf("%+v", r)
 	}
-	for g.SaveTrees(&g.out) {
-		g.flush(true)
-	}
-	g.flush(true)
+	g.save()
 	saved := requireSavedRight(t, g.log, g.layout)
 	if saved == 0 {
 		t.Fatal("nothing was saved")
