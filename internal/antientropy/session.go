@@ -17,6 +17,7 @@ type session struct {
 	began time.Duration
 	// exchanges says that there is a tree to compare, so that the peer is asked.
 	exchanges bool
+	peerFull  bool // the peer has refused a set for want of room
 
 	about   []ring.Partition // all of them, ascending
 	todo    []ring.Partition // whose roots are to be compared
@@ -277,18 +278,22 @@ func (a *AntiEntropy) took(now core.Now, r *request, out *core.Out) {
 }
 
 // refused ends the exchange, except where it is one set that the peer cannot
-// take: then only that key stays as it is.
+// take: then that key stays as it is, and where the peer is full, so do others
+// that it would have to keep.
 func (a *AntiEntropy) refused(now core.Now, n int, m *core.Refused, e *core.Envelope, out *core.Out) {
 	if a.view.Stamp().Older(e.Stamp) {
 		out.Reports = append(out.Reports, core.PeerReport{Peer: e.From, Ahead: e.Stamp})
 	}
-	if m.Why == core.RefusedInvalid && n >= 0 {
+	switch {
+	case n >= 0 && m.Why == core.RefusedInvalid:
 		a.local.Conflict()
-		a.session.slots[n].waits = false
 		a.keyDone(n)
-		return
+	case n >= 0 && m.Why == core.RefusedStorageFull:
+		a.session.peerFull = true
+		a.keyDone(n)
+	default:
+		a.end(now, retryPause)
 	}
-	a.end(now, retryPause)
 }
 
 // differs takes which of the nodes that were asked about differ. Nodes that
