@@ -8,40 +8,26 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
-// scenario is one of the design's counterexamples about forgetting. It ends
-// well, and badly when its rule is switched off.
-type scenario struct {
-	name string
-	bug  bug.Bug
-	run  func(t *testing.T) (bad string)
-}
-
-func scenarios() []scenario {
-	return []scenario{
-		{"reap-fallback", bug.ReapWithoutOthers, reapFallback},
-		{"reap-silent", bug.ReapWithoutSilent, reapSilent},
-		{"reap-volatile", bug.ReapVolatile, reapVolatile},
-		{"reap-one-round", bug.ReapEarly, reapOneRound},
-		{"reap-late-tombstone", bug.SecondRoundAtOnce, reapLateTombstone},
-		{"reap-discontinuity", bug.TokensOutliveChanges, reapDiscontinuity},
+// scenarios are the design's counterexamples about forgetting. Another one,
+// reap-old-message, is held by what drops old messages: it is a test of
+// internal/node.
+func scenarios() []coretest.Scenario {
+	return []coretest.Scenario{
+		{Name: "reap-fallback", Bug: bug.ReapWithoutOthers, Run: reapFallback},
+		{Name: "reap-silent", Bug: bug.ReapWithoutSilent, Run: reapSilent},
+		{Name: "reap-volatile", Bug: bug.ReapVolatile, Run: reapVolatile},
+		{Name: "reap-one-round", Bug: bug.ReapEarly, Run: reapOneRound},
+		{Name: "reap-late-tombstone", Bug: bug.SecondRoundAtOnce, Run: reapLateTombstone},
+		{Name: "reap-discontinuity", Bug: bug.TokensOutliveChanges, Run: reapDiscontinuity},
 	}
 }
 
-// TestScenarios: see scenario. Another one, reap-old-message, is
-// held by what drops old messages: it is a test of internal/node.
-func TestScenarios(t *testing.T) {
-	for _, s := range scenarios() {
-		t.Run(s.name, func(t *testing.T) {
-			if bad := s.run(t); bad != "" {
-				t.Error(bad)
-			}
-		})
-	}
-}
+func TestScenarios(t *testing.T) { coretest.Hold(t, scenarios()) }
 
 // reapFallback: all owners agree and reap; what another member has left over
 // would return the value.

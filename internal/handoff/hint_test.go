@@ -10,6 +10,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/replica"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -206,28 +207,14 @@ func lostDelivery(t *testing.T) string {
 	return ""
 }
 
-type hintScenario struct {
-	name string
-	bug  bug.Bug // that switches the rule off
-	run  func(t *testing.T) string
-}
-
-func hintScenarios() []hintScenario {
-	return []hintScenario{
-		{"stale-hint-ack", bug.StaleHintAck, staleAcknowledgement},
-		{"lost-delivery", bug.HintWithoutAck, lostDelivery},
+func hintScenarios() []coretest.Scenario {
+	return []coretest.Scenario{
+		{Name: "stale-hint-ack", Bug: bug.StaleHintAck, Run: staleAcknowledgement},
+		{Name: "lost-delivery", Bug: bug.HintWithoutAck, Run: lostDelivery},
 	}
 }
 
-func TestHintScenarios(t *testing.T) {
-	for _, s := range hintScenarios() {
-		t.Run(s.name, func(t *testing.T) {
-			if bad := s.run(t); bad != "" {
-				t.Error(bad)
-			}
-		})
-	}
-}
+func TestHintScenarios(t *testing.T) { coretest.Hold(t, hintScenarios()) }
 
 func TestOwnerThatDoesNotAnswerIsLeftAloneForLongerAndLonger(t *testing.T) {
 	f := newFallback(t)

@@ -179,26 +179,6 @@ func TestMadeUpEpochsArePassedOver(t *testing.T) {
 	}
 }
 
-// Scenario restored-disk-mints: a copy of the disk, put back, never mints what
-// was minted after the copy.
-func TestRestoredDiskMintsUnderAnotherEpoch(t *testing.T) {
-	h := newHarness(t)
-	h.put("k", "0", version.Clock{})
-	h.flush()
-	old := h.store.Clone()
-	after := h.put("k", "lost", version.Clock{})
-	h.flush()
-	h.store = old
-	h.restart(2)
-	again := h.put("k", "other bytes", version.Clock{})
-	if _, err := version.Merge(after.Set, again.Set); err != nil {
-		t.Errorf("equal dots with different bytes: %v", err)
-	}
-	if a, b := actorOf(t, after.Set, "lost"), actorOf(t, again.Set, "other bytes"); a == b {
-		t.Errorf("both minted by %v", a)
-	}
-}
-
 func TestPruneKeepsAnActorWithAVersion(t *testing.T) {
 	h := newHarness(t)
 	set := h.put("k", "1", version.Clock{}).Set
