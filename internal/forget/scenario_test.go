@@ -59,9 +59,7 @@ func reapSilent(t *testing.T) string {
 // of which all owners have the same tombstone.
 func heldElsewhere(t *testing.T, hold func(c *cluster, on bool)) string {
 	t.Helper()
-	c := newCluster(t)
-	_, stone := deleted()
-	c.store(stone, c.owners...)
+	c := newDeleted(t)
 	hold(c, true)
 	c.run(3 * enough)
 	if c.has(c.owners[0]).IsEmpty() {
@@ -144,9 +142,8 @@ func TestMessagesBetweenTheRoundsClearTokens(t *testing.T) {
 	if id.MinTombstoneTTL < 2*id.MaxMessageAge {
 		t.Errorf("a TTL of %v is allowed; messages live for %v", id.MinTombstoneTTL, id.MaxMessageAge)
 	}
-	c := newCluster(t)
-	v, stone := deleted()
-	c.store(stone, c.owners...)
+	c := newDeleted(t)
+	v, _ := deleted()
 	c.run(2 * interval)
 	c.store(v, c.other) // an Apply of before, at a fallback
 	c.run(2 * enough)
@@ -156,9 +153,8 @@ func TestMessagesBetweenTheRoundsClearTokens(t *testing.T) {
 // A late copy of a round's first message must not bring back a token that a
 // change has cleared.
 func TestReapLateConfirm(t *testing.T) {
-	c := newCluster(t)
-	v, stone := deleted()
-	c.store(stone, c.owners...)
+	c := newDeleted(t)
+	v, _ := deleted()
 	c.run(2 * interval)
 	first := c.seen
 	c.store(v, c.other)
@@ -251,8 +247,7 @@ func reapDiscontinuity(t *testing.T) string {
 			c.remove(c.other)
 		}},
 	} {
-		c := newCluster(t)
-		c.store(stone, c.owners...)
+		c := newDeleted(t)
 		c.run(interval + ttl/2)
 		change.do(c)
 		c.run(ttl - time.Second)
@@ -309,16 +304,14 @@ func TestReapWaitsForTheDead(t *testing.T) {
 // by a removal that only some owners have heard of.
 func TestReapSparesWhatIsWrittenAgain(t *testing.T) {
 	_, stone := deleted()
-	c := newCluster(t)
-	c.store(stone, c.owners...)
+	c := newDeleted(t)
 	c.run(2 * interval)
 	again := value(stone, 3)
 	c.store(again, c.owners[2])
 	c.run(2 * enough)
 	c.expect("written with the tombstone's context between the rounds", "ooo")
 
-	c = newCluster(t)
-	c.store(stone, c.owners...)
+	c = newDeleted(t)
 	c.drop = func(e *core.Envelope) bool {
 		_, removal := e.Msg.(*core.Forget)
 		return removal && e.To == c.owners[2].id
@@ -338,9 +331,7 @@ func TestReapSparesWhatIsWrittenAgain(t *testing.T) {
 
 // A removal that some owners have missed is repeated: their tokens stand.
 func TestRemovalIsRepeated(t *testing.T) {
-	c := newCluster(t)
-	_, stone := deleted()
-	c.store(stone, c.owners...)
+	c := newDeleted(t)
 	c.drop = func(e *core.Envelope) bool {
 		_, removal := e.Msg.(*core.Forget)
 		return removal && e.To != c.owners[1].id
@@ -354,9 +345,7 @@ func TestRemovalIsRepeated(t *testing.T) {
 
 // A new layout, and a new member, make all rounds void.
 func TestTransitionCancelsRounds(t *testing.T) {
-	c := newCluster(t)
-	_, stone := deleted()
-	c.store(stone, c.owners...)
+	c := newDeleted(t)
 	c.run(2 * interval)
 	if p := c.owners[0].Progress(); p.Waiting != 1 {
 		t.Fatalf("progress %+v; want one key waiting", p)
@@ -380,9 +369,7 @@ func TestTransitionCancelsRounds(t *testing.T) {
 
 // Both sides go by the same members and layouts, or there is no confirmation.
 func TestServeRefuses(t *testing.T) {
-	c := newCluster(t)
-	_, stone := deleted()
-	c.store(stone, c.owners...)
+	c := newDeleted(t)
 	c.run(2 * interval)
 	var good core.Envelope
 	for _, e := range c.seen {
@@ -499,9 +486,7 @@ func TestRoundsAreBatched(t *testing.T) {
 
 // A store that fails stops the node, and nothing is answered from it.
 func TestBrokenStore(t *testing.T) {
-	c := newCluster(t)
-	_, stone := deleted()
-	c.store(stone, c.owners...)
+	c := newDeleted(t)
 	c.run(2 * interval)
 	m := c.owners[1]
 	m.store.Broken = errors.New("disk on fire")
@@ -522,9 +507,8 @@ func TestBrokenStore(t *testing.T) {
 // What changes between the second confirmation and the removal is not removed,
 // though it is the same again.
 func TestRemovalRequiresTheToken(t *testing.T) {
-	c := newCluster(t)
+	c := newDeleted(t)
 	_, stone := deleted()
-	c.store(stone, c.owners...)
 	c.drop = func(e *core.Envelope) bool {
 		if _, removal := e.Msg.(*core.Forget); removal && e.To == c.owners[1].id && !c.has(c.owners[1]).IsEmpty() {
 			c.remove(c.owners[1])
@@ -562,9 +546,8 @@ func TestUnconfirmedKeyIsTakenUpAgain(t *testing.T) {
 // What comes for one key of a partition, a hint for instance, leaves the rounds
 // of the others as they are.
 func TestOtherKeysDoNotDisturb(t *testing.T) {
-	c := newCluster(t)
+	c := newDeleted(t)
 	v, stone := deleted()
-	c.store(stone, c.owners...)
 	c.run(2 * interval)
 	for _, m := range c.members {
 		if _, why := m.replica.Apply(keyBeside(c), v, &m.out); why != 0 {
@@ -592,9 +575,7 @@ func keyBeside(c *cluster) []byte {
 // An interval that is longer than the TTL does not keep a round from being
 // tried again while its tokens stand.
 func TestPutOffWithinTheTTL(t *testing.T) {
-	c := newCluster(t)
-	_, stone := deleted()
-	c.store(stone, c.owners...)
+	c := newDeleted(t)
 	c.run(2 * interval)
 	c.owners[0].config.Interval = 100 * ttl
 	c.drop = func(e *core.Envelope) bool { return e.To == c.other.id }
