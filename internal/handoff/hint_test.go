@@ -339,6 +339,62 @@ func TestHintsFollowTheirPartition(t *testing.T) {
 	}
 }
 
+// What this node takes for itself after the partition has gone on to others is
+// pushed to those, and not left here.
+func TestHintTakenTooLateIsPushedOn(t *testing.T) {
+	f := newFallback(t)
+	next, err := f.layout.Plan(2, members("b", "c", "d"), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.becomes("a", core.Dead)
+	f.keep(f.key(1), setOf("c", "1"), "a")
+	f.show(next)
+	f.run(0)
+	acknowledged := f.sent
+	if len(acknowledged) != 2 {
+		t.Fatalf("%d messages; want one for each of the other owners", len(acknowledged))
+	}
+	f.sent = nil
+	last, err := next.Plan(3, members("b", "c", "e"), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.peers = append(f.peers, core.Peer{ID: "e", Addr: "e", Start: 1, Status: core.Alive})
+	f.show(last)
+	f.sent = append(f.sent, acknowledged...)
+	var pushed []id.Node
+	for range 5 {
+		f.answerAll(func(e core.Envelope) core.Message {
+			pushed = append(pushed, e.To)
+			return applied(e)
+		})
+		f.run(time.Second)
+	}
+	if f.kept() != 0 || f.store.Len() != 0 || !slices.Contains(pushed, "e") {
+		t.Errorf("%d hints and %d keys stay; sent to %v", f.kept(), f.store.Len(), pushed)
+	}
+}
+
+// A hint for the node that keeps it, which no correct peer asks for, goes where
+// its key belongs.
+func TestHintForTheNodeThatKeepsIt(t *testing.T) {
+	f := newFallback(t)
+	f.keep(f.key(1), setOf("c", "1"), "d")
+	var pushed []id.Node
+	for range 5 {
+		f.run(time.Second)
+		f.answerAll(func(e core.Envelope) core.Message {
+			pushed = append(pushed, e.To)
+			return applied(e)
+		})
+	}
+	slices.Sort(pushed)
+	if f.kept() != 0 || f.store.Len() != 0 || !slices.Equal(pushed, []id.Node{"a", "b", "c"}) {
+		t.Errorf("%d hints and %d keys stay; sent to %v", f.kept(), f.store.Len(), pushed)
+	}
+}
+
 func TestMarkersAreDeliveredAsTheCurrentCopyAndExpire(t *testing.T) {
 	f := newFallback(t)
 	key := f.key(1)
