@@ -229,9 +229,9 @@ func (r *Replica) mint(set version.Siblings, context version.Clock, a version.Ac
 		return fresh, dot
 	}
 	if bug.On(bug.ContextNotJoined) {
-		kept := set.Discard(context)
-		kept.Clock = set.Clock
-		return kept.Put(version.Clock{}, a, w)
+		after, dot := set.Put(context, a, w)
+		after.Clock = set.Clock.With(dot)
+		return after, dot
 	}
 	return set.Put(context, a, w)
 }
