@@ -50,11 +50,7 @@ func TestALostRecordLeavesItsTree(t *testing.T) {
 	for _, saved := range []bool{false, true} {
 		g := newGrove(t)
 		keys := g.keys()
-		for _, k := range keys[:6] {
-			g.put(t, k)
-		}
-		g.flush(true)
-		g.build(t)
+		g.plant(t, keys[:6]...)
 		if saved {
 			g.save()
 			g.start()
@@ -93,11 +89,7 @@ func TestALossIsRememberedOverAStop(t *testing.T) {
 			keys := g.keys()
 			p := g.layout.Partition([]byte(keys[0]))
 			keys = slices.DeleteFunc(keys, func(k string) bool { return g.layout.Partition([]byte(k)) != p })[:c.keys]
-			for _, k := range keys {
-				g.put(t, k)
-			}
-			g.flush(true)
-			g.build(t)
+			g.plant(t, keys...)
 			g.save()
 			g.start()
 			g.build(t)
@@ -124,9 +116,7 @@ func TestALostSavedTreeIsBuiltAnew(t *testing.T) {
 	for _, written := range []bool{false, true} {
 		g := newGrove(t)
 		key := g.keys()[0]
-		g.put(t, key)
-		g.flush(true)
-		g.build(t)
+		g.plant(t, key)
 		g.save()
 		g.start()
 		p := g.trees.partitionOf(core.DataPosition(core.DataKey([]byte(key))))

@@ -274,6 +274,16 @@ func (g *grove) build(tb testing.TB) {
 	}
 }
 
+// plant stores keys durably and has the trees built.
+func (g *grove) plant(tb testing.TB, keys ...string) {
+	tb.Helper()
+	for _, k := range keys {
+		g.put(tb, k)
+	}
+	g.flush(true)
+	g.build(tb)
+}
+
 // save is a stop in order.
 func (g *grove) save() {
 	for g.SaveTrees(&g.out) {
@@ -285,11 +295,7 @@ func (g *grove) save() {
 func TestTreesAreSavedAndTakenOver(t *testing.T) {
 	g := newGrove(t)
 	keys := g.keys()
-	for _, k := range keys {
-		g.put(t, k)
-	}
-	g.flush(true)
-	g.build(t)
+	g.plant(t, keys...)
 	if r := g.Trees(); r.Built != 4 || r.Loaded != 0 || r.Building != 0 {
 		t.Fatalf("%+v", r)
 	}
@@ -329,10 +335,7 @@ func TestTreesAreSavedAndTakenOver(t *testing.T) {
 func TestAnEarlyWriteTakesTheTreeOver(t *testing.T) {
 	g := newGrove(t)
 	keys := g.keys()
-	for _, k := range keys {
-		g.put(t, k)
-	}
-	g.build(t)
+	g.plant(t, keys...)
 	g.SaveTrees(&g.out)
 	g.flush(true)
 	g.start()
@@ -358,10 +361,7 @@ func TestADamagedSavedTreeIsBuiltAnew(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGrove(t)
-			for _, k := range g.keys() {
-				g.put(t, k)
-			}
-			g.build(t)
+			g.plant(t, g.keys()...)
 			g.SaveTrees(&g.out)
 			g.flush(true)
 			for k, v := range g.log.pairs {
@@ -388,10 +388,7 @@ func TestADamagedSavedTreeIsBuiltAnew(t *testing.T) {
 func TestAWrongTreeIsBuiltAnew(t *testing.T) {
 	g := newGrove(t)
 	keys := g.keys()
-	for _, k := range keys {
-		g.put(t, k)
-	}
-	g.build(t)
+	g.plant(t, keys...)
 	p := g.layout.Partition([]byte(keys[0]))
 	leaf := g.trees.leaf(core.DataKey([]byte(keys[0])))
 	g.trees.part(p).tree.Change(leaf, merkle.Hash{}, merkle.Hash{7, 7})
@@ -461,10 +458,7 @@ func TestTreesOfWhatIsOwned(t *testing.T) {
 func TestBucketsGoOnWhereTheyStopped(t *testing.T) {
 	g := newGrove(t)
 	keys := g.keys()
-	for _, k := range keys {
-		g.put(t, k)
-	}
-	g.build(t)
+	g.plant(t, keys...)
 	p := g.layout.Partition([]byte(keys[0]))
 	listed := 0
 	for leaf := range merkle.Leaves {
