@@ -523,7 +523,7 @@ func (r *Replica) repeatHint(w core.LocalWrite, before record, minted version.Do
 
 // HintChunk returns the hints at the positions first to last, from the key at
 // on (nil: from the start), up to the limit, and the key to go on at, nil where
-// nothing follows.
+// nothing follows. What owners must hold counts, and one set may be past the limit.
 func (r *Replica) HintChunk(first, last ring.Position, at []byte, limit core.Limit, out *core.Out) (items []core.HintItem, next []byte) {
 	from, to := core.HintRange(first, last)
 	if at != nil {
@@ -534,14 +534,19 @@ func (r *Replica) HintChunk(first, last ring.Position, at []byte, limit core.Lim
 		r.fail(at, err, out)
 		return nil, nil
 	}
+	size := 0
 	for _, e := range found {
 		key := core.ClientKey(e.key)
+		if len(items) > 0 && size >= limit.Bytes {
+			return items, key
+		}
 		set, err := r.owed(key, e.record)
 		if err != nil {
 			r.fail(key, err, out)
 			return nil, nil
 		}
 		items = append(items, core.HintItem{Key: key, Owners: e.record.owners, Set: set})
+		size += set.Size()
 	}
 	if more == nil {
 		if at == nil {
