@@ -15,7 +15,7 @@ func TestFullNodeFetchesNothing(t *testing.T) {
 	c := newCluster(t, 16, 2, 1, 1)
 	c.put(0, "key-1", "x")
 	c.put(1, "key-2", "y")
-	c.measured(1, core.Room{State: core.RoomFull, Measurement: 1})
+	c.measured(core.Room{State: core.RoomFull, Measurement: 1})
 	fetched := 0
 	c.seen = func(e *core.Envelope) {
 		if _, ok := e.Msg.(*core.Read); ok && e.From == c.nodes[1].id {
@@ -33,7 +33,7 @@ func TestFullNodeFetchesNothing(t *testing.T) {
 	if !has(0, "key-2") {
 		t.Error("the full node has not brought the other what it lacks")
 	}
-	c.measured(1, core.Room{Allowance: core.AnyRoom, Measurement: 2})
+	c.measured(core.Room{Allowance: core.AnyRoom, Measurement: 2})
 	c.run(3 * interval)
 	if !has(1, "key-1") {
 		t.Error("with room again it still lacks a key")
@@ -56,7 +56,7 @@ func TestFullNodeIsFetchedFrom(t *testing.T) {
 		set, _ := c.get(0, deleted).Put(c.get(0, deleted).Clock, actor("n1"), version.Write{Tombstone: true})
 		c.apply(0, deleted, set)
 	}
-	c.measured(1, core.Room{State: core.RoomFull, Measurement: 1})
+	c.measured(core.Room{State: core.RoomFull, Measurement: 1})
 	c.run(3 * interval)
 	for i := range keys {
 		_, has, deleted := kind(i)
@@ -77,14 +77,14 @@ func TestFullNodeIsFetchedFrom(t *testing.T) {
 	if refused == 0 || refused > 4*windowKeys { // a window each time
 		t.Errorf("within three intervals the full node has refused %d keys", refused)
 	}
-	c.measured(1, core.Room{Allowance: core.AnyRoom, Measurement: 2})
+	c.measured(core.Room{Allowance: core.AnyRoom, Measurement: 2})
 	c.run(3 * interval)
 	c.requireEqual(3 * keys)
 }
 
-// measured tells a node of its room.
-func (c *cluster) measured(n int, r core.Room) {
-	for _, s := range c.nodes[n].shards {
+// measured tells the second node of its room.
+func (c *cluster) measured(r core.Room) {
+	for _, s := range c.nodes[1].shards {
 		s.replica.SetRoom(&r)
 	}
 }
