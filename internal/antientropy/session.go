@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/guard"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/merkle"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
@@ -40,6 +41,7 @@ const windowKeys = 32
 type request struct {
 	waits    bool
 	call     guard.Call
+	began    time.Duration // when it was sent first
 	paused   bool          // it is repeated at due; else it is waited for until then
 	due      time.Duration // while it waits
 	envelope core.Envelope
@@ -84,7 +86,7 @@ func (s *session) idle() bool {
 // send sends a request in a slot and waits for its answer.
 func (a *AntiEntropy) send(now core.Now, slot uint32, r *request, p ring.Partition, m core.Message, out *core.Out) {
 	a.generation++
-	*r = request{waits: true, envelope: core.Envelope{
+	*r = request{waits: true, began: now.Mono, envelope: core.Envelope{
 		From: a.config.Self, To: a.session.peer.node, Cluster: a.view.Cluster, Start: a.config.Start,
 		Req:       core.NewReqID(a.config.Shard, core.MachineAntiEntropy, slot, a.generation),
 		Partition: p, Stamp: a.view.Stamp(), Msg: m,
@@ -156,14 +158,15 @@ func (a *AntiEntropy) expire(now core.Now, out *core.Out) {
 }
 
 // expireOne does what is due about a request; false: that was the end of the
-// session.
+// session. A set that it holds is not sent when it is as old as a message may be:
+// what it shows may have been forgotten since (DESIGN section 4).
 func (a *AntiEntropy) expireOne(now core.Now, r *request, out *core.Out) bool {
 	switch {
 	case !r.waits || r.due > now.Mono:
 	case r.paused:
 		a.try(now, r, out) // its breaker is closed, or the session would have ended
 	default:
-		at, again := a.guard.Retry(now.Mono, &r.call, guard.Silent, core.Never, out)
+		at, again := a.guard.Retry(now.Mono, &r.call, guard.Silent, r.began+id.MaxMessageAge, out)
 		if !again {
 			a.counters.Failed++
 			a.end(now, retryPause)
