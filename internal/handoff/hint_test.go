@@ -216,6 +216,58 @@ func hintScenarios() []coretest.Scenario {
 
 func TestHintScenarios(t *testing.T) { coretest.Hold(t, hintScenarios()) }
 
+// Of two owners of a hint one is dead: the other gets it, and what is kept is for
+// the dead one alone.
+func TestOneOwnerOfAHintCanTakeIt(t *testing.T) {
+	f := newFallback(t)
+	f.becomes("b", core.Dead)
+	f.keep(f.key(1), setOf("a", "1"), "b")
+	f.keep(f.key(1), setOf("a", "1"), "c")
+	f.run(time.Second)
+	f.answerAll(func(e core.Envelope) core.Message {
+		if e.To != "c" {
+			t.Errorf("sent to %s", e.To)
+		}
+		return applied(e)
+	})
+	if p := f.replica.Hints().Pending; len(p) != 1 || p[0].Target != "b" {
+		t.Errorf("left is %v", p)
+	}
+	if set, _ := f.replica.ReadHint(f.key(1), &f.out); !set.Equal(setOf("a", "1")) {
+		t.Errorf("kept is %v", set.Versions)
+	}
+}
+
+// What is no answer to a delivery under way settles nothing.
+func TestStrangeAnswersSettleNoHint(t *testing.T) {
+	f := newFallback(t)
+	f.keep(f.key(1), setOf("a", "1"), "b")
+	f.run(0)
+	e := f.sent[0]
+	good := core.Envelope{From: "b", To: "d", Req: e.Req, Reply: true, Msg: &core.Applied{}}
+	for name, spoil := range map[string]func(e *core.Envelope){
+		"from another node":  func(e *core.Envelope) { e.From = "c" },
+		"a hint's answer":    func(e *core.Envelope) { e.Msg = &core.Hinted{} },
+		"of another slot":    func(e *core.Envelope) { e.Req = f.reqID(hintSlots+1, f.hints.generation) },
+		"of another window":  func(e *core.Envelope) { e.Req = f.reqID(hintSlots, f.hints.generation+1) },
+		"for another's pull": func(e *core.Envelope) { e.Req = f.reqID(0, f.generation) },
+	} {
+		bad := good
+		spoil(&bad)
+		f.Deliver(f.now, &bad, &f.out)
+		f.collect()
+		if f.kept() != 1 {
+			t.Fatalf("an answer %s settles the hint", name)
+		}
+	}
+	f.SendFailed(f.now, &core.Envelope{To: "c", Req: e.Req}, &f.out)
+	f.Deliver(f.now, &good, &f.out)
+	f.collect()
+	if f.kept() != 0 {
+		t.Error("the right answer does not settle it")
+	}
+}
+
 func TestOwnerThatDoesNotAnswerIsLeftAloneForLongerAndLonger(t *testing.T) {
 	f := newFallback(t)
 	f.keep(f.key(1), setOf("a", "1"), "b")
