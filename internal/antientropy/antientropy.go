@@ -2,6 +2,7 @@ package antientropy
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -155,7 +156,7 @@ func (a *AntiEntropy) MarkDirty(p ring.Partition) {
 	for _, d := range a.dirty {
 		if d.partition == p {
 			d.left = a.others(p) // what was compared may have been before
-			if a.session != nil {
+			if a.session != nil && !slices.Contains(a.session.again, p) {
 				a.session.again = append(a.session.again, p)
 			}
 			a.reckon()

@@ -4,7 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/guard"
+	"github.com/dynamo-kv/dynamo/internal/id"
 )
 
 // Nobody is compared with while its breaker is open; the others are.
@@ -72,5 +75,39 @@ func TestOneOutcomeAQuestion(t *testing.T) {
 		if pause := times[i+1] - times[i] - requestTimeout; pause < least*time.Millisecond || pause > least*3/2*time.Millisecond {
 			t.Errorf("retry %d after a pause of %v", i+1, pause)
 		}
+	}
+}
+
+// A set is not sent any more when it is as old as a message may be, however often
+// and seldom calls are repeated: what it holds may have been forgotten since.
+func TestSetsAreNotSentForLongerThanMessagesLive(t *testing.T) {
+	c := newCluster(t, 16, 2, 1, 1)
+	for _, h := range c.nodes {
+		s := h.shards[0]
+		s.guard = guard.New(backoff.Policy{Retries: 10, Base: 20 * time.Second, Factor: 2, Max: time.Minute}, s.rng)
+		s.guard.SetView(s.view)
+	}
+	c.put(0, "key", "v")
+	c.put(1, "key", "w")
+	first, tries := map[core.ReqID]time.Duration{}, map[core.ReqID]int{}
+	c.cut = func(e *core.Envelope) bool {
+		if _, ok := e.Msg.(*core.Apply); !ok {
+			return false
+		}
+		if tries[e.Req]++; tries[e.Req] == 1 {
+			first[e.Req] = c.now
+		}
+		if age := c.now - first[e.Req]; age >= id.MaxMessageAge {
+			t.Errorf("%s sends a set that it has had for %v; M is %v", e.From, age, id.MaxMessageAge)
+		}
+		return true
+	}
+	c.run(4 * interval)
+	repeated := 0
+	for _, n := range tries {
+		repeated += n - 1
+	}
+	if len(tries) < 2 || repeated == 0 {
+		t.Errorf("%d sets are sent, and %d repeated", len(tries), repeated)
 	}
 }

@@ -8,8 +8,9 @@ import (
 
 // difference is a key that the two nodes do not hold alike.
 type difference struct {
-	key  []byte
-	push bool // only this node has it; else it is fetched first
+	key    []byte
+	push   bool // only this node has it; else it is fetched first
+	lacked bool // only the peer has it
 }
 
 // slot is one key under way.
@@ -33,9 +34,11 @@ func (a *AntiEntropy) exchange(now core.Now, out *core.Out) {
 			s.queue = s.queue[1:]
 			a.gate.Spend(now.Mono, &a.slot, admission.MessageCost)
 			s.slots[i] = slot{key: d.key}
-			if d.push || !a.local.HasRoom() { // what is fetched could not be kept
+			switch {
+			case d.push:
 				a.push(now, i, out)
-			} else {
+			case d.lacked && !a.local.HasRoom(): // it could not be kept
+			default:
 				a.sendKey(now, i, &core.Read{Key: d.key}, out)
 			}
 		}
@@ -48,11 +51,12 @@ func (a *AntiEntropy) sendKey(now core.Now, n int, m core.Message, out *core.Out
 }
 
 // push sends this node's set, unless the key has gone meanwhile. It need not
-// be durable here: it is a set that the peer merges.
+// be durable here: it is a set that the peer merges. One that is full is sent
+// what may free room.
 func (a *AntiEntropy) push(now core.Now, n int, out *core.Out) {
 	it := &a.session.slots[n]
 	set, _ := a.local.Read(it.key, out)
-	if set.IsEmpty() {
+	if set.IsEmpty() || a.session.peerFull && !set.OnlyTombstones() {
 		a.keyDone(n)
 		return
 	}
@@ -68,12 +72,15 @@ func (a *AntiEntropy) fetched(now core.Now, n int, m *core.ReadReply, out *core.
 	a.gate.Spend(now.Mono, &a.slot, m.Set.Size())
 	set, _ := a.local.Read(it.key, out)
 	if !set.Covers(m.Set) && !bug.On(bug.RepairOneWay) {
-		if _, why := a.local.Apply(it.key, m.Set, out); why != 0 {
-			a.keyDone(n) // no room; or equal dots with different bytes, which Apply has counted
+		switch _, why := a.local.Apply(it.key, m.Set, out); why {
+		case 0:
+			it.repaired = true
+			set, _ = a.local.Read(it.key, out)
+		case core.RefusedStorageFull: // the peer may lack something all the same
+		default:
+			a.keyDone(n) // equal dots with different bytes, which Apply has counted
 			return
 		}
-		it.repaired = true
-		set, _ = a.local.Read(it.key, out)
 	}
 	if m.Set.Covers(set) {
 		a.keyDone(n)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/guard"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/merkle"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
@@ -17,6 +18,7 @@ type session struct {
 	began time.Duration
 	// exchanges says that there is a tree to compare, so that the peer is asked.
 	exchanges bool
+	peerFull  bool // the peer has refused a set for want of room
 
 	about   []ring.Partition // all of them, ascending
 	todo    []ring.Partition // whose roots are to be compared
@@ -39,6 +41,7 @@ const windowKeys = 32
 type request struct {
 	waits    bool
 	call     guard.Call
+	began    time.Duration // when it was sent first
 	paused   bool          // it is repeated at due; else it is waited for until then
 	due      time.Duration // while it waits
 	envelope core.Envelope
@@ -83,7 +86,7 @@ func (s *session) idle() bool {
 // send sends a request in a slot and waits for its answer.
 func (a *AntiEntropy) send(now core.Now, slot uint32, r *request, p ring.Partition, m core.Message, out *core.Out) {
 	a.generation++
-	*r = request{waits: true, envelope: core.Envelope{
+	*r = request{waits: true, began: now.Mono, envelope: core.Envelope{
 		From: a.config.Self, To: a.session.peer.node, Cluster: a.view.Cluster, Start: a.config.Start,
 		Req:       core.NewReqID(a.config.Shard, core.MachineAntiEntropy, slot, a.generation),
 		Partition: p, Stamp: a.view.Stamp(), Msg: m,
@@ -155,14 +158,15 @@ func (a *AntiEntropy) expire(now core.Now, out *core.Out) {
 }
 
 // expireOne does what is due about a request; false: that was the end of the
-// session.
+// session. A set that it holds is not sent when it is as old as a message may be:
+// what it shows may have been forgotten since (DESIGN section 4).
 func (a *AntiEntropy) expireOne(now core.Now, r *request, out *core.Out) bool {
 	switch {
 	case !r.waits || r.due > now.Mono:
 	case r.paused:
 		a.try(now, r, out) // its breaker is closed, or the session would have ended
 	default:
-		at, again := a.guard.Retry(now.Mono, &r.call, guard.Silent, core.Never, out)
+		at, again := a.guard.Retry(now.Mono, &r.call, guard.Silent, r.began+id.MaxMessageAge, out)
 		if !again {
 			a.counters.Failed++
 			a.end(now, retryPause)
@@ -277,18 +281,22 @@ func (a *AntiEntropy) took(now core.Now, r *request, out *core.Out) {
 }
 
 // refused ends the exchange, except where it is one set that the peer cannot
-// take: then only that key stays as it is.
+// take: then that key stays as it is, and where the peer is full, so do others
+// that it would have to keep.
 func (a *AntiEntropy) refused(now core.Now, n int, m *core.Refused, e *core.Envelope, out *core.Out) {
 	if a.view.Stamp().Older(e.Stamp) {
 		out.Reports = append(out.Reports, core.PeerReport{Peer: e.From, Ahead: e.Stamp})
 	}
-	if m.Why == core.RefusedInvalid && n >= 0 {
+	switch {
+	case n >= 0 && m.Why == core.RefusedInvalid:
 		a.local.Conflict()
-		a.session.slots[n].waits = false
 		a.keyDone(n)
-		return
+	case n >= 0 && m.Why == core.RefusedStorageFull:
+		a.session.peerFull = true
+		a.keyDone(n)
+	default:
+		a.end(now, retryPause)
 	}
-	a.end(now, retryPause)
 }
 
 // differs takes which of the nodes that were asked about differ. Nodes that

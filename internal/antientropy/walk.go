@@ -118,7 +118,7 @@ func (a *AntiEntropy) compareKeys(mine, theirs *listing) {
 	case order < 0:
 		s.queue = append(s.queue, difference{key: mine.keys[0].Key, push: true})
 	case order > 0:
-		s.queue = append(s.queue, difference{key: theirs.keys[0].Key})
+		s.queue = append(s.queue, difference{key: theirs.keys[0].Key, lacked: true})
 	case mine.keys[0].Hash != theirs.keys[0].Hash:
 		s.queue = append(s.queue, difference{key: theirs.keys[0].Key})
 	}

@@ -45,6 +45,7 @@ type cluster struct {
 	members []*member
 	sent    []core.Envelope
 	drop    func(e *core.Envelope) bool // nil: nothing is dropped
+	fails   func(e *core.Envelope) bool // what provably never leaves; nil: nothing
 	seen    []core.Envelope             // all that was sent
 	key     []byte
 	owners  []*member
@@ -76,6 +77,15 @@ func newCluster(t *testing.T) *cluster {
 	}
 	i := slices.IndexFunc(c.members, func(m *member) bool { return !slices.Contains(c.owners, m) })
 	c.other = c.members[i]
+	return c
+}
+
+// newDeleted returns a cluster whose owners all hold the tombstone of deleted.
+func newDeleted(t *testing.T) *cluster {
+	t.Helper()
+	c := newCluster(t)
+	_, stone := deleted()
+	c.store(stone, c.owners...)
 	return c
 }
 
@@ -143,6 +153,12 @@ func (c *cluster) deliver() {
 func (c *cluster) carry(e core.Envelope) {
 	c.t.Helper()
 	to := c.member(e.To)
+	if c.fails != nil && c.fails(&e) {
+		from := c.member(e.From)
+		from.SendFailed(c.now, &e, &from.out)
+		c.collect(from)
+		return
+	}
 	if c.drop != nil && c.drop(&e) || to.down {
 		return
 	}

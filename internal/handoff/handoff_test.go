@@ -225,6 +225,91 @@ func TestPullGoesOnAfterRefusalsFailuresAndSilence(t *testing.T) {
 	}
 }
 
+// source plays an old owner that has these keys of a partition, in chunks of two.
+func source(keys [][]byte, after []byte) *core.PullReply {
+	sorted := slices.SortedFunc(slices.Values(keys), func(a, b []byte) int { return bytes.Compare(core.DataKey(a), core.DataKey(b)) })
+	from := 0
+	if after != nil {
+		from = slices.IndexFunc(sorted, func(k []byte) bool { return bytes.Equal(k, after) }) + 1
+	}
+	to := min(from+2, len(sorted))
+	reply := &core.PullReply{Done: to == len(sorted)}
+	for _, k := range sorted[from:to] {
+		reply.Items = append(reply.Items, core.Item{Key: k, Set: setOf("a", "v")})
+	}
+	return reply
+}
+
+// A partition that takes several chunks is pulled to its end from each source,
+// whatever is lost on the way: another source begins at the start, and a chunk of
+// the same source that comes late goes on where it ends.
+func TestPullsTakeWholePartitions(t *testing.T) {
+	old, next := layouts(t)
+	b := newBench(t, "d")
+	b.view(core.PhaseCopy, old, next)
+	p := gained(t, next)
+	keys := keysIn(old, p, 7)
+	var late *core.Envelope // the answer that is lost, and comes much later
+	came := false
+	asked := map[id.Node][]string{}
+	answer := func(e core.Envelope) core.Message {
+		m := e.Msg.(*core.Pull)
+		if e.Partition != p {
+			return &core.PullReply{Done: true}
+		}
+		asked[e.To] = append(asked[e.To], string(m.After))
+		reply := source(keys, m.After)
+		if m.After != nil && late == nil {
+			late = &core.Envelope{From: e.To, To: e.From, Req: e.Req, Reply: true, Msg: reply}
+			return nil
+		}
+		if late != nil && e.To != late.From && len(asked[e.To]) == 1 {
+			return &core.Refused{Why: core.RefusedBehind} // so that the first source is asked again
+		}
+		return reply
+	}
+	b.answerAll(answer)
+	if late == nil || b.store.Len() != 2 || len(b.pulls) != 1 {
+		t.Fatalf("%d keys after the first chunk, %d pulls", b.store.Len(), len(b.pulls))
+	}
+	b.tick(chunkTimeout)
+	for step := 0; len(b.pulls) > 0 && step < 20; step++ {
+		b.tick(retryPause)
+		if len(b.sent) > 0 && b.sent[0].To == late.From && b.sent[0].Msg.(*core.Pull).After == nil {
+			b.sent, came = nil, true
+			b.Deliver(b.now, late, &b.out)
+			b.collect()
+			if len(b.sent) != 1 || len(b.sent[0].Msg.(*core.Pull).After) == 0 {
+				t.Fatalf("after the late chunk it asks %v", b.sent)
+			}
+		}
+		b.answerAll(answer)
+	}
+	if r := b.last(); !came || r.Synced != next.Name() || b.store.Len() != len(keys) {
+		t.Errorf("late chunk taken: %v; %d of %d keys: %+v, asked %q", came, b.store.Len(), len(keys), r, asked)
+	}
+}
+
+// A chunk that is not durable here yet has no successor: a crash would leave a
+// hole before it.
+func TestNextChunkWaitsForTheDisk(t *testing.T) {
+	old, next := layouts(t)
+	b := newBench(t, "d")
+	b.view(core.PhaseCopy, old, next)
+	p := gained(t, next)
+	i := slices.IndexFunc(b.sent, func(e core.Envelope) bool { return e.Partition == p })
+	asked := b.sent[i]
+	b.sent = nil
+	b.Deliver(b.now, &core.Envelope{From: asked.To, Req: asked.Req, Reply: true, Msg: source(keysIn(old, p, 3), nil)}, &b.out)
+	if len(b.out.Sends) != 0 {
+		t.Fatalf("the next chunk is asked for while the last one is not durable")
+	}
+	b.collect()
+	if len(b.sent) != 1 || b.sent[0].Partition != p || b.sent[0].Msg.(*core.Pull).After == nil {
+		t.Errorf("when it is, this is sent: %+v", b.sent)
+	}
+}
+
 func TestServeSendsChunksAfterAdoption(t *testing.T) {
 	old, next := layouts(t)
 	b := newBench(t, "a")
@@ -356,6 +441,57 @@ func TestLeftoverThatComesBackIsPushedAgain(t *testing.T) {
 	}
 	if b.store.Len() != 0 || b.last().Leftovers != 0 {
 		t.Errorf("%d keys stay: %+v", b.store.Len(), b.last())
+	}
+}
+
+// A push that is refused, or provably never leaves, is repeated after a pause;
+// what is no answer to it ends nothing.
+func TestPushesAreRepeated(t *testing.T) {
+	old, _ := layouts(t)
+	b := newBench(t, "d")
+	key := keysIn(old, 3, 1)[0]
+	b.replica.Apply(key, setOf("d", "left over"), &b.out)
+	b.collect()
+	b.view(core.PhaseDone, old)
+	newer := core.Stamp{Layout: ring.Name{Number: 9}}
+	sent := b.sent
+	b.sent = nil
+	for i, e := range sent {
+		reply := core.Envelope{From: e.To, To: "d", Req: e.Req, Reply: true}
+		switch i {
+		case 0:
+			reply.Msg, reply.Stamp = &core.Refused{Why: core.RefusedBehind}, newer
+			b.Deliver(b.now, &reply, &b.out)
+			if r := b.out.Reports; len(r) != 1 || r[0].Ahead != newer {
+				t.Errorf("a refusal with a newer stamp is told as %+v", r)
+			}
+		case 1:
+			b.SendFailed(b.now, &e, &b.out)
+			b.SendFailed(b.now, &e, &b.out) // of an earlier try
+		default:
+			for _, m := range []core.Message{&core.Hinted{}, &core.Applied{}, &core.Refused{}} { // once is enough
+				reply.Msg = m
+				b.Deliver(b.now, &reply, &b.out)
+			}
+			reply.From = "stranger"
+			b.Deliver(b.now, &reply, &b.out)
+		}
+	}
+	b.collect()
+	if b.store.Len() != 1 {
+		t.Fatal("the key is gone though one owner has refused it and another was not reached")
+	}
+	b.tick(retryPause)
+	if len(b.sent) != 2 || b.sent[0].To == sent[2].To || b.sent[1].To == sent[2].To {
+		t.Fatalf("%d pushes are repeated; want those to %s and %s", len(b.sent), sent[0].To, sent[1].To)
+	}
+	b.answerAll(func(core.Envelope) core.Message { return &core.Applied{} })
+	if b.store.Len() != 0 || b.last().Leftovers != 0 {
+		t.Errorf("%d keys stay: %+v", b.store.Len(), b.last())
+	}
+	b.SendFailed(b.now, &sent[1], &b.out) // long dealt with
+	if r := b.out.Reports; len(r) == 0 || r[len(r)-1].Peer != sent[1].To || r[len(r)-1].Failed != 1 {
+		t.Errorf("a message of an earlier window that failed is told as %+v", r)
 	}
 }
 

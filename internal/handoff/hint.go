@@ -389,6 +389,7 @@ func (h *Handoff) settleHint(now core.Now, one *delivery, out *core.Out) {
 	if one.here && !one.set.IsEmpty() {
 		switch _, why := h.local.Apply(one.key, one.set, out); why {
 		case 0:
+			h.Stored(one.partition) // the layouts may have changed since it was sent
 		case core.RefusedStorageFull:
 			h.hints.again = min(h.hints.again, now.Mono+roomPause)
 			return

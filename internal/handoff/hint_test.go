@@ -10,6 +10,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/admission"
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/replica"
 	"github.com/dynamo-kv/dynamo/internal/ring"
@@ -206,26 +207,64 @@ func lostDelivery(t *testing.T) string {
 	return ""
 }
 
-type hintScenario struct {
-	name string
-	bug  bug.Bug // that switches the rule off
-	run  func(t *testing.T) string
-}
-
-func hintScenarios() []hintScenario {
-	return []hintScenario{
-		{"stale-hint-ack", bug.StaleHintAck, staleAcknowledgement},
-		{"lost-delivery", bug.HintWithoutAck, lostDelivery},
+func hintScenarios() []coretest.Scenario {
+	return []coretest.Scenario{
+		{Name: "stale-hint-ack", Bug: bug.StaleHintAck, Run: staleAcknowledgement},
+		{Name: "lost-delivery", Bug: bug.HintWithoutAck, Run: lostDelivery},
 	}
 }
 
-func TestHintScenarios(t *testing.T) {
-	for _, s := range hintScenarios() {
-		t.Run(s.name, func(t *testing.T) {
-			if bad := s.run(t); bad != "" {
-				t.Error(bad)
-			}
-		})
+func TestHintScenarios(t *testing.T) { coretest.Hold(t, hintScenarios()) }
+
+// Of two owners of a hint one is dead: the other gets it, and what is kept is for
+// the dead one alone.
+func TestOneOwnerOfAHintCanTakeIt(t *testing.T) {
+	f := newFallback(t)
+	f.becomes("b", core.Dead)
+	f.keep(f.key(1), setOf("a", "1"), "b")
+	f.keep(f.key(1), setOf("a", "1"), "c")
+	f.run(time.Second)
+	f.answerAll(func(e core.Envelope) core.Message {
+		if e.To != "c" {
+			t.Errorf("sent to %s", e.To)
+		}
+		return applied(e)
+	})
+	if p := f.replica.Hints().Pending; len(p) != 1 || p[0].Target != "b" {
+		t.Errorf("left is %v", p)
+	}
+	if set, _ := f.replica.ReadHint(f.key(1), &f.out); !set.Equal(setOf("a", "1")) {
+		t.Errorf("kept is %v", set.Versions)
+	}
+}
+
+// What is no answer to a delivery under way settles nothing.
+func TestStrangeAnswersSettleNoHint(t *testing.T) {
+	f := newFallback(t)
+	f.keep(f.key(1), setOf("a", "1"), "b")
+	f.run(0)
+	e := f.sent[0]
+	good := core.Envelope{From: "b", To: "d", Req: e.Req, Reply: true, Msg: &core.Applied{}}
+	for name, spoil := range map[string]func(e *core.Envelope){
+		"from another node":  func(e *core.Envelope) { e.From = "c" },
+		"a hint's answer":    func(e *core.Envelope) { e.Msg = &core.Hinted{} },
+		"of another slot":    func(e *core.Envelope) { e.Req = f.reqID(hintSlots+1, f.hints.generation) },
+		"of another window":  func(e *core.Envelope) { e.Req = f.reqID(hintSlots, f.hints.generation+1) },
+		"for another's pull": func(e *core.Envelope) { e.Req = f.reqID(0, f.generation) },
+	} {
+		bad := good
+		spoil(&bad)
+		f.Deliver(f.now, &bad, &f.out)
+		f.collect()
+		if f.kept() != 1 {
+			t.Fatalf("an answer %s settles the hint", name)
+		}
+	}
+	f.SendFailed(f.now, &core.Envelope{To: "c", Req: e.Req}, &f.out)
+	f.Deliver(f.now, &good, &f.out)
+	f.collect()
+	if f.kept() != 0 {
+		t.Error("the right answer does not settle it")
 	}
 }
 
@@ -349,6 +388,62 @@ func TestHintsFollowTheirPartition(t *testing.T) {
 	}
 	if set, _ := f.replica.Read(here, &f.out); !set.Equal(setOf("c", "1")) {
 		t.Errorf("this node owns %s now and has %v of it", here, set)
+	}
+}
+
+// What this node takes for itself after the partition has gone on to others is
+// pushed to those, and not left here.
+func TestHintTakenTooLateIsPushedOn(t *testing.T) {
+	f := newFallback(t)
+	next, err := f.layout.Plan(2, members("b", "c", "d"), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.becomes("a", core.Dead)
+	f.keep(f.key(1), setOf("c", "1"), "a")
+	f.show(next)
+	f.run(0)
+	acknowledged := f.sent
+	if len(acknowledged) != 2 {
+		t.Fatalf("%d messages; want one for each of the other owners", len(acknowledged))
+	}
+	f.sent = nil
+	last, err := next.Plan(3, members("b", "c", "e"), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.peers = append(f.peers, core.Peer{ID: "e", Addr: "e", Start: 1, Status: core.Alive})
+	f.show(last)
+	f.sent = append(f.sent, acknowledged...)
+	var pushed []id.Node
+	for range 5 {
+		f.answerAll(func(e core.Envelope) core.Message {
+			pushed = append(pushed, e.To)
+			return applied(e)
+		})
+		f.run(time.Second)
+	}
+	if f.kept() != 0 || f.store.Len() != 0 || !slices.Contains(pushed, "e") {
+		t.Errorf("%d hints and %d keys stay; sent to %v", f.kept(), f.store.Len(), pushed)
+	}
+}
+
+// A hint for the node that keeps it, which no correct peer asks for, goes where
+// its key belongs.
+func TestHintForTheNodeThatKeepsIt(t *testing.T) {
+	f := newFallback(t)
+	f.keep(f.key(1), setOf("c", "1"), "d")
+	var pushed []id.Node
+	for range 5 {
+		f.run(time.Second)
+		f.answerAll(func(e core.Envelope) core.Message {
+			pushed = append(pushed, e.To)
+			return applied(e)
+		})
+	}
+	slices.Sort(pushed)
+	if f.kept() != 0 || f.store.Len() != 0 || !slices.Equal(pushed, []id.Node{"a", "b", "c"}) {
+		t.Errorf("%d hints and %d keys stay; sent to %v", f.kept(), f.store.Len(), pushed)
 	}
 }
 

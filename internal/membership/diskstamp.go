@@ -152,9 +152,14 @@ func (m *Machine) remembered(n id.Node) uint64 {
 }
 
 // hearOfDisk takes what a member says of its own disk and remembers of this
-// node's. A stamp that is newer than all on this disk proves it an old copy.
-func (m *Machine) hearOfDisk(p *peer, state *core.GossipState, out *core.Out) {
+// node's. A stamp that is newer than all on this disk proves it an old copy. What
+// was sent to an address, as to a seed, says nothing of this disk: its sender did
+// not know whom it would reach.
+func (m *Machine) hearOfDisk(p *peer, e *core.Envelope, state *core.GossipState, out *core.Out) {
 	p.diskStamp = max(p.diskStamp, state.DiskStamp)
+	if e.To != m.self.ID {
+		return
+	}
 	m.disk.floor = max(m.disk.floor, state.Remembers)
 	switch {
 	case !m.disk.unsure:

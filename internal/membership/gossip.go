@@ -246,7 +246,7 @@ func (m *Machine) onGossip(now core.Now, e *core.Envelope, state *core.GossipSta
 		m.counters.Foreign++
 		m.reply(now, e, sender.Addr, m.bare(m.hosted()), out)
 	default:
-		m.take(now, e, state, out)
+		m.take(now, e, state, sender, out)
 		if m.speaks() { // else the incarnation has just grown
 			m.reply(now, e, sender.Addr, m.answer(now, e, state, sender), out)
 		}
@@ -255,7 +255,8 @@ func (m *Machine) onGossip(now core.Now, e *core.Envelope, state *core.GossipSta
 
 // onReply takes the answer to a request of this node.
 func (m *Machine) onReply(now core.Now, e *core.Envelope, state *core.GossipState, out *core.Out) {
-	if _, ok := senderRecord(e, state); !ok {
+	sender, ok := senderRecord(e, state)
+	if !ok {
 		m.counters.Invalid++
 		return
 	}
@@ -269,10 +270,11 @@ func (m *Machine) onReply(now core.Now, e *core.Envelope, state *core.GossipStat
 			s.say(now, noCluster, 0, "")
 		}
 	case state.Cluster == m.cluster:
-		m.take(now, e, state, out)
-		m.answered(now, e)
-		m.probed(now, e, true)
-		m.reconcile(now, e, &state.Digest, out)
+		if m.take(now, e, state, sender, out) {
+			m.answered(now, e)
+			m.probed(now, e, true)
+			m.reconcile(now, e, &state.Digest, out)
+		}
 	case s != nil && (m.cluster == 0 || m.leaving):
 		m.considerJoining(now, s, e, state, out)
 	default:
@@ -280,21 +282,24 @@ func (m *Machine) onReply(now core.Now, e *core.Envelope, state *core.GossipStat
 	}
 }
 
-// take merges what another member of this cluster knows.
-func (m *Machine) take(now core.Now, e *core.Envelope, state *core.GossipState, out *core.Out) {
+// take merges what another member of this cluster knows. It reports whether the
+// sender is that member: what another instance of its ID says, one that was not
+// taken in, is not its word.
+func (m *Machine) take(now core.Now, e *core.Envelope, state *core.GossipState, sender core.Member, out *core.Out) bool {
 	m.seeStamp(e.Stamp)
 	m.merge(now, state.Members)
 	m.adoptLayouts(state.Layouts)
 	i, found := m.find(e.From)
-	if !found {
-		return
+	if !found || m.peers[i].rec.Instance != sender.Instance {
+		return false
 	}
 	p := m.peers[i]
-	m.hearOfDisk(p, state, out)
+	m.hearOfDisk(p, e, state, out)
 	p.stamp = e.Stamp
 	if m.layouts.Stamp().Older(e.Stamp) {
 		m.poke(now, p, out)
 	}
+	return true
 }
 
 // answered notes that a member has answered this node: the way there and back

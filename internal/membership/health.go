@@ -216,6 +216,7 @@ func (m *Machine) notice(now core.Now) {
 	}
 	m.nextRound = now.Mono
 	m.excusedUntil = now.Mono + m.detector.intervals(excuse)
+	m.rivalHeard += late
 	for _, p := range m.peers {
 		h := &p.health
 		h.sign += late

@@ -327,6 +327,69 @@ func TestJoinsThatCannotBe(t *testing.T) {
 	}
 }
 
+// TestSeedWhoseLayoutsMakeNoSense checks that a node joins nobody by layouts that
+// no cluster has, says so, and goes on asking.
+func TestSeedWhoseLayoutsMakeNoSense(t *testing.T) {
+	w := newWorld(3)
+	cfg := config("n2")
+	cfg.Seeds = []string{"n1:1"}
+	n := w.add(cfg)
+	var asked core.Envelope
+	w.sending = func(e *core.Envelope) { asked = *e }
+	if err := n.begin(); err != nil {
+		t.Fatal(err)
+	}
+	w.run(100 * time.Millisecond)
+	l := layout(t, 16, "n1")
+	answer := func(layouts core.LayoutState) {
+		n.deliver(&core.Envelope{
+			From: "n1", To: "n2", Cluster: 5, Req: asked.Req, Reply: true, Deadline: n.now().Mono + time.Second, Stamp: layouts.Stamp(),
+			Msg: &core.GossipReply{State: core.GossipState{Cluster: 5, Members: []core.Member{record("n1")}, Layouts: layouts}},
+		})
+		w.run(100 * time.Millisecond)
+	}
+	answer(core.LayoutState{Live: []*ring.Layout{l}, Phase: core.PhaseCopy})
+	if s := n.machine.Status(); s.Cluster != 0 || !strings.Contains(s.WaitsFor, "layouts that make no sense") || n.machine.Counters().Invalid != 1 {
+		t.Errorf("in cluster %x, waits for %q, counters %+v", s.Cluster, s.WaitsFor, n.machine.Counters())
+	}
+	answer(core.LayoutState{Live: []*ring.Layout{l}, Phase: core.PhaseDone})
+	if s := n.machine.Status(); s.Cluster != 5 || s.WaitsFor != "" {
+		t.Errorf("in cluster %x, waits for %q", s.Cluster, s.WaitsFor)
+	}
+}
+
+// TestRefusedInstanceSaysNothing checks that what an instance says which is not
+// taken in, beside a live one of its ID, is not taken for that one's word: neither
+// how new its disk is nor which layouts it goes by.
+func TestRefusedInstanceSaysNothing(t *testing.T) {
+	w, n := formed(t)
+	live := record("n2")
+	told := func(rec core.Member, stamp uint64) (remembered uint64) {
+		e := n.gossip(rec, core.LayoutState{})
+		e.Msg.(*core.Gossip).State.DiskStamp = stamp
+		for _, sent := range n.deliver(e) {
+			if reply, ok := sent.Msg.(*core.GossipReply); ok {
+				remembered = reply.State.Remembers
+			}
+		}
+		w.run(10 * time.Millisecond)
+		return remembered
+	}
+	if got := told(live, 7); got != 7 {
+		t.Errorf("of the live one's disk it remembers %d", got)
+	}
+	other := live
+	other.Instance, other.Addr, other.Incarnation, other.Start = live.Instance+1, "other:1", live.Incarnation+1, live.Start+1
+	told(other, 1000)
+	if n.machine.Counters().Taken != 1 {
+		t.Fatalf("the second instance is not refused: %+v", n.machine.Counters())
+	}
+	live.Heartbeat++
+	if got := told(live, 8); got != 8 {
+		t.Errorf("after the other one's word it remembers %d of the live one's disk", got)
+	}
+}
+
 // TestAheadPeerIsAskedAtOnce checks that a shard's word of newer layouts does
 // not wait for the next round, and that many such words are one message.
 func TestAheadPeerIsAskedAtOnce(t *testing.T) {

@@ -27,7 +27,8 @@ type peer struct {
 	isRumour bool // it is in Machine.rumoured
 
 	// heard is when its heartbeat moved, or it answered, last; a start of this
-	// node counts as if it had. spoke says that it has, since that start.
+	// node counts as if it had. spoke says that it has, since that start. Unlike
+	// health.sign it does not make up for time in which this node stood still.
 	heard time.Duration
 	spoke bool
 
@@ -40,7 +41,7 @@ type peer struct {
 // yields says that a record may take the peer's place although it may come
 // from another instance: see the package's documentation.
 func (p *peer) yields(now, quiet time.Duration, rec core.Member) bool {
-	return rec.Instance == p.rec.Instance || rec.Addr == p.rec.Addr || now-p.heard > quiet
+	return rec.Instance == p.rec.Instance || rec.Addr == p.rec.Addr || now-p.health.sign > quiet
 }
 
 // find returns where the peer of that ID is, or belongs.

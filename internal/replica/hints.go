@@ -53,7 +53,6 @@ func (r *Replica) OpenHints(partitions int, out *core.Out) {
 			}
 			t.partition = p
 			h.tallies = append(h.tallies, t)
-			h.report = h.report.Plus(core.HintReport{Bytes: t.bytes, Records: t.records, Pending: t.pending})
 			return true
 		})
 		if err != nil {
@@ -64,11 +63,27 @@ func (r *Replica) OpenHints(partitions int, out *core.Out) {
 		}
 		from = next
 	}
+	h.sum()
+	r.countUntallied(out)
+}
+
+// sum makes the report that of the tallies.
+func (h *hints) sum() {
+	h.report.Bytes, h.report.Records, h.report.Pending = 0, 0, nil
+	for _, t := range h.tallies {
+		h.report = h.report.Plus(core.HintReport{Bytes: t.bytes, Records: t.records, Pending: t.pending})
+	}
 }
 
 // partition returns the partition of a client's key.
-func (h *hints) partition(key []byte) ring.Partition {
-	return ring.Partition(uint64(ring.Hash(key)) >> h.shift)
+func (h *hints) partition(key []byte) ring.Partition { return h.at(ring.Hash(key)) }
+
+func (h *hints) at(p ring.Position) ring.Partition { return ring.Partition(uint64(p) >> h.shift) }
+
+// span returns the first and the last position of a partition.
+func (h *hints) span(p ring.Partition) (first, last ring.Position) {
+	first = ring.Position(p) << h.shift
+	return first, first + (1<<h.shift - 1) // of one partition: 1<<64 is 0, minus 1 is everything
 }
 
 func (h *hints) find(p ring.Partition) (int, bool) {
@@ -122,7 +137,7 @@ func (r *Replica) getHint(key []byte, out *core.Out) (rec record, flush uint64, 
 		// Its removal may still wait for a flush, and nobody waits for that.
 		return record{}, 0, true
 	}
-	rec, _, flush, err := r.store.get(core.HintKey(key))
+	rec, _, flush, err := r.storedHint(core.HintKey(key), out)
 	if err != nil {
 		r.fail(key, err, out)
 		return record{}, 0, false
@@ -150,7 +165,8 @@ func (r *Replica) putHint(key []byte, before, after record, out *core.Out) (why 
 		is = uint64(len(hintKey) + len(value))
 	}
 	h := &r.hints
-	if is > was && h.report.Bytes+is-was > h.report.Limit {
+	p := h.partition(key)
+	if is > was && h.report.Bytes+is-was > h.report.Limit || h.crowded(p, after.owners) {
 		h.report.Refused++
 		return core.RefusedHintsFull
 	}
@@ -162,8 +178,24 @@ func (r *Replica) putHint(key []byte, before, after record, out *core.Out) (why 
 	} else {
 		r.store.putEncoded(hintKey, after, value, out)
 	}
-	h.account(h.partition(key), before.owners, after.owners, int(is)-int(was), out)
+	h.account(p, before.owners, after.owners, int(is)-int(was), out)
 	return 0
+}
+
+// crowded says that a partition's hints would be for more owners than a cluster
+// ever has: somebody makes them up, and what is stored could not be read again.
+func (h *hints) crowded(p ring.Partition, owners []core.HintOwner) bool {
+	var pending []core.HintsPending
+	if i, found := h.find(p); found {
+		pending = h.tallies[i].pending
+	}
+	n := len(pending)
+	for i := range owners {
+		if _, known := findPending(pending, owners[i].Node); !known {
+			n++
+		}
+	}
+	return n > maxOwners
 }
 
 // stripped returns a hint record without what nothing is left for: the
@@ -200,7 +232,13 @@ func (h *hints) account(p ring.Partition, before, after []core.HintOwner, bytes 
 			h.report.Pending = count(h.report.Pending, o.Node, 1)
 		}
 	}
-	key := core.HintTallyKey(p)
+	h.store(i, out)
+}
+
+// store writes the tally at an index. One of no hints is none.
+func (h *hints) store(i int, out *core.Out) {
+	t := &h.tallies[i]
+	key := core.HintTallyKey(t.partition)
 	if t.records == 0 {
 		h.tallies = slices.Delete(h.tallies, i, i+1)
 		out.Writes = append(out.Writes, core.Write{Key: key, Delete: true})
@@ -325,7 +363,7 @@ func (r *Replica) HoldsHint(key []byte, out *core.Out) (held bool, flush uint64)
 	if !r.hints.has(key) {
 		return false, r.store.cache.waits(hintKey) // its removal's, if any
 	}
-	_, held, flush, err := r.store.get(hintKey)
+	_, held, flush, err := r.storedHint(hintKey, out)
 	if err != nil {
 		r.fail(key, err, out)
 	}
@@ -486,7 +524,7 @@ func (r *Replica) repeatHint(w core.LocalWrite, before record, minted version.Do
 
 // HintChunk returns the hints at the positions first to last, from the key at
 // on (nil: from the start), up to the limit, and the key to go on at, nil where
-// nothing follows.
+// nothing follows. What owners must hold counts, and one set may be past the limit.
 func (r *Replica) HintChunk(first, last ring.Position, at []byte, limit core.Limit, out *core.Out) (items []core.HintItem, next []byte) {
 	from, to := core.HintRange(first, last)
 	if at != nil {
@@ -497,16 +535,24 @@ func (r *Replica) HintChunk(first, last ring.Position, at []byte, limit core.Lim
 		r.fail(at, err, out)
 		return nil, nil
 	}
+	size := 0
 	for _, e := range found {
 		key := core.ClientKey(e.key)
+		if len(items) > 0 && size >= limit.Bytes {
+			return items, key
+		}
 		set, err := r.owed(key, e.record)
 		if err != nil {
 			r.fail(key, err, out)
 			return nil, nil
 		}
 		items = append(items, core.HintItem{Key: key, Owners: e.record.owners, Set: set})
+		size += set.Size()
 	}
 	if more == nil {
+		if at == nil {
+			r.checkTally(first, last, len(found), out)
+		}
 		return items, nil
 	}
 	return items, core.ClientKey(more)

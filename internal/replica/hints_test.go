@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -409,6 +410,31 @@ func TestChunksGoOnPastWhatIsSettled(t *testing.T) {
 	}
 	if seen != 5 {
 		t.Errorf("saw %d hints of 5", seen)
+	}
+}
+
+// A chunk is bounded by what is delivered, and a marker stands for an own copy
+// that may be large.
+func TestChunksAreBoundedByWhatIsOwed(t *testing.T) {
+	h := newHints(t, ample)
+	for i := range 10 {
+		key := fmt.Sprint("key-", i)
+		h.put(key, strings.Repeat("v", 1000), version.Clock{})
+		h.Mark(core.Now{Wall: 7}, []byte(key), []id.Node{"b"}, &h.out)
+	}
+	var at []byte
+	seen, chunks := 0, 0
+	for ok := true; ok; ok = at != nil {
+		var items []core.HintItem
+		items, at = h.HintChunk(0, ^ring.Position(0), at, core.Limit{Keys: 100, Bytes: 1500}, &h.out)
+		if len(items) > 2 {
+			t.Errorf("a chunk of %d sets of 1000 bytes; 1500 are allowed", len(items))
+		}
+		seen += len(items)
+		chunks++
+	}
+	if seen != 10 || chunks != 5 {
+		t.Errorf("%d hints in %d chunks, want 10 in 5", seen, chunks)
 	}
 }
 

@@ -43,7 +43,7 @@ type Replica struct {
 	room   room
 	// readKey is the data key of the read under way: its memory is used again.
 	readKey []byte
-	lost    map[string]bool // data keys whose records the disk has lost, as far as they are remembered
+	lost    map[string]bool // keys of the store whose records the disk has lost, as far as they are remembered
 }
 
 // New returns the replica over what base holds.
@@ -188,7 +188,7 @@ func (r *Replica) minted(rec record, w core.LocalWrite) (record, version.Clock, 
 	}
 	epoch := rec.epoch
 	if epoch.Start != r.config.Start && (epoch.IsZero() || !bug.On(bug.ContinueEpoch)) || r.lostData(rec, context) {
-		epoch = r.nextEpoch()
+		epoch = r.freshEpoch(rec.set.Clock, context)
 	}
 	set, dot := r.mint(rec.set, context, version.Actor{Node: r.config.Self, Epoch: epoch}, w.Write)
 	if code := limits(rec.set, set); code != core.CodeOK {
@@ -233,9 +233,9 @@ func (r *Replica) mint(set version.Siblings, context version.Clock, a version.Ac
 		return fresh, dot
 	}
 	if bug.On(bug.ContextNotJoined) {
-		kept := set.Discard(context)
-		kept.Clock = set.Clock
-		return kept.Put(version.Clock{}, a, w)
+		after, dot := set.Put(context, a, w)
+		after.Clock = set.Clock.With(dot)
+		return after, dot
 	}
 	return set.Put(context, a, w)
 }
@@ -270,10 +270,16 @@ func (r *Replica) lostData(rec record, outside version.Clock) bool {
 	return true
 }
 
-func (r *Replica) nextEpoch() version.Epoch {
-	r.epochs++
-	seq := r.epochs*uint64(r.config.Shards) + uint64(r.config.Shard)
-	return version.Epoch{Start: r.config.Start, Seq: seq}
+// freshEpoch takes an epoch that neither of a key's clocks has anything of. Only
+// somebody who makes dots up could have, and might leave no counter to mint with.
+func (r *Replica) freshEpoch(stored, seen version.Clock) version.Epoch {
+	for {
+		r.epochs++
+		e := version.Epoch{Start: r.config.Start, Seq: r.epochs*uint64(r.config.Shards) + uint64(r.config.Shard)}
+		if a := (version.Actor{Node: r.config.Self, Epoch: e}); stored.Max(a) == 0 && seen.Max(a) == 0 {
+			return e
+		}
+	}
 }
 
 // Prune removes the clock entries of actors without a version from the key's
@@ -370,25 +376,29 @@ func (r *Replica) holds(from, to []byte, out *core.Out) (held bool, flush uint64
 func (r *Replica) own(dataKey []byte) (rec record, found bool, flush uint64, err error) {
 	rec, found, flush, err = r.store.get(dataKey)
 	if errors.Is(err, core.ErrDamaged) {
-		r.lose(dataKey)
+		if r.lose(dataKey) {
+			r.rebuildTree(r.trees.partitionOf(core.DataPosition(dataKey)))
+		}
 		return record{}, false, 0, nil
 	}
 	return rec, found, flush, err
 }
 
 // maxLost bounds the keys that are remembered as lost, so that reading one
-// again does not have its tree built again. Where there are more, some are.
+// again does not have its tree built, or its partition's hints counted, again.
+// Where there are more, some are.
 const maxLost = 4096
 
-func (r *Replica) lose(dataKey []byte) {
-	if r.lost[string(dataKey)] {
-		return
+// lose notes that the disk has lost a record. It reports whether that is news.
+func (r *Replica) lose(key []byte) bool {
+	if r.lost[string(key)] {
+		return false
 	}
 	if r.lost == nil || len(r.lost) >= maxLost {
 		r.lost = make(map[string]bool)
 	}
-	r.lost[string(dataKey)] = true
-	r.rebuildTree(r.trees.partitionOf(core.DataPosition(dataKey)))
+	r.lost[string(key)] = true
+	return true
 }
 
 // fail records the first failure of a step: the node stops on it.

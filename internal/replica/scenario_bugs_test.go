@@ -5,20 +5,8 @@ package replica
 import (
 	"testing"
 
-	"github.com/dynamo-kv/dynamo/internal/bug"
+	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 )
 
 // Each scenario ends badly when its rule is switched off.
-func TestScenariosNeedTheirRules(t *testing.T) {
-	t.Cleanup(func() { bug.Set(bug.None) })
-	for _, s := range scenarios() {
-		t.Run(s.name, func(t *testing.T) {
-			bug.Set(s.bug)
-			bad := s.run(t)
-			if bad == "" {
-				t.Errorf("the scenario ends well with %v", s.bug)
-			}
-			t.Log(bad)
-		})
-	}
-}
+func TestScenariosNeedTheirRules(t *testing.T) { coretest.Break(t, scenarios()) }

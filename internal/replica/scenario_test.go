@@ -6,41 +6,27 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
-// scenario is a counterexample that a rule closes: run says how it ends badly,
-// and nothing where the rule holds.
-type scenario struct {
-	name string
-	bug  bug.Bug // that switches the rule off
-	run  func(t *testing.T) string
-}
-
-func scenarios() []scenario {
-	return []scenario{
-		{"two-hint-records", bug.TwoHintRecords, twoHintRecords},
-		{"epoch-from-hint", bug.EpochFromMerge, epochFromHint},
-		{"expired-hint", bug.HintsExpire, expiredHint},
-		{"stale-hint-ack", bug.StaleHintAck, staleHintAck},
-		{"restored-disk-mints", bug.ContinueEpoch, restoredDiskMints},
-		{"pruned-own-entry", bug.PruneKeepsActor, prunedOwnEntry},
-		{"noop-acknowledged", bug.NoopAtOnce, noopAcknowledged},
-		{"context-not-joined", bug.ContextNotJoined, contextNotJoined},
-		{"overwrite-context", bug.OverwriteOwnDot, overwriteContext},
-		{"lost-observed-read", bug.ReadUndurable, lostObservedRead},
+// scenarios are counterexamples of the design, which rules of this package close.
+func scenarios() []coretest.Scenario {
+	return []coretest.Scenario{
+		{Name: "two-hint-records", Bug: bug.TwoHintRecords, Run: twoHintRecords},
+		{Name: "epoch-from-hint", Bug: bug.EpochFromMerge, Run: epochFromHint},
+		{Name: "expired-hint", Bug: bug.HintsExpire, Run: expiredHint},
+		{Name: "stale-hint-ack", Bug: bug.StaleHintAck, Run: staleHintAck},
+		{Name: "restored-disk-mints", Bug: bug.ContinueEpoch, Run: restoredDiskMints},
+		{Name: "pruned-own-entry", Bug: bug.PruneKeepsActor, Run: prunedOwnEntry},
+		{Name: "noop-acknowledged", Bug: bug.NoopAtOnce, Run: noopAcknowledged},
+		{Name: "context-not-joined", Bug: bug.ContextNotJoined, Run: contextNotJoined},
+		{Name: "overwrite-context", Bug: bug.OverwriteOwnDot, Run: overwriteContext},
+		{Name: "lost-observed-read", Bug: bug.ReadUndurable, Run: lostObservedRead},
 	}
 }
 
-func TestScenarios(t *testing.T) {
-	for _, s := range scenarios() {
-		t.Run(s.name, func(t *testing.T) {
-			if bad := s.run(t); bad != "" {
-				t.Error(bad)
-			}
-		})
-	}
-}
+func TestScenarios(t *testing.T) { coretest.Hold(t, scenarios()) }
 
 // F holds a hint for two owners; one is settled; F mints again: with a record
 // for each owner, its counter would fall.

@@ -53,10 +53,10 @@ const (
 	notLooked savedTree = iota // it has not been looked for
 	noneSaved
 	isSaved
-	// isLost: the disk has lost it, perhaps for now only. So it is removed with
-	// the next write to the partition, as one that can be read, and written over
-	// by the next one that is saved.
-	isLost
+	// isWrong: the disk has lost it, perhaps for now only, or a record that it
+	// counts. So it is removed with the next write to the partition, as one that
+	// is right, and written over by the next one that is saved.
+	isWrong
 )
 
 // treeFormat is the first byte of a saved tree; the bits of the number of
@@ -186,7 +186,7 @@ func (r *Replica) loadTree(p ring.Partition, it *part, out *core.Out) {
 		return
 	}
 	if errors.Is(err, core.ErrDamaged) {
-		it.saved = isLost
+		it.saved = isWrong
 		return
 	}
 	if err != nil {
@@ -333,15 +333,15 @@ func (r *Replica) checkLeaf(p ring.Partition, leaf int, sum merkle.Hash) {
 }
 
 // rebuildTree has a partition's tree built by a scan from the start. A saved
-// one is as wrong as the one that there is, and is not looked for.
+// one, if there is any, is as wrong as the one that there is.
 func (r *Replica) rebuildTree(p ring.Partition) {
 	t := &r.trees
 	it := t.part(p)
 	if it == nil {
 		return
 	}
-	if it.saved == notLooked {
-		it.saved = isSaved // perhaps; the next write to the partition removes it
+	if it.saved != noneSaved {
+		it.saved = isWrong
 	}
 	if it.tree == nil && it.next == nil {
 		return // its scan is still to begin
@@ -358,7 +358,8 @@ const saveBytes = 4 << 20
 
 // SaveTrees writes the trees that are ready, for the next start to take over;
 // more says that it is to be called again, after a flush. It is for a clean
-// stop, and harmless at any time. Empty trees are not worth saving.
+// stop, and harmless at any time. Empty trees are not worth saving. A saved one
+// that is wrong does not stay.
 func (r *Replica) SaveTrees(out *core.Out) (more bool) {
 	t := &r.trees
 	size := 0
@@ -367,14 +368,18 @@ func (r *Replica) SaveTrees(out *core.Out) (more bool) {
 			return true
 		}
 		it := &t.parts[t.saving]
-		if it.tree == nil || it.saved == isSaved || it.tree.Root().IsZero() {
-			continue
-		}
 		p := ring.Partition(t.saving*t.shards + t.shard)
-		b := encodeSavedTree(it.tree, t.bits)
-		out.Writes = append(out.Writes, core.Write{Key: core.TreeKey(p), Value: b})
-		it.saved = isSaved
-		size += len(b)
+		right := it.tree != nil && it.next == nil && !it.tree.Root().IsZero()
+		switch {
+		case right && it.saved != isSaved:
+			b := encodeSavedTree(it.tree, t.bits)
+			out.Writes = append(out.Writes, core.Write{Key: core.TreeKey(p), Value: b})
+			it.saved = isSaved
+			size += len(b)
+		case !right && it.saved == isWrong:
+			out.Writes = append(out.Writes, core.Write{Key: core.TreeKey(p), Delete: true})
+			it.saved = noneSaved
+		}
 	}
 	t.saving = 0
 	return false

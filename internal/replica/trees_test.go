@@ -274,21 +274,32 @@ func (g *grove) build(tb testing.TB) {
 	}
 }
 
-func TestTreesAreSavedAndTakenOver(t *testing.T) {
-	g := newGrove(t)
-	keys := g.keys()
+// plant stores keys durably and has the trees built.
+func (g *grove) plant(tb testing.TB, keys ...string) {
+	tb.Helper()
 	for _, k := range keys {
-		g.put(t, k)
+		g.put(tb, k)
 	}
 	g.flush(true)
-	g.build(t)
-	if r := g.Trees(); r.Built != 4 || r.Loaded != 0 || r.Building != 0 {
-		t.Fatalf("%+v", r)
-	}
+	g.build(tb)
+}
+
+// save is a stop in order.
+func (g *grove) save() {
 	for g.SaveTrees(&g.out) {
 		g.flush(true)
 	}
 	g.flush(true)
+}
+
+func TestTreesAreSavedAndTakenOver(t *testing.T) {
+	g := newGrove(t)
+	keys := g.keys()
+	g.plant(t, keys...)
+	if r := g.Trees(); r.Built != 4 || r.Loaded != 0 || r.Building != 0 {
+		t.Fatalf("%+v", r)
+	}
+	g.save()
 	saved := requireSavedRight(t, g.log, g.layout)
 	if saved == 0 {
 		t.Fatal("nothing was saved")
@@ -324,10 +335,7 @@ func TestTreesAreSavedAndTakenOver(t *testing.T) {
 func TestAnEarlyWriteTakesTheTreeOver(t *testing.T) {
 	g := newGrove(t)
 	keys := g.keys()
-	for _, k := range keys {
-		g.put(t, k)
-	}
-	g.build(t)
+	g.plant(t, keys...)
 	g.SaveTrees(&g.out)
 	g.flush(true)
 	g.start()
@@ -353,10 +361,7 @@ func TestADamagedSavedTreeIsBuiltAnew(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGrove(t)
-			for _, k := range g.keys() {
-				g.put(t, k)
-			}
-			g.build(t)
+			g.plant(t, g.keys()...)
 			g.SaveTrees(&g.out)
 			g.flush(true)
 			for k, v := range g.log.pairs {
@@ -383,10 +388,7 @@ func TestADamagedSavedTreeIsBuiltAnew(t *testing.T) {
 func TestAWrongTreeIsBuiltAnew(t *testing.T) {
 	g := newGrove(t)
 	keys := g.keys()
-	for _, k := range keys {
-		g.put(t, k)
-	}
-	g.build(t)
+	g.plant(t, keys...)
 	p := g.layout.Partition([]byte(keys[0]))
 	leaf := g.trees.leaf(core.DataKey([]byte(keys[0])))
 	g.trees.part(p).tree.Change(leaf, merkle.Hash{}, merkle.Hash{7, 7})
@@ -456,10 +458,7 @@ func TestTreesOfWhatIsOwned(t *testing.T) {
 func TestBucketsGoOnWhereTheyStopped(t *testing.T) {
 	g := newGrove(t)
 	keys := g.keys()
-	for _, k := range keys {
-		g.put(t, k)
-	}
-	g.build(t)
+	g.plant(t, keys...)
 	p := g.layout.Partition([]byte(keys[0]))
 	listed := 0
 	for leaf := range merkle.Leaves {

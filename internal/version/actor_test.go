@@ -1,9 +1,12 @@
 package version
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -94,5 +97,28 @@ func TestWriteID(t *testing.T) {
 	}
 	if w.IsZero() || !(WriteID{}).IsZero() {
 		t.Error("IsZero is wrong")
+	}
+}
+
+// An idempotency key names its request for ever: servers of all versions, and the
+// client, must make the same write ID of it.
+func TestWriteIDOfAnIdempotencyKey(t *testing.T) {
+	for key, want := range map[string]string{
+		"ab000000000000000000000000000001": "ab000000000000000000000000000001",
+		"mine":                             "",
+		strings.Repeat("k", 255):           "",
+	} {
+		if want == "" {
+			sum := sha256.Sum256([]byte(key))
+			want = hex.EncodeToString(sum[:16])
+		}
+		if got, err := WriteIDFrom(key); err != nil || got.String() != want {
+			t.Errorf("WriteIDFrom(%.40q) = %v, %v; want %s", key, got, err, want)
+		}
+	}
+	for _, key := range []string{"", strings.Repeat("k", 256), strings.Repeat("0", 32)} {
+		if w, err := WriteIDFrom(key); err == nil {
+			t.Errorf("WriteIDFrom(%.40q) = %v; want an error", key, w)
+		}
 	}
 }

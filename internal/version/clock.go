@@ -342,20 +342,6 @@ func removed(list []Dot, from, to int) []Dot {
 	return append(out, list[to:]...)
 }
 
-// Without returns the clock without all that it covered of a. Forgetting is
-// pruning, which has rules of its own: never an actor that has a version
-// present, and whoever forgets its own actor takes a fresh epoch, since its
-// next dot would else be one that was used before.
-func (c Clock) Without(a Actor) Clock {
-	i := search(c.vector, a)
-	if i < len(c.vector) && c.vector[i].Actor == a {
-		c.vector = removed(c.vector, i, i+1)
-	}
-	from, to := c.isolated(a)
-	c.dots = removed(c.dots, from, to)
-	return c
-}
-
 // String returns the vector's entries, then the isolated dots after a bar.
 func (c Clock) String() string {
 	var b strings.Builder

@@ -38,10 +38,6 @@ func TestClockIsASetOfDots(t *testing.T) {
 		with[d] = true
 		requireDots(t, a.With(d), with)
 
-		without := maps.Clone(as)
-		maps.DeleteFunc(without, func(o Dot, _ bool) bool { return o.Actor == d.Actor })
-		requireDots(t, a.Without(d.Actor), without)
-
 		requireDots(t, DotClock(d), dotSet{d: true})
 		requireDots(t, a, as) // nothing above has changed an operand
 		requireDots(t, b, bs)

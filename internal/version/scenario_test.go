@@ -75,7 +75,8 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 	case "prune":
 		node := arg(t, d, "node")
 		set := s.nodes[node]
-		set.Clock = set.Clock.Without(actor(arg(t, d, "actor")))
+		pruned := actor(arg(t, d, "actor"))
+		set.Clock = without(set.Clock, func(a Actor) bool { return a == pruned })
 		return s.set(node, set)
 	case "show":
 		return s.show(arg(t, d, "node"))

@@ -208,21 +208,6 @@ func (w *mergeWalk) next() (v *Version, keep bool, from side) {
 	return v, true, both
 }
 
-// Discard returns the set after its holder has learnt that all of ctx was
-// replaced: without the versions that ctx covers, with ctx in the clock. The
-// join is what drops a version that ctx covers and that arrives only later.
-func (s Siblings) Discard(ctx Clock) Siblings {
-	if ctx.IsEmpty() {
-		return s
-	}
-	clock := s.Clock.Join(ctx)
-	kept := s.countUncovered(ctx)
-	if kept == len(s.Versions) {
-		return Siblings{Clock: clock, Versions: s.Versions}
-	}
-	return Siblings{Clock: clock, Versions: s.appendUncovered(nil, kept, ctx)}
-}
-
 // countUncovered returns how many versions ctx does not cover.
 func (s Siblings) countUncovered(ctx Clock) int {
 	n := 0
@@ -247,9 +232,10 @@ func (s Siblings) appendUncovered(out []Version, n int, ctx Clock) []Version {
 }
 
 // Put returns the set after a client that had seen ctx has written w at the
-// actor a, and the new version's dot. What ctx covers is discarded; the dot's
-// counter is above everything of a in the clock and in ctx. A tombstone has
-// no data: w.Data is not kept then.
+// actor a, and the new version's dot. What ctx covers is dropped, and ctx is in
+// the clock: that drops a version which ctx covers and which arrives only later.
+// The dot's counter is above everything of a in the clock and in ctx. A tombstone
+// has no data: w.Data is not kept then.
 //
 // It panics when a is no actor, and when a's counters are used up, which only
 // a clock that nobody minted can show.

@@ -15,8 +15,9 @@ func (s Siblings) Unused() int {
 }
 
 // WithoutUnused returns the set with the clock entries and isolated dots of
-// those actors only that have a version present. Forgetting them is pruning,
-// which has rules of its own: see Clock.Without.
+// those actors only that have a version present. Forgetting the others is pruning,
+// which has rules of its own: whoever forgets its own actor takes a fresh epoch,
+// since its next dot would else be one that was used before.
 func (s Siblings) WithoutUnused() Siblings {
 	kept := func(list []Dot) []Dot {
 		var out []Dot
