@@ -106,6 +106,13 @@ func (f *fake) count() int {
 	return len(f.asked)
 }
 
+// hold keeps requests from now on.
+func (f *fake) hold() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holds = true
+}
+
 // release answers what is held, the latest first, and holds nothing more.
 func (f *fake) release() {
 	f.mu.Lock()
