@@ -166,17 +166,22 @@ func (q *queue) close() []input {
 
 // waiter is whoever waits for a reply: the loop gives at most one.
 type waiter struct {
-	reply chan core.Reply   // of capacity 1
-	done  func(core.Result) // in place of reply, where it is set: it never waits
-	state atomic.Uint32     // of a client's: waits, begun or gone
+	reply chan core.Reply // of capacity 1
+	state atomic.Uint32   // of a client's: waits, begun or gone
+
+	to    core.Taker    // in place of reply, where it is set
+	spare *spareWaiters // gets the waiter back then
 }
 
 func (w *waiter) give(r core.Reply) {
-	if w.done != nil {
-		w.done(r.Result)
+	if w.to == nil {
+		w.reply <- r
 		return
 	}
-	w.reply <- r
+	to, spare := w.to, w.spare
+	w.to, w.spare = nil, nil
+	spare.put(w)
+	to.Take(r.Result)
 }
 
 // The states of a waiter. The loop begins a request, or its client goes before

@@ -264,11 +264,13 @@ func (r *Runtime) await(ctx context.Context, w *waiter, op core.Op) core.Result 
 	}
 }
 
-// Begin carries out a client's request like Do, and calls done once with its
-// result, before it returns or from any goroutine; done must not wait.
-func (r *Runtime) Begin(q *core.Request, timeout time.Duration, done func(core.Result)) {
-	if refused, ok := r.submit(q, timeout, &waiter{done: done}); !ok {
-		done(refused)
+// Begin carries out a client's request like Do, and gives its result to to,
+// before it returns or later.
+func (r *Runtime) Begin(q *core.Request, timeout time.Duration, to core.Taker) {
+	w := r.waiters.get()
+	w.to, w.spare = to, &r.waiters
+	if refused, ok := r.submit(q, timeout, w); !ok {
+		w.give(core.Reply{Result: refused})
 	}
 }
 

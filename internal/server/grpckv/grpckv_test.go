@@ -40,7 +40,7 @@ type fake struct {
 	asked   []*core.Request
 	timeout time.Duration
 	holds   bool
-	held    []func(core.Result)
+	held    []core.Taker
 	full    map[string]bool // keys whose requests are turned away
 	away    int             // so many were
 }
@@ -65,16 +65,16 @@ func (f *fake) Do(_ context.Context, q *core.Request, timeout time.Duration) cor
 	return f.take(q, timeout)
 }
 
-func (f *fake) Begin(q *core.Request, timeout time.Duration, done func(core.Result)) {
+func (f *fake) Begin(q *core.Request, timeout time.Duration, to core.Taker) {
 	f.mu.Lock()
 	r := f.take(q, timeout)
 	hold := f.holds
 	if hold {
-		f.held = append(f.held, done)
+		f.held = append(f.held, to)
 	}
 	f.mu.Unlock()
 	if !hold {
-		done(r)
+		to.Take(r)
 	}
 }
 
@@ -120,7 +120,7 @@ func (f *fake) release() {
 	f.held, f.holds = nil, false
 	f.mu.Unlock()
 	for i := range held {
-		held[len(held)-1-i](r)
+		held[len(held)-1-i].Take(r)
 	}
 }
 

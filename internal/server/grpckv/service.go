@@ -15,9 +15,9 @@ import (
 // Backend carries out what the service has parsed and checked.
 type Backend interface {
 	server.Backend
-	// Begin carries out q like Do, and calls done once with its result, before
-	// it returns or from any goroutine; done never waits.
-	Begin(q *core.Request, timeout time.Duration, done func(core.Result))
+	// Begin carries out q like Do, and gives its result to to, before it returns
+	// or later.
+	Begin(q *core.Request, timeout time.Duration, to core.Taker)
 	// Changed returns a channel that is closed when the status may have changed.
 	Changed() <-chan struct{}
 }

@@ -165,7 +165,7 @@ func (t *session) begin(ctx context.Context, r *dynamov1.Request) {
 	}
 	own(q)
 	t.service.watch(ctx, &c.observed, q, r.Traceparent)
-	t.service.backend.Begin(q, timeout, c.done)
+	t.service.backend.Begin(q, timeout, c)
 }
 
 // own gives a request memory of its own for its key and value: the same for both
@@ -218,8 +218,8 @@ func (s *service) parse(q *core.Request, r *dynamov1.Request) error {
 	return invalidf("the request has no operation that is known; get, put and delete are")
 }
 
-// done takes the result of a request. It may be called by any goroutine.
-func (c *call) done(r core.Result) {
+// Take implements core.Taker: it takes the result of the request.
+func (c *call) Take(r core.Result) {
 	q := &c.request
 	c.ended(r)
 	if r.Code != core.CodeOK && r.Code != core.CodeNotFound {
