@@ -325,13 +325,14 @@ func (p *parts) stop() error {
 	}()
 	var clientsErr error
 	stopped := false
-	grace := time.NewTimer(stopGrace)
-	defer grace.Stop()
+	grace, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
 	select {
 	case clientsErr = <-clients:
 		stopped = true
-	case <-grace.C:
+	case <-grace.Done():
 	}
+	p.runtime.Drain(grace)  // of what does not come over HTTP
 	err := p.runtime.Stop() // which answers whoever still waits
 	if !stopped {
 		clientsErr = <-clients

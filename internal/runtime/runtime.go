@@ -75,6 +75,7 @@ type Runtime struct {
 	machine   *node.Control // the control loop's alone
 	view      atomic.Pointer[core.View]
 	status    atomic.Pointer[core.ClusterStatus]
+	drains    atomic.Bool   // no more requests of clients are taken
 	stop      chan struct{} // closed when the loops must end
 	stopOnce  sync.Once
 	loops     sync.WaitGroup
@@ -315,6 +316,9 @@ func (r *Runtime) turnAway(op core.Op) core.Result {
 
 // turnedAway says why a queue has not taken a request.
 func (r *Runtime) turnedAway() core.Result {
+	if r.drains.Load() {
+		return core.Result{Code: core.CodeStopped, Outcome: core.NotWritten}
+	}
 	select {
 	case <-r.stop:
 		return core.Result{Code: core.CodeStopped, Outcome: core.NotWritten}
@@ -444,6 +448,27 @@ func (r *Runtime) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.err
+}
+
+// Drain takes no more requests of clients, and returns when all that were under
+// way are answered, or when ctx ends or the node has stopped. A call takes the
+// place of one before it.
+func (r *Runtime) Drain(ctx context.Context) {
+	r.drains.Store(true)
+	ends := make([]chan struct{}, len(r.shards))
+	for i, l := range r.shards {
+		ends[i] = make(chan struct{})
+		l.queue.endRequests(ends[i])
+	}
+	for _, ended := range ends {
+		select {
+		case <-ended:
+		case <-r.stop:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Stop ends the loops, answers everyone who still waits, closes the transport
