@@ -102,7 +102,7 @@ func (n *Node) Start() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stopped {
-		return &Error{Op: "start", Kind: ErrStopped, Cause: n.Err()}
+		return n.stoppedError("start")
 	}
 	if n.parts.Load() != nil {
 		return &Error{Op: "start", Kind: ErrAlreadyStarted}
@@ -215,7 +215,7 @@ func (n *Node) Join(seeds []string) error {
 			return nil
 		case core.CodeStopped:
 			if p = n.successor(context.Background(), p); p == nil {
-				return &Error{Op: "join", Kind: ErrStopped, Detail: reply.Detail, Cause: n.Err()}
+				return n.stoppedError("join")
 			}
 		default:
 			return &Error{Op: "join", Kind: kindOf(reply.Result.Code), Detail: reply.Detail}
@@ -242,7 +242,7 @@ func (n *Node) Ready(ctx context.Context) error {
 		case <-p.replaced:
 			p = n.parts.Load()
 		case <-n.done:
-			return &Error{Op: "ready", Kind: ErrStopped, Cause: n.Err()}
+			return n.stoppedError("ready")
 		case <-ctx.Done():
 			return &Error{Op: "ready", Kind: endOf(ctx), Detail: missing, Cause: ctx.Err()}
 		}
@@ -298,13 +298,23 @@ func (n *Node) running(op string) (*parts, *Error) {
 	p := n.parts.Load()
 	select {
 	case <-n.done:
-		return nil, &Error{Op: op, Kind: ErrStopped, Cause: n.Err()}
+		return nil, n.stoppedError(op)
 	default:
 	}
 	if p == nil {
 		return nil, &Error{Op: op, Kind: ErrNotReady, Detail: "the node has not been started"}
 	}
 	return p, nil
+}
+
+// stoppedError returns the error of a call of a node that has stopped, which says
+// why if it did so by itself.
+func (n *Node) stoppedError(op string) *Error {
+	e := &Error{Op: op, Kind: ErrStopped, Cause: n.Err()}
+	if e.Cause != nil {
+		e.Detail = e.Cause.Error()
+	}
+	return e
 }
 
 // limits returns what the node accepts.
