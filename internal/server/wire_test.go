@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -320,6 +321,34 @@ func TestLargeAnswersAreBounded(t *testing.T) {
 			wantStatus(t, get(), http.StatusOK)
 		})
 	}
+}
+
+// panicking is a backend that is broken.
+type panicking struct{ fake }
+
+func (*panicking) Status() core.ClusterStatus { panic("the map is torn") }
+
+// A request that panics costs its connection, and the log says so whatever its
+// level is.
+func TestPanicsAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	s := New(Options{
+		Backend: &panicking{}, Limits: testLimits,
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	defer func() {
+		if v := recover(); v != http.ErrAbortHandler {
+			t.Errorf("it ends with %v", v)
+		}
+		for _, want := range []string{"the map is torn", "request_id=r1", "wire_test.go"} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("no %s in the log: %s", want, log.String())
+			}
+		}
+	}()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/status", http.NoBody)
+	r.Header.Set(HeaderRequestID, "r1")
+	s.ServeHTTP(httptest.NewRecorder(), r)
 }
 
 // A client that sends no header is cut off.
