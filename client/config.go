@@ -70,7 +70,7 @@ func (c *Config) check(faults []error) error {
 	duration("Timeout", c.Timeout, usual.Timeout)
 	duration("AttemptTimeout", c.AttemptTimeout, usual.AttemptTimeout)
 	if c.Connections < 1 || c.Connections > maxConnections {
-		faults = append(faults, fmt.Errorf("Connections is %d; 1 to %d are allowed: 1 suits most programs", c.Connections, maxConnections))
+		faults = append(faults, fmt.Errorf("%s is %d; 1 to %d are allowed: 1 suits most programs", "Connections", c.Connections, maxConnections))
 	}
 	if len(faults) == 0 {
 		return nil

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -66,7 +67,7 @@ func (s *Server) logPanic(w http.ResponseWriter) {
 	if v == nil {
 		return
 	}
-	if v != http.ErrAbortHandler { //nolint:errorlint // the very value, as net/http has it
+	if err, _ := v.(error); !errors.Is(err, http.ErrAbortHandler) {
 		s.logger.Error("a request has panicked", nameOf(w), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 	}
 	panic(http.ErrAbortHandler)

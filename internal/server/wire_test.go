@@ -337,8 +337,8 @@ func TestPanicsAreLogged(t *testing.T) {
 		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	defer func() {
-		if v := recover(); v != http.ErrAbortHandler {
-			t.Errorf("it ends with %v", v)
+		if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
+			t.Errorf("it ends with %v", err)
 		}
 		for _, want := range []string{"the map is torn", "request_id=r1", "wire_test.go"} {
 			if !strings.Contains(log.String(), want) {
