@@ -35,8 +35,8 @@ type Wrote struct {
 // GetMany reads many keys, with up to 128 reads under way at a time, and yields
 // their results in the order of the keys. The options and the timeout are for
 // each read; ReportQuorum is not allowed, since each result has its own quorum.
-// Each call of the sequence reads anew; leaving the loop early ends
-// what is under way.
+// Each call of the sequence reads anew; leaving the loop early ends what is under
+// way.
 //
 //	for got := range c.GetMany(ctx, slices.Values(keys)) {
 //		if got.Err != nil { … }
@@ -54,9 +54,8 @@ func (c *Client) GetMany(ctx context.Context, keys iter.Seq[string], options ...
 // yields their results in the order of the items. Writes of one key may be
 // carried out in any order: put each key once. The options and the timeout are
 // for each write; with [Overwrite] the items have no contexts, and ReportQuorum
-// is not allowed. Leaving the loop
-// early ends what is under way, with outcomes that nobody then knows, and begins
-// nothing more.
+// is not allowed. Leaving the loop early ends what is under way, with outcomes that
+// nobody then knows, and begins nothing more.
 func (c *Client) PutMany(ctx context.Context, items iter.Seq[Item], options ...Option) iter.Seq[Wrote] {
 	options = forEach(options)
 	return many(ctx, items, func(ctx context.Context, i Item) Wrote {
