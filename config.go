@@ -60,13 +60,13 @@ type Config struct {
 	// StoragePath is this node's data directory. Empty means dynamo-data/ID
 	// in the working directory. The memory engine does not use it.
 	StoragePath string
-	// CacheBytes is the size of the engine's cache of blocks, in bytes; at
-	// least 1 MiB. Only pebble and badger have such a cache, and pebble has what
+	// CacheBytes is the size of the engine's cache of blocks, in bytes: 1 MiB to
+	// 1 TiB. Only pebble and badger have such a cache, and pebble has what
 	// it gathers in memory before it writes a table in it as well.
 	CacheBytes int64
 	// RecordCacheBytes is what the records of keys in use may take of the node's
 	// memory, in bytes, with any engine: such a key is neither read from the
-	// engine nor decoded again. At least 1 MiB, or 0, which is off. A record of
+	// engine nor decoded again. 1 MiB to 1 TiB, or 0, which is off. A record of
 	// 1 KiB takes 1.7.
 	RecordCacheBytes int64
 	// MaxMemoryBytes is what the memory engine may take for what it holds, in
@@ -234,6 +234,7 @@ const (
 	minTombstoneEach  = time.Second
 	maxTombstoneEach  = 24 * time.Hour
 	maxSeeds          = 256 // a person lists them
+	maxHostBytes      = 253 // of a DNS name
 	maxWeight         = 1 << 16
 	maxBucket         = time.Hour // no request and no exchange lasts as long
 )
@@ -340,8 +341,8 @@ func (c *Config) checkStorage(f *faults) {
 		"StorageEngine is %q; allowed are %s: %s keeps data on the disk", c.StorageEngine, strings.Join(names, ", "), names[0])
 	f.check(!strings.ContainsRune(c.StoragePath, 0),
 		"StoragePath is %q; a path has no NUL: set it to a directory", c.StoragePath)
-	f.check(c.CacheBytes >= minCacheBytes,
-		"CacheBytes is %d; at least %d are needed: %d is the default", c.CacheBytes, minCacheBytes, storage.DefaultCacheBytes)
+	f.check(c.CacheBytes >= minCacheBytes && c.CacheBytes <= maxCacheBytes,
+		"CacheBytes is %d; %d to %d are allowed: %d is the default", c.CacheBytes, minCacheBytes, maxCacheBytes, storage.DefaultCacheBytes)
 	f.check(c.RecordCacheBytes == 0 || c.RecordCacheBytes >= minCacheBytes && c.RecordCacheBytes <= maxCacheBytes,
 		"RecordCacheBytes is %d; 0, which is off, and %d to %d are allowed: 33554432 holds some twenty thousand records of 1 KiB",
 		c.RecordCacheBytes, minCacheBytes, maxCacheBytes)
@@ -427,7 +428,8 @@ func (c *Config) checkObservation(f *faults) {
 		"Tracing.SampleRatio is %v; 0 to 1 are allowed: 0.01 traces one request in a hundred", t.SampleRatio)
 	if t.Endpoint != "" {
 		u, err := url.Parse(t.Endpoint)
-		f.check(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.Path == "",
+		f.check(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.Port() != "" &&
+			t.Endpoint == u.Scheme+"://"+u.Host, // and nothing else, which would not be gone by
 			"Tracing.Endpoint is %q; http://host:port and https://host:port are allowed: name a collector that takes OTLP over gRPC, "+
 				"or leave it empty", t.Endpoint)
 	}
@@ -442,6 +444,7 @@ func (f *faults) address(field, addr string, anyPort bool) {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	f.check(err == nil && (n > 0 || anyPort), "%s has %q with the port %q; 1 to 65535 are allowed: 7171 is usual", field, addr, port)
+	f.check(len(host) <= maxHostBytes, "%s has a host of %d bytes; at most %d are allowed, as names have", field, len(host), maxHostBytes)
 	f.check(!unspecified(host), "%s has %q, which names no machine; a host name or an IP address is allowed: "+
 		"write the one at which other nodes reach it", field, addr)
 }

@@ -84,7 +84,7 @@ func (n *Node) do(ctx context.Context, r *request) (core.Result, error) {
 	if r.err != nil {
 		return core.Result{}, refused(r.Op, r.err)
 	}
-	rt, err := n.running(r.Op.String())
+	p, err := n.running(r.Op.String())
 	if err != nil {
 		if r.Op != core.OpGet {
 			err.Outcome = NotWritten
@@ -92,7 +92,7 @@ func (n *Node) do(ctx context.Context, r *request) (core.Result, error) {
 		return core.Result{}, err
 	}
 	end := n.trace(ctx, &r.Request)
-	result := rt.Do(ctx, &r.Request, within(ctx, r.timeout))
+	result := p.runtime.Do(ctx, &r.Request, within(ctx, r.timeout))
 	if end != nil {
 		end(result)
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/metrics"
-	"github.com/dynamo-kv/dynamo/internal/runtime"
 	"github.com/dynamo-kv/dynamo/internal/server"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
 )
@@ -103,7 +102,7 @@ func (n *Node) Start() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stopped {
-		return &Error{Op: "start", Kind: ErrStopped, Cause: n.Err()}
+		return n.stoppedError("start")
 	}
 	if n.parts.Load() != nil {
 		return &Error{Op: "start", Kind: ErrAlreadyStarted}
@@ -205,39 +204,45 @@ func (n *Node) Join(seeds []string) error {
 	if len(f) > 0 {
 		return &Error{Op: "join", Kind: ErrInvalidRequest, Detail: errors.Join(f...).Error()}
 	}
-	rt, e := n.running("join")
+	p, e := n.running("join")
 	if e != nil {
 		return e
 	}
-	reply := rt.Join(context.Background(), seeds, joinTimeout)
-	if reply.Result.Code == core.CodeOK {
-		return nil
+	for {
+		reply := p.runtime.Join(context.Background(), seeds, joinTimeout)
+		switch reply.Result.Code {
+		case core.CodeOK:
+			return nil
+		case core.CodeStopped:
+			if p = n.successor(context.Background(), p); p == nil {
+				return n.stoppedError("join")
+			}
+		default:
+			return &Error{Op: "join", Kind: kindOf(reply.Result.Code), Detail: reply.Detail}
+		}
 	}
-	e = &Error{Op: "join", Kind: kindOf(reply.Result.Code), Detail: reply.Detail}
-	if reply.Result.Code == core.CodeStopped {
-		e.Cause = n.Err()
-	}
-	return e
 }
 
 // Ready waits until the node serves and its layout has N owners with nothing
 // left to copy: from then on the cluster does without N-W nodes for writes
 // and N-R for reads. Where ctx ends first, the error says what is missing.
 func (n *Node) Ready(ctx context.Context) error {
-	rt, e := n.running("ready")
+	p, e := n.running("ready")
 	if e != nil {
 		return e
 	}
 	for {
-		changed := rt.Changed()
-		missing := notReady(rt.Status())
+		changed := p.runtime.Changed()
+		missing := notReady(p.runtime.Status())
 		if missing == "" {
 			return nil
 		}
 		select {
 		case <-changed:
+		case <-p.replaced:
+			p = n.parts.Load()
 		case <-n.done:
-			return &Error{Op: "ready", Kind: ErrStopped, Cause: n.Err()}
+			return n.stoppedError("ready")
 		case <-ctx.Done():
 			return &Error{Op: "ready", Kind: endOf(ctx), Detail: missing, Cause: ctx.Err()}
 		}
@@ -247,11 +252,11 @@ func (n *Node) Ready(ctx context.Context) error {
 // Status returns what the node knows of its cluster. Before Start and after
 // Stop it says that the node does not serve.
 func (n *Node) Status() Status {
-	rt, err := n.running("status")
+	p, err := n.running("status")
 	if err != nil {
 		return Status{Node: string(n.id), WaitsFor: err.Kind.Error(), Layout: Layout{Replicas: n.cfg.N}, UnderReplicated: true}
 	}
-	return statusOf(rt.Status())
+	return statusOf(p.runtime.Status())
 }
 
 // Stop ends the node: it takes no more requests, gives those under way a
@@ -288,18 +293,28 @@ func (n *Node) Err() error {
 	return nil
 }
 
-// running returns the runtime of a node that is started and not stopped.
-func (n *Node) running(op string) (*runtime.Runtime, *Error) {
+// running returns the parts of a node that is started and not stopped.
+func (n *Node) running(op string) (*parts, *Error) {
 	p := n.parts.Load()
 	select {
 	case <-n.done:
-		return nil, &Error{Op: op, Kind: ErrStopped, Cause: n.Err()}
+		return nil, n.stoppedError(op)
 	default:
 	}
 	if p == nil {
 		return nil, &Error{Op: op, Kind: ErrNotReady, Detail: "the node has not been started"}
 	}
-	return p.runtime, nil
+	return p, nil
+}
+
+// stoppedError returns the error of a call of a node that has stopped, which says
+// why if it did so by itself.
+func (n *Node) stoppedError(op string) *Error {
+	e := &Error{Op: op, Kind: ErrStopped, Cause: n.Err()}
+	if e.Cause != nil {
+		e.Detail = e.Cause.Error()
+	}
+	return e
 }
 
 // limits returns what the node accepts.

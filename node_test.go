@@ -540,7 +540,7 @@ func TestFailureStopsTheNode(t *testing.T) {
 		t.Errorf("Err: %v", err)
 	}
 	wantStopped(t, n)
-	if _, err := n.Get(t.Context(), "k"); !errors.Is(err, cause) {
+	if _, err := n.Get(t.Context(), "k"); !errors.Is(err, cause) || !strings.Contains(err.Error(), cause.Error()) {
 		t.Errorf("Get does not say why: %v", err)
 	}
 }

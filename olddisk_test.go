@@ -110,7 +110,11 @@ func TestOldDiskIsSetAside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, restored, "begin anew", func(s Status) bool { return s.Serving && restored.parts.Load() != first })
+	if err := restored.Join([]string{nodes[0].Addr()}); err != nil { // this, and what follows, outlives the old parts
+		t.Errorf("joining while it begins anew: %v", err)
+	}
+	waitReady(t, restored)
+	until(t, restored, "have begun anew", func(s Status) bool { return s.Serving && restored.parts.Load() != first })
 	if restored.Addr() != first.addr {
 		t.Errorf("it listens at %s; it did at %s", restored.Addr(), first.addr)
 	}

@@ -84,11 +84,11 @@ func TestStrangersDoNotJoinOverTLS(t *testing.T) {
 		outside := memoryConfig(1)
 		outside.TLS = c
 		n := startNode(t, name, outside)
-		rt, failed := n.running("join")
+		p, failed := n.running("join")
 		if failed != nil {
 			t.Fatal(failed)
 		}
-		if reply := rt.Join(t.Context(), []string{inside.Addr()}, 300*time.Millisecond); reply.Result.Code != core.CodeTimeout {
+		if reply := p.runtime.Join(t.Context(), []string{inside.Addr()}, 300*time.Millisecond); reply.Result.Code != core.CodeTimeout {
 			t.Errorf("%s: the join ended with %v: %s", name, reply.Result.Code, reply.Detail)
 		}
 		if len(n.Status().Members) > 1 || len(inside.Status().Members) > 1 {

@@ -128,7 +128,7 @@ func statusOf(st core.ClusterStatus) Status {
 		Serving:         st.Serving,
 		WaitsFor:        st.WaitsFor,
 		Members:         make([]Member, len(st.Members)),
-		Layout:          Layout{Replicas: st.Replicas, Stable: st.Layouts.Phase == core.PhaseDone},
+		Layout:          layoutOf(&st),
 		UnderReplicated: st.UnderReplicated,
 		AntiEntropy: AntiEntropy{
 			TreesBuilding: st.Trees.Building, Pairs: st.Trees.Pairs, Compared: st.Trees.Compared, Repaired: st.Trees.Repaired,
@@ -160,16 +160,6 @@ func statusOf(st core.ClusterStatus) Status {
 	if st.Cluster != 0 {
 		out.Cluster = fmt.Sprintf("%016x", st.Cluster)
 	}
-	if live := st.Layouts.Live; len(live) > 0 {
-		newest := live[len(live)-1]
-		out.Layout.Version = newest.Name().Number
-		out.Layout.Partitions = newest.Partitions()
-		out.Layout.Replicas = newest.Replicas()
-		out.Layout.Owners = newest.OwnerCount()
-	}
-	for _, n := range st.Blocking {
-		out.Layout.Blocked = append(out.Layout.Blocked, string(n))
-	}
 	for i, m := range st.Members {
 		out.Members[i] = Member{
 			ID: string(m.ID), Address: m.Addr, Zone: m.Zone, Datacentre: m.Datacentre, Status: m.Status.String(), State: m.State.String(),
@@ -181,12 +171,27 @@ func statusOf(st core.ClusterStatus) Status {
 	return out
 }
 
+func layoutOf(st *core.ClusterStatus) Layout {
+	out := Layout{Replicas: st.Replicas, Stable: st.Layouts.Phase == core.PhaseDone}
+	if live := st.Layouts.Live; len(live) > 0 {
+		newest := live[len(live)-1]
+		out.Version = newest.Name().Number
+		out.Partitions = newest.Partitions()
+		out.Replicas = newest.Replicas()
+		out.Owners = newest.OwnerCount()
+	}
+	for _, n := range st.Blocking {
+		out.Blocked = append(out.Blocked, string(n))
+	}
+	return out
+}
+
 // notReady says what Ready still waits for, empty when it is ready.
 func notReady(st core.ClusterStatus) string {
 	if !st.Serving {
 		return st.WaitsFor
 	}
-	l := statusOf(st).Layout
+	l := layoutOf(&st)
 	switch {
 	case l.Owners < l.Replicas:
 		return fmt.Sprintf("%d of %d nodes are in the layout", l.Owners, l.Replicas)

@@ -39,10 +39,10 @@ type StatusChange struct {
 // Each call is a subscription of its own; end its ctx when it is not needed any
 // more. The error is ErrNotReady before Start, and ErrStopped after Stop.
 func (n *Node) Subscribe(ctx context.Context) (iter.Seq[StatusChange], error) {
-	if _, e := n.running("subscribe"); e != nil {
+	p, e := n.running("subscribe")
+	if e != nil {
 		return nil, e
 	}
-	p := n.parts.Load()
 	watch := p.runtime.Watch()
 	context.AfterFunc(ctx, watch.Close)
 	return func(yield func(StatusChange) bool) {

@@ -248,12 +248,12 @@ func waitLayout(t *testing.T, n *Node, version uint64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	rt, err := n.running("status")
+	p, err := n.running("status")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for {
-		changed := rt.Changed()
+		changed := p.runtime.Changed()
 		if l := n.Status().Layout; l.Version >= version && l.Stable {
 			return
 		}

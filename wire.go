@@ -150,8 +150,16 @@ func (n *Node) storage() storage.Options {
 	}
 	return storage.Options{
 		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
-		Buckets: n.cfg.buckets(), FS: n.machine.disk, Throttled: n.throttled, MemoryBytes: n.cfg.MaxMemoryBytes,
+		Buckets: n.cfg.buckets(), FS: n.machine.disk, MemoryBytes: n.cfg.MaxMemoryBytes,
 	}
+}
+
+// opened returns how the storage is opened for p: what goes on behind its commits
+// is slowed down by requests that are slow.
+func (n *Node) opened(p *parts, work *runtime.EngineWork) storage.Options {
+	o := n.storage()
+	o.OnFailure, o.Background, o.Throttled = p.fail, work, n.throttled
+	return o
 }
 
 // throttled says whether requests are too slow for all the background work that
@@ -170,18 +178,15 @@ func (n *Node) open(p *parts, seeds []string) error {
 	if err := n.openTracer(p); err != nil {
 		return err
 	}
-	stored := n.storage()
-	stored.OnFailure = p.fail
 	work := runtime.NewEngineWork(n.cfg.Admission.MaxSlots)
-	stored.Background = work
-	engine, identity, err := engines.Open(stored)
+	engine, identity, err := engines.Open(n.opened(p, work))
 	if err != nil {
 		p.closeTracer()
 		return err
 	}
 	p.engine = engine
-	o := n.runtimeOptions(p, identity)
-	o.Node.Seeds, o.EngineWork = seeds, work
+	o := n.runtimeOptions(p, identity, work)
+	o.Node.Seeds = seeds
 	if p.runtime, err = runtime.New(o); err != nil {
 		p.closeTracer()
 		return errors.Join(err, engine.Close())
@@ -189,9 +194,9 @@ func (n *Node) open(p *parts, seeds []string) error {
 	return nil
 }
 
-func (n *Node) runtimeOptions(p *parts, identity storage.Identity) runtime.Options {
+func (n *Node) runtimeOptions(p *parts, identity storage.Identity, work *runtime.EngineWork) runtime.Options {
 	c := n.cfg
-	o := runtime.Options{Engine: p.engine, Logger: n.logger}
+	o := runtime.Options{Engine: p.engine, EngineWork: work, Logger: n.logger}
 	if p.tracer != nil {
 		o.Tracer = p.tracer
 	}
@@ -320,13 +325,14 @@ func (p *parts) stop() error {
 	}()
 	var clientsErr error
 	stopped := false
-	grace := time.NewTimer(stopGrace)
-	defer grace.Stop()
+	grace, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
 	select {
 	case clientsErr = <-clients:
 		stopped = true
-	case <-grace.C:
+	case <-grace.Done():
 	}
+	p.runtime.Drain(grace)  // of what does not come over HTTP
 	err := p.runtime.Stop() // which answers whoever still waits
 	if !stopped {
 		clientsErr = <-clients

@@ -74,11 +74,14 @@ func New(ctx context.Context, addrs []string, cfg *Config) (*Client, error) {
 		return c, nil
 	case <-ctx.Done():
 		c.Close()
-		kind := ErrTimeout
+		kind, why := ErrTimeout, errUnanswered
 		if errors.Is(ctx.Err(), context.Canceled) {
 			kind = context.Canceled
 		}
-		return nil, &Error{Op: "connect", Kind: kind, Detail: fmt.Sprint("no node has told the topology: ", c.failure), Cause: ctx.Err()}
+		if c.failure != nil {
+			why = c.failure
+		}
+		return nil, &Error{Op: "connect", Kind: kind, Detail: fmt.Sprint("no node has told the topology: ", why), Cause: ctx.Err()}
 	}
 }
 

@@ -226,6 +226,9 @@ func TestNewRefuses(t *testing.T) {
 	if err := client.DefaultConfig().Validate(); err != nil {
 		t.Error(err)
 	}
+	if err := (*client.Config)(nil).Validate(); !errors.Is(err, client.ErrInvalidConfig) {
+		t.Errorf("no configuration: %v", err)
+	}
 	var config net.ListenConfig
 	ln, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0") // where nobody answers
 	if err != nil {
@@ -234,7 +237,8 @@ func TestNewRefuses(t *testing.T) {
 	defer func() { _ = ln.Close() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err = client.New(ctx, []string{ln.Addr().String()}, nil); !errors.Is(err, client.ErrTimeout) {
+	if _, err = client.New(ctx, []string{ln.Addr().String()}, nil); !errors.Is(err, client.ErrTimeout) ||
+		!strings.HasSuffix(err.Error(), "timeout: no node has told the topology: none has answered yet") {
 		t.Errorf("nobody answers: %v", err)
 	}
 	ctx, cancel = context.WithCancel(t.Context())

@@ -53,20 +53,24 @@ func DefaultConfig() *Config {
 // Validate returns nil, or an error that wraps ErrInvalidConfig and names
 // every fault.
 func (c *Config) Validate() error {
+	if c == nil {
+		return fmt.Errorf("%w: the Config is nil; begin with DefaultConfig", ErrInvalidConfig)
+	}
 	return c.check(nil)
 }
 
 // check finds all that is wrong with the configuration and the faults before.
 func (c *Config) check(faults []error) error {
-	duration := func(name string, d time.Duration) {
+	duration := func(name string, d, usual time.Duration) {
 		if d < minTimeout || d > maxTimeout {
-			faults = append(faults, fmt.Errorf("%s is %v; %v to %v are allowed", name, d, minTimeout, maxTimeout))
+			faults = append(faults, fmt.Errorf("%s is %v; %v to %v are allowed: %v suits most programs", name, d, minTimeout, maxTimeout, usual))
 		}
 	}
-	duration("Timeout", c.Timeout)
-	duration("AttemptTimeout", c.AttemptTimeout)
+	usual := DefaultConfig()
+	duration("Timeout", c.Timeout, usual.Timeout)
+	duration("AttemptTimeout", c.AttemptTimeout, usual.AttemptTimeout)
 	if c.Connections < 1 || c.Connections > maxConnections {
-		faults = append(faults, fmt.Errorf("%s is %d; 1 to %d are allowed", "Connections", c.Connections, maxConnections))
+		faults = append(faults, fmt.Errorf("%s is %d; 1 to %d are allowed: 1 suits most programs", "Connections", c.Connections, maxConnections))
 	}
 	if len(faults) == 0 {
 		return nil

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -21,6 +22,14 @@ var (
 	errDown    = errors.New("the node cannot be reached")
 	errExpired = errors.New("its time was up before it was sent")
 	errBroken  = errors.New("the connection to the node has ended")
+)
+
+// Why a node is given up that was asked for a stream, or for the topology, and
+// why there is no topology yet.
+var (
+	errSilent     = fmt.Errorf("no answer within %v", connectTimeout)
+	errUntold     = fmt.Errorf("no topology within %v: it does not answer, or has no layout yet", connectTimeout)
+	errUnanswered = errors.New("none has answered yet")
 )
 
 // link is one connection to a node, with its one stream. Its goroutine
@@ -77,7 +86,7 @@ func (l *link) live() bool {
 
 // run is the link's goroutine; it ends with ctx.
 func (l *link) run(ctx context.Context) {
-	defer l.fail(linkClosed, errDown)
+	defer l.fail(linkClosed, nil)
 	rng := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	for attempts := 0; ctx.Err() == nil; {
 		if attempts == 0 && !l.wanted(ctx) {
@@ -117,7 +126,7 @@ func (l *link) serve(ctx context.Context) error {
 	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := open(ctx, cancel, conn)
+	stream, err := open(ctx, conn, cancel)
 	if err != nil {
 		return err
 	}
@@ -135,13 +144,13 @@ func (l *link) serve(ctx context.Context) error {
 	return <-broken
 }
 
-// open opens the stream; it has connectTimeout for it, after which cancel is
-// called.
-func open(ctx context.Context, cancel func(), conn *grpc.ClientConn) (grpc.ClientStream, error) {
+// open opens the stream. It has connectTimeout for it, after which cancel, which
+// ends ctx, is called.
+func open(ctx context.Context, conn *grpc.ClientConn, cancel func()) (grpc.ClientStream, error) {
 	late := time.AfterFunc(connectTimeout, cancel)
 	stream, err := dynamov1.NewKVClient(conn).Stream(ctx)
-	if !late.Stop() && err == nil {
-		err = errDown
+	if !late.Stop() {
+		err = errSilent
 	}
 	return stream, err
 }
@@ -264,11 +273,19 @@ func (l *link) fail(s linkState, err error) {
 	l.state.Store(int32(s))
 	l.mu.Unlock()
 	for _, a := range queue {
-		a.answer(nil, errors.Join(errDown, err))
+		a.answer(nil, because(errDown, err))
 	}
 	for _, a := range pending {
-		a.answer(nil, errors.Join(errBroken, err))
+		a.answer(nil, because(errBroken, err))
 	}
+}
+
+// because returns what happened to an attempt with why, where that is known.
+func because(what, why error) error {
+	if why == nil {
+		return what
+	}
+	return fmt.Errorf("%w: %w", what, why)
 }
 
 // answer ends the attempt.

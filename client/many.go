@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"slices"
 )
 
 // manyUnderWay is how many requests of a batch are under way at a time: enough to
@@ -32,14 +34,16 @@ type Wrote struct {
 
 // GetMany reads many keys, with up to 128 reads under way at a time, and yields
 // their results in the order of the keys. The options and the timeout are for
-// each read. Each call of the sequence reads anew; leaving the loop early ends
-// what is under way.
+// each read; ReportQuorum is not allowed, since each result has its own quorum.
+// Each call of the sequence reads anew; leaving the loop early ends what is under
+// way.
 //
 //	for got := range c.GetMany(ctx, slices.Values(keys)) {
 //		if got.Err != nil { … }
 //		use(got.Key, got.Result)
 //	}
 func (c *Client) GetMany(ctx context.Context, keys iter.Seq[string], options ...Option) iter.Seq[Got] {
+	options = forEach(options)
 	return many(ctx, keys, func(ctx context.Context, key string) Got {
 		r, err := c.Get(ctx, key, options...)
 		return Got{key, r, err}
@@ -49,13 +53,24 @@ func (c *Client) GetMany(ctx context.Context, keys iter.Seq[string], options ...
 // PutMany carries out many writes, with up to 128 under way at a time, and
 // yields their results in the order of the items. Writes of one key may be
 // carried out in any order: put each key once. The options and the timeout are
-// for each write; with [Overwrite] the items have no contexts. Leaving the loop
-// early ends what is under way, with outcomes that nobody then knows, and begins
-// nothing more.
+// for each write; with [Overwrite] the items have no contexts, and ReportQuorum
+// is not allowed. Leaving the loop early ends what is under way, with outcomes that
+// nobody then knows, and begins nothing more.
 func (c *Client) PutMany(ctx context.Context, items iter.Seq[Item], options ...Option) iter.Seq[Wrote] {
+	options = forEach(options)
 	return many(ctx, items, func(ctx context.Context, i Item) Wrote {
 		seen, err := c.Put(ctx, i.Key, i.Value, i.Context, options...)
 		return Wrote{i.Key, seen, err}
+	})
+}
+
+// forEach returns the options of many requests at a time, which cannot fill in
+// one report.
+func forEach(options []Option) []Option {
+	return append(slices.Clip(options), func(r *request) {
+		if r.met != nil {
+			r.keep(errors.New("a report of the quorum is for a single request"))
+		}
 	})
 }
 

@@ -118,18 +118,18 @@ func (c *Client) watch(addr string) (learned bool, err error) {
 		return false, err
 	}
 	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
-	late := time.AfterFunc(connectTimeout, cancel) // a node without a layout tells nothing
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	defer cancel(nil)
+	late := time.AfterFunc(connectTimeout, func() { cancel(errUntold) })
 	defer late.Stop()
 	stream, err := dynamov1.NewKVClient(conn).Watch(ctx, &dynamov1.TopologyRequest{})
 	if err != nil {
-		return false, err
+		return false, causeOf(ctx, err)
 	}
 	for {
 		m, err := stream.Recv()
 		if err != nil {
-			return learned, err
+			return learned, causeOf(ctx, err)
 		}
 		t, err := parseTopology(m)
 		if err != nil {
@@ -141,6 +141,15 @@ func (c *Client) watch(addr string) (learned bool, err error) {
 			return learned, err
 		}
 	}
+}
+
+// causeOf returns why ctx has ended if it has, since that is what gRPC's error
+// then does not say.
+func causeOf(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // install makes t the topology, unless it is older than the one there is. The

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -283,5 +284,22 @@ func TestMany(t *testing.T) {
 	}
 	if begun == 0 || begun == items {
 		t.Errorf("a loop that was left began %d reads", begun)
+	}
+}
+
+// TestManyReportNoQuorum: one report is not filled in by many requests at a time.
+func TestManyReportNoQuorum(t *testing.T) {
+	c := connect(t, nil, startCluster(t, 1, memoryConfig())...)
+	var met client.QuorumMet
+	keys, items := slices.Values([]string{"a", "b"}), slices.Values([]client.Item{{Key: "a"}, {Key: "b"}})
+	for g := range c.GetMany(t.Context(), keys, client.ReportQuorum(&met)) {
+		if !errors.Is(g.Err, client.ErrInvalidRequest) {
+			t.Errorf("a read of %s: %v", g.Key, g.Err)
+		}
+	}
+	for w := range c.PutMany(t.Context(), items, client.ReportQuorum(&met)) {
+		if !errors.Is(w.Err, client.ErrInvalidRequest) {
+			t.Errorf("a write of %s: %v", w.Key, w.Err)
+		}
 	}
 }

@@ -108,6 +108,10 @@ type Client interface {
 	Begins() bool
 }
 
+// Taker takes the result of a request, once and from any goroutine. It never
+// waits.
+type Taker interface{ Take(Result) }
+
 // Reply ends a Request or a Join.
 type Reply struct {
 	Req    ReqID

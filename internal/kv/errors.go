@@ -65,7 +65,7 @@ const (
 
 // Error is a request that failed. errors.Is finds its Kind and its cause.
 type Error struct {
-	Op      string  // put, get, delete, join, ready, start
+	Op      string  // put, get, delete, update; start, join, ready, subscribe, connect
 	Kind    error   // one of the Err… of this package, or context.Canceled
 	Outcome Outcome // of a put or delete; else empty
 	Detail  string  // what happened, in words

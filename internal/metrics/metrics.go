@@ -147,16 +147,24 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// Handler returns what answers GET /metrics: with the metrics of c, and those
-// of the Go runtime and of the process.
+// Handler returns what answers GET and HEAD of /metrics: with the metrics of c,
+// and those of the Go runtime and of the process.
 func Handler(c *Collector, logger *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+	scrape := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelError),
 		// One a scraper and some to spare: what is more waits for nothing.
 		MaxRequestsInFlight: maxScrapes,
 		EnableOpenMetrics:   true,
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "the method "+r.Method+" is not allowed here; use GET", http.StatusMethodNotAllowed)
+			return
+		}
+		scrape.ServeHTTP(w, r)
 	})
 }
 

@@ -327,3 +327,18 @@ func wantLines(t *testing.T, r *metrics.Reading, lines ...string) string {
 	}
 	return w.Body.String()
 }
+
+// TestMethods: metrics are read, whatever else a client asks for.
+func TestMethods(t *testing.T) {
+	handler := metrics.Handler(metrics.New(func() (*metrics.Reading, bool) { return nil, false }), slog.New(slog.DiscardHandler))
+	for method, want := range map[string]int{
+		http.MethodGet: http.StatusOK, http.MethodHead: http.StatusOK,
+		http.MethodPost: http.StatusMethodNotAllowed, http.MethodDelete: http.StatusMethodNotAllowed,
+	} {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, "/metrics", nil))
+		if w.Code != want || (w.Header().Get("Allow") != "") != (want != http.StatusOK) {
+			t.Errorf("%s: status %d, Allow %q", method, w.Code, w.Header().Get("Allow"))
+		}
+	}
+}

@@ -41,6 +41,8 @@ type loop struct {
 	committed uint64 // the latest flush that had a batch
 	held      []heldEffect
 	heldSpans []heldSpan
+
+	ended chan struct{} // closed when no client waits any more; nil: nobody wants to know
 }
 
 // heldEffect leaves when its flush is durable.
@@ -135,7 +137,22 @@ func (l *loop) drain(now core.Now) error {
 		l.machine.Tick(now, out)
 	}
 	l.queue.began(&stepped, l.room())
-	return l.flush(out)
+	if err := l.flush(out); err != nil {
+		return err
+	}
+	l.tellEnd()
+	return nil
+}
+
+// tellEnd tells whoever wants to know that no client waits any more.
+func (l *loop) tellEnd() {
+	if l.ended == nil || !l.waiters.none() {
+		return
+	}
+	if clients, _ := l.queue.waiting(); clients == 0 {
+		close(l.ended)
+		l.ended = nil
+	}
 }
 
 // stepAll steps the first inputs of a list and returns how many.
@@ -159,6 +176,8 @@ func (l *loop) stepOne(now core.Now, in input, out *core.Out) {
 		l.machine.Deliver(now, in.value.(*core.Envelope), out)
 	case sendFailed:
 		l.machine.SendFailed(now, in.value.(*core.Envelope), out)
+	case lastRequest:
+		l.ended = *in.value.(*chan struct{})
 	default:
 		l.step(l, now, in, out)
 	}

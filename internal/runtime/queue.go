@@ -41,6 +41,7 @@ const (
 	roomReport
 	joinRequest
 	countRequest
+	lastRequest
 	kinds
 )
 
@@ -63,6 +64,7 @@ type queue struct {
 	counts  [kinds]int // of what waits and has not been stepped
 	flushed uint64     // the latest flush that is durable
 	failure error      // of a commit
+	last    bool       // no more requests of clients are taken
 	closed  bool
 }
 
@@ -73,7 +75,7 @@ func newQueue() *queue { return &queue{wake: make(chan struct{}, 1), room: maxCl
 func (q *queue) put(in input) bool {
 	q.mu.Lock()
 	full := q.closed ||
-		in.kind == clientRequest && q.counts[clientRequest] >= q.room ||
+		in.kind == clientRequest && (q.last || q.counts[clientRequest] >= q.room) ||
 		in.kind == peerRequest && q.counts[peerRequest] >= maxPeers
 	if full {
 		q.mu.Unlock()
@@ -91,6 +93,15 @@ func (q *queue) put(in input) bool {
 	q.mu.Unlock()
 	q.signal()
 	return true
+}
+
+// endRequests takes no more requests of clients. The loop closes ended when it
+// has answered those that it has.
+func (q *queue) endRequests(ended chan struct{}) {
+	q.mu.Lock()
+	q.last = true
+	q.mu.Unlock()
+	q.put(input{kind: lastRequest, value: &ended})
 }
 
 // durable notes that flush n and all before it are durable, or that the
@@ -166,17 +177,22 @@ func (q *queue) close() []input {
 
 // waiter is whoever waits for a reply: the loop gives at most one.
 type waiter struct {
-	reply chan core.Reply   // of capacity 1
-	done  func(core.Result) // in place of reply, where it is set: it never waits
-	state atomic.Uint32     // of a client's: waits, begun or gone
+	reply chan core.Reply // of capacity 1
+	state atomic.Uint32   // of a client's: waits, begun or gone
+
+	to    core.Taker    // in place of reply, where it is set
+	spare *spareWaiters // gets the waiter back then
 }
 
 func (w *waiter) give(r core.Reply) {
-	if w.done != nil {
-		w.done(r.Result)
+	if w.to == nil {
+		w.reply <- r
 		return
 	}
-	w.reply <- r
+	to, spare := w.to, w.spare
+	w.to, w.spare = nil, nil
+	spare.put(w)
+	to.Take(r.Result)
 }
 
 // The states of a waiter. The loop begins a request, or its client goes before
@@ -224,6 +240,9 @@ func newWaiters(loop int, buckets []time.Duration) waiters {
 	}
 	return w
 }
+
+// none says that nobody waits.
+func (w *waiters) none() bool { return len(w.free) == len(w.slots) }
 
 type waitSlot struct {
 	generation uint32

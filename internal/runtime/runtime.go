@@ -75,6 +75,7 @@ type Runtime struct {
 	machine   *node.Control // the control loop's alone
 	view      atomic.Pointer[core.View]
 	status    atomic.Pointer[core.ClusterStatus]
+	drains    atomic.Bool   // no more requests of clients are taken
 	stop      chan struct{} // closed when the loops must end
 	stopOnce  sync.Once
 	loops     sync.WaitGroup
@@ -264,11 +265,13 @@ func (r *Runtime) await(ctx context.Context, w *waiter, op core.Op) core.Result 
 	}
 }
 
-// Begin carries out a client's request like Do, and calls done once with its
-// result, before it returns or from any goroutine; done must not wait.
-func (r *Runtime) Begin(q *core.Request, timeout time.Duration, done func(core.Result)) {
-	if refused, ok := r.submit(q, timeout, &waiter{done: done}); !ok {
-		done(refused)
+// Begin carries out a client's request like Do, and gives its result to to,
+// before it returns or later.
+func (r *Runtime) Begin(q *core.Request, timeout time.Duration, to core.Taker) {
+	w := r.waiters.get()
+	w.to, w.spare = to, &r.waiters
+	if refused, ok := r.submit(q, timeout, w); !ok {
+		w.give(core.Reply{Result: refused})
 	}
 }
 
@@ -313,6 +316,9 @@ func (r *Runtime) turnAway(op core.Op) core.Result {
 
 // turnedAway says why a queue has not taken a request.
 func (r *Runtime) turnedAway() core.Result {
+	if r.drains.Load() {
+		return core.Result{Code: core.CodeStopped, Outcome: core.NotWritten}
+	}
 	select {
 	case <-r.stop:
 		return core.Result{Code: core.CodeStopped, Outcome: core.NotWritten}
@@ -442,6 +448,27 @@ func (r *Runtime) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.err
+}
+
+// Drain takes no more requests of clients, and returns when all that were under
+// way are answered, or when ctx ends or the node has stopped. A call takes the
+// place of one before it.
+func (r *Runtime) Drain(ctx context.Context) {
+	r.drains.Store(true)
+	ends := make([]chan struct{}, len(r.shards))
+	for i, l := range r.shards {
+		ends[i] = make(chan struct{})
+		l.queue.endRequests(ends[i])
+	}
+	for _, ended := range ends {
+		select {
+		case <-ended:
+		case <-r.stop:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Stop ends the loops, answers everyone who still waits, closes the transport

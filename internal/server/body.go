@@ -12,10 +12,17 @@ import (
 )
 
 const (
-	// maxBodies bounds the bodies that are in memory at once, in bytes: 16 of
-	// the largest, or thousands of common ones. Past it the node is
-	// overloaded.
+	// maxBodies bounds the bodies that are in memory at once, in bytes, of
+	// requests and of large answers that their clients have not taken: 16 of the
+	// largest, or thousands of common ones. Past it the node is overloaded.
 	maxBodies = 16 * id.MaxValueBytes
+
+	// firstBytes is what a body gets at first: nearly all have no more.
+	firstBytes = 64 << 10
+
+	// freeAnswer is what an answer may have without counting as a body in memory,
+	// in bytes: about what a connection's buffers take.
+	freeAnswer = 64 << 10
 
 	// maxDrain is how much of a refused body is read and dropped before the
 	// answer, in bytes. A client that is still sending when the connection
@@ -37,41 +44,49 @@ type budget struct{ bytes *semaphore.Weighted }
 func newBudget() budget { return budget{bytes: semaphore.NewWeighted(maxBodies)} }
 
 // read returns the body of r, of at most limit bytes, and a function that
-// gives its memory back to the budget, to be called when the request ends.
-// The error is a *Refused, errBodies, or that of the connection.
+// gives its memory back to the budget, to be called when the request ends. Memory
+// is taken as bytes come in, so that a length which is only announced costs
+// little. The error is a *Refused, errBodies, or that of the connection.
 func (b budget) read(r *http.Request, l Limits) (body []byte, release func(), err error) {
 	limit := int64(l.MaxValueBytes)
 	if r.ContentLength > limit {
 		return nil, nil, l.tooLarge()
 	}
-	need := limit + 1 // a chunked body may have any length
-	if r.ContentLength >= 0 {
-		need = r.ContentLength
+	want := r.ContentLength
+	if want < 0 {
+		want = limit + 1 // a chunked body may have any length
 	}
-	if !b.bytes.TryAcquire(need) {
-		return nil, nil, errBodies
-	}
-	release = func() { b.bytes.Release(need) }
-	if body, err = readBody(r, limit); err != nil {
-		release()
-		return nil, nil, err
+	held := int64(0)
+	for whole := false; !whole; {
+		size := min(want, max(firstBytes, 2*held))
+		if !b.bytes.TryAcquire(size - held) {
+			b.bytes.Release(held)
+			return nil, nil, errBodies
+		}
+		held = size
+		body, err = readUpTo(r.Body, body, size)
+		ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && (!ended || want == r.ContentLength) {
+			b.bytes.Release(held)
+			return nil, nil, err
+		}
+		whole = ended || size == want
 	}
 	if int64(len(body)) > limit {
-		release()
+		b.bytes.Release(held)
 		return nil, nil, l.tooLarge()
 	}
-	return body, release, nil
+	holds := held
+	return body, func() { b.bytes.Release(holds) }, nil
 }
 
-// readBody reads up to limit+1 bytes, so that the caller sees when there are
-// more than limit.
-func readBody(r *http.Request, limit int64) ([]byte, error) {
-	if r.ContentLength < 0 {
-		return io.ReadAll(io.LimitReader(r.Body, limit+1))
-	}
-	body := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(r.Body, body)
-	return body, err
+// readUpTo returns size bytes: those that were read before, and what follows. It
+// returns fewer with the error of io.ReadFull.
+func readUpTo(from io.Reader, before []byte, size int64) ([]byte, error) {
+	body := make([]byte, size)
+	n := copy(body, before)
+	more, err := io.ReadFull(from, body[n:])
+	return body[:n+more], err
 }
 
 // drain reads and drops what is left of a body, so that the answer reaches a

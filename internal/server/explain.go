@@ -288,6 +288,9 @@ func (s *Server) ownCopy(ctx context.Context, st *core.ClusterStatus, key []byte
 
 // fetch asks another node for its own copy.
 func (s *Server) fetch(ctx context.Context, addr string, q question) (*copyJSON, error) {
+	if addr == "" {
+		return nil, errors.New("its address is not known here")
+	}
 	u := url.URL{
 		Scheme: "http", Host: addr,
 		Path: explainPrefix + string(q.key), RawPath: explainPrefix + url.PathEscape(string(q.key)),

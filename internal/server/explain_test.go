@@ -173,6 +173,9 @@ func TestExplainInATransition(t *testing.T) {
 		got.Nodes[0].Role != "owner" || got.Nodes[1].ID != "n2" || got.Nodes[1].Role != "incoming" {
 		t.Fatalf("status %d: %+v", status, got)
 	}
+	if why := got.Nodes[1].Error; why != "its address is not known here" { // there is no member record
+		t.Errorf("n2 has not answered, since %q", why)
+	}
 }
 
 func TestExplainOfOneNode(t *testing.T) {

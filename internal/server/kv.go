@@ -90,7 +90,15 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, q *core.Request,
 // values answers a read that found something.
 func (s *Server) values(w http.ResponseWriter, r *http.Request, q *core.Request, set version.Siblings, h *head) {
 	var few [2]Shown // most keys have one value
-	switch shown := Show(few[:0], set); len(shown) {
+	shown := Show(few[:0], set)
+	if size := sizeOf(shown); size > freeAnswer {
+		if !s.bodies.bytes.TryAcquire(size) {
+			s.fail(w, r, failed(q.Op, core.Result{Code: core.CodeOverloaded}))
+			return
+		}
+		defer s.bodies.bytes.Release(size)
+	}
+	switch len(shown) {
 	case 0: // tombstones only, if the backend did not say so
 		h.setIn(w.Header())
 		s.fail(w, r, failed(q.Op, core.Result{Code: core.CodeNotFound}))

@@ -164,7 +164,13 @@ func parseHeaders(q *core.Request, h http.Header) error {
 		}
 		q.HasContext = true
 	}
-	if _, given := h[HeaderIdempotencyKey]; !given || q.Op == core.OpGet {
+	if q.Op == core.OpGet {
+		return nil
+	}
+	if err := refuseConditions(h); err != nil {
+		return err
+	}
+	if _, given := h[HeaderIdempotencyKey]; !given {
 		return nil
 	}
 	key, err := oneHeader(h, HeaderIdempotencyKey)
@@ -173,6 +179,21 @@ func parseHeaders(q *core.Request, h http.Header) error {
 	}
 	q.Options.WriteID, err = WriteIDFrom(key)
 	return err
+}
+
+// refuseConditions refuses what would change what a write means, and is not done
+// here.
+func refuseConditions(h http.Header) error {
+	for _, name := range [...]string{"If-Match", "If-None-Match", "If-Unmodified-Since"} {
+		if _, given := h[name]; given {
+			return invalidf("the header %s is not supported: nobody serializes writes, so none can be held to it; "+
+				"say with %s what the write replaces", name, HeaderContext)
+		}
+	}
+	if _, given := h["Content-Range"]; given {
+		return invalidf("the header Content-Range is not supported: a write stores a whole value")
+	}
+	return nil
 }
 
 // oneHeader returns the only value of a header, empty where there is none.

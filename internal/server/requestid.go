@@ -3,9 +3,11 @@ package server
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -56,6 +58,19 @@ func (s *Server) logFailure(w http.ResponseWriter, r *http.Request, f *failure) 
 	s.logger.LogAttrs(r.Context(), level, "a request was not carried out", nameOf(w),
 		slog.String("method", r.Method), slog.String("path", path[:min(len(path), MaxLoggedPath)]),
 		slog.Int("status", f.status), slog.String("code", f.Code), slog.String("outcome", f.Outcome), slog.String("why", f.Message))
+}
+
+// logPanic is deferred. A panic costs its connection, and net/http would tell of it
+// among what clients do wrong, which is on level debug.
+func (s *Server) logPanic(w http.ResponseWriter) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if err, _ := v.(error); !errors.Is(err, http.ErrAbortHandler) {
+		s.logger.Error("a request has panicked", nameOf(w), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // do carries a request out: traced if it is to be, and logged on level debug.

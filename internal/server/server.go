@@ -108,6 +108,7 @@ func (s *Server) Stop(ctx context.Context) error {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer s.logPanic(w)
 	w.Header()[HeaderRequestID] = requestID(r.Header)
 	path := r.URL.EscapedPath()
 	if other, ok := s.others[path]; ok {

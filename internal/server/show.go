@@ -35,6 +35,14 @@ func Show(out []Shown, set version.Siblings) []Shown {
 	return out
 }
 
+// sizeOf returns how many bytes the values have.
+func sizeOf(shown []Shown) (n int64) {
+	for i := range shown {
+		n += int64(len(shown[i].Data))
+	}
+	return n
+}
+
 // find returns the shown value of these bytes, nil where there is none.
 func find(shown []Shown, data []byte) *Shown {
 	for i := range shown {

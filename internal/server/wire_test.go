@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -218,6 +219,136 @@ func TestBodyBudget(t *testing.T) {
 	if !s.bodies.bytes.TryAcquire(maxBodies) {
 		t.Error("requests that have ended hold memory of the budget")
 	}
+}
+
+// stalled is a body of which nothing comes until it is cut off.
+type stalled struct {
+	asked chan struct{} // of capacity 1
+	cut   chan struct{}
+}
+
+func (s stalled) Read([]byte) (int, error) {
+	select {
+	case s.asked <- struct{}{}:
+	default: // it is read to be dropped
+	}
+	<-s.cut
+	return 0, io.ErrClosedPipe
+}
+
+// A body takes memory as it comes in: a length that is announced, or may be
+// anything, costs little.
+func TestStalledBodies(t *testing.T) {
+	for name, length := range map[string]int64{"announced": 1 << 20, "chunked": -1} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(&fake{})
+			s.limits.MaxValueBytes = 1 << 20
+			body := stalled{make(chan struct{}, 1), make(chan struct{})}
+			r := httptest.NewRequestWithContext(t.Context(), "PUT", "/v1/kv/k", body)
+			r.ContentLength = length
+			w := httptest.NewRecorder()
+			served := make(chan struct{})
+			go func() {
+				defer close(served)
+				s.ServeHTTP(w, r)
+			}()
+			<-body.asked
+			if !s.bodies.bytes.TryAcquire(maxBodies - firstBytes) {
+				t.Errorf("it holds more than %d bytes", firstBytes)
+			}
+			close(body.cut)
+			<-served
+			wantStatus(t, w, http.StatusBadRequest)
+		})
+	}
+}
+
+// Bodies of any length arrive whole, whether that is known or not.
+func TestBodiesOfAllLengths(t *testing.T) {
+	for _, size := range []int{0, 1, firstBytes - 1, firstBytes, firstBytes + 1, 3*firstBytes + 7, 1 << 20} {
+		want := bytes.Repeat([]byte{byte(size), byte(size >> 8), 'x'}, size/3+1)[:size]
+		for _, length := range []int64{int64(size), -1} {
+			f := &fake{result: core.Result{Code: core.CodeOK}}
+			s := newServer(f)
+			s.limits.MaxValueBytes = 1 << 20
+			r := httptest.NewRequestWithContext(t.Context(), "PUT", "/v1/kv/k", bytes.NewReader(want))
+			r.ContentLength = length
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			wantStatus(t, w, http.StatusNoContent)
+			if !bytes.Equal(f.asked.Value, want) {
+				t.Errorf("%d bytes of %d arrive, or others", len(f.asked.Value), size)
+			}
+			if !s.bodies.bytes.TryAcquire(maxBodies) {
+				t.Errorf("%d bytes: memory is kept", size)
+			}
+		}
+	}
+}
+
+// Large values that clients are slow to take are bounded like the bodies of
+// requests; small ones fit the buffers of their connections.
+func TestLargeAnswersAreBounded(t *testing.T) {
+	large := strings.Repeat("v", freeAnswer+1)
+	for name, f := range map[string]*fake{
+		"a value":  {result: found(siblings(large))},
+		"siblings": {result: found(siblings(large[:freeAnswer/2+1], large[:freeAnswer/2+2]))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(f)
+			get := func() *httptest.ResponseRecorder {
+				w := httptest.NewRecorder()
+				s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/v1/kv/k", http.NoBody))
+				return w
+			}
+			if !s.bodies.bytes.TryAcquire(maxBodies - freeAnswer) {
+				t.Fatal("the budget is not empty")
+			}
+			w := get()
+			wantStatus(t, w, http.StatusServiceUnavailable)
+			if e := errorOf(t, w.Body.Bytes()); e.Code != "overloaded" || w.Header().Get("Retry-After") == "" || w.Header().Get("Dynamo-Context") != "" {
+				t.Errorf("error %+v, headers %v", e, w.Header())
+			}
+			s.bodies.bytes.Release(maxBodies - freeAnswer)
+			w = get()
+			if w.Code >= http.StatusBadRequest || w.Body.Len() <= freeAnswer {
+				t.Errorf("status %d, %d bytes", w.Code, w.Body.Len())
+			}
+			if !s.bodies.bytes.TryAcquire(maxBodies) {
+				t.Error("answers that have left hold memory")
+			}
+			f.result = found(siblings(large[:freeAnswer]))
+			wantStatus(t, get(), http.StatusOK)
+		})
+	}
+}
+
+// panicking is a backend that is broken.
+type panicking struct{ fake }
+
+func (*panicking) Status() core.ClusterStatus { panic("the map is torn") }
+
+// A request that panics costs its connection, and the log says so whatever its
+// level is.
+func TestPanicsAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	s := New(Options{
+		Backend: &panicking{}, Limits: testLimits,
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	defer func() {
+		if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
+			t.Errorf("it ends with %v", err)
+		}
+		for _, want := range []string{"the map is torn", "request_id=r1", "wire_test.go"} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("no %s in the log: %s", want, log.String())
+			}
+		}
+	}()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/status", http.NoBody)
+	r.Header.Set(HeaderRequestID, "r1")
+	s.ServeHTTP(httptest.NewRecorder(), r)
 }
 
 // A client that sends no header is cut off.

@@ -141,44 +141,41 @@ func decodeGet(m *dynamov1.GetRequest, b []byte) error {
 }
 
 func decodePut(m *dynamov1.PutRequest, b []byte) error {
-	r := fields{rest: b}
-	for r.next() {
-		switch r.number {
-		case 1:
-			m.Key = r.bytes()
-		case 2:
-			m.Value = r.bytes()
-		case 3:
-			m.Context = r.bytes()
-		case 4:
-			m.Overwrite = r.varint() != 0
-		case 5:
-			m.W = uint32(r.varint())
-		case 6:
-			m.Quorum = dynamov1.QuorumKind(r.varint())
-		case 7:
-			m.WriteId = r.bytes()
-		}
-	}
-	return r.err
+	return writeFields{&m.Key, &m.Value, &m.Context, &m.WriteId, &m.Overwrite, &m.W, &m.Quorum}.decode(b)
 }
 
 func decodeDelete(m *dynamov1.DeleteRequest, b []byte) error {
+	return writeFields{&m.Key, nil, &m.Context, &m.WriteId, &m.Overwrite, &m.W, &m.Quorum}.decode(b)
+}
+
+// writeFields are those of a put or a delete, which have the same numbers.
+type writeFields struct {
+	key, value, context, writeID *[]byte // a delete has no value
+	overwrite                    *bool
+	w                            *uint32
+	quorum                       *dynamov1.QuorumKind
+}
+
+func (m writeFields) decode(b []byte) error {
 	r := fields{rest: b}
 	for r.next() {
 		switch r.number {
 		case 1:
-			m.Key = r.bytes()
+			*m.key = r.bytes()
+		case 2:
+			if m.value != nil {
+				*m.value = r.bytes()
+			}
 		case 3:
-			m.Context = r.bytes()
+			*m.context = r.bytes()
 		case 4:
-			m.Overwrite = r.varint() != 0
+			*m.overwrite = r.varint() != 0
 		case 5:
-			m.W = uint32(r.varint())
+			*m.w = uint32(r.varint())
 		case 6:
-			m.Quorum = dynamov1.QuorumKind(r.varint())
+			*m.quorum = dynamov1.QuorumKind(r.varint())
 		case 7:
-			m.WriteId = r.bytes()
+			*m.writeID = r.bytes()
 		}
 	}
 	return r.err

@@ -40,7 +40,7 @@ type fake struct {
 	asked   []*core.Request
 	timeout time.Duration
 	holds   bool
-	held    []func(core.Result)
+	held    []core.Taker
 	full    map[string]bool // keys whose requests are turned away
 	away    int             // so many were
 }
@@ -65,16 +65,16 @@ func (f *fake) Do(_ context.Context, q *core.Request, timeout time.Duration) cor
 	return f.take(q, timeout)
 }
 
-func (f *fake) Begin(q *core.Request, timeout time.Duration, done func(core.Result)) {
+func (f *fake) Begin(q *core.Request, timeout time.Duration, to core.Taker) {
 	f.mu.Lock()
 	r := f.take(q, timeout)
 	hold := f.holds
 	if hold {
-		f.held = append(f.held, done)
+		f.held = append(f.held, to)
 	}
 	f.mu.Unlock()
 	if !hold {
-		done(r)
+		to.Take(r)
 	}
 }
 
@@ -106,6 +106,13 @@ func (f *fake) count() int {
 	return len(f.asked)
 }
 
+// hold keeps requests from now on.
+func (f *fake) hold() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holds = true
+}
+
 // release answers what is held, the latest first, and holds nothing more.
 func (f *fake) release() {
 	f.mu.Lock()
@@ -113,7 +120,7 @@ func (f *fake) release() {
 	f.held, f.holds = nil, false
 	f.mu.Unlock()
 	for i := range held {
-		held[len(held)-1-i](r)
+		held[len(held)-1-i].Take(r)
 	}
 }
 

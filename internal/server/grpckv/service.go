@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
@@ -16,9 +15,9 @@ import (
 // Backend carries out what the service has parsed and checked.
 type Backend interface {
 	server.Backend
-	// Begin carries out q like Do, and calls done once with its result, before
-	// it returns or from any goroutine; done never waits.
-	Begin(q *core.Request, timeout time.Duration, done func(core.Result))
+	// Begin carries out q like Do, and gives its result to to, before it returns
+	// or later.
+	Begin(q *core.Request, timeout time.Duration, to core.Taker)
 	// Changed returns a channel that is closed when the status may have changed.
 	Changed() <-chan struct{}
 }
@@ -39,7 +38,7 @@ type service struct {
 	limits  server.Limits
 	tracer  server.Tracer // nil: nothing is traced
 	logger  *slog.Logger
-	memory  *semaphore.Weighted // of maxBytes
+	memory  memory
 
 	overloaded *refusals // of streams' requests
 }
@@ -51,8 +50,7 @@ func Register(to grpc.ServiceRegistrar, o Options) {
 
 func newService(o Options) *service {
 	return &service{
-		backend: o.Backend, limits: o.Limits, tracer: o.Tracer, logger: o.Logger, memory: semaphore.NewWeighted(maxBytes),
-		overloaded: newRefusals(),
+		backend: o.Backend, limits: o.Limits, tracer: o.Tracer, logger: o.Logger, overloaded: newRefusals(),
 	}
 }
 
@@ -95,10 +93,10 @@ func (s *service) do(ctx context.Context, q *core.Request, refused error) (core.
 		return core.Result{}, s.fail(ctx, &o, q, refusal(q.Op, refused))
 	}
 	need := sizeOf(q)
-	if !s.memory.TryAcquire(need) {
+	if !s.memory.take(0, need) {
 		return core.Result{}, s.fail(ctx, &o, q, failed(q.Op, overloaded()))
 	}
-	defer s.memory.Release(need)
+	defer s.memory.give(need)
 	s.watch(ctx, &o, q, traceparent)
 	r := s.backend.Do(ctx, q, s.within(ctx))
 	o.ended(r)

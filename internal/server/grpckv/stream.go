@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -26,7 +27,7 @@ type call struct {
 	observed
 	of      *session
 	id      uint64
-	held    int64 // of the service's memory
+	held    int64 // of the service's memory; of its session's too
 	result  core.Result
 	failure *failure // in place of a result
 }
@@ -43,6 +44,7 @@ type session struct {
 	stream  grpc.ServerStream
 	wake    chan struct{} // of capacity 1: there may be something to send
 	room    chan struct{} // of capacity 1: fewer requests are under way than were
+	held    atomic.Int64  // of the service's memory, by all calls
 
 	mu       sync.Mutex // guards what follows
 	finished []*call    // whose replies are to be sent
@@ -157,14 +159,13 @@ func (t *session) begin(ctx context.Context, r *dynamov1.Request) {
 		return
 	}
 	need := sizeOf(q)
-	if !t.service.memory.TryAcquire(need) {
+	if !c.hold(need) {
 		c.turnAway(failed(q.Op, overloaded()))
 		return
 	}
-	c.held = need
 	own(q)
 	t.service.watch(ctx, &c.observed, q, r.Traceparent)
-	t.service.backend.Begin(q, timeout, c.done)
+	t.service.backend.Begin(q, timeout, c)
 }
 
 // own gives a request memory of its own for its key and value: the same for both
@@ -177,6 +178,16 @@ func own(q *core.Request) {
 	n := len(q.Key)
 	b := append(append(make([]byte, 0, n+len(q.Value)), q.Key...), q.Value...)
 	q.Key, q.Value = b[:n:n], b[n:]
+}
+
+// hold takes memory for the call, and says whether there is some.
+func (c *call) hold(n int64) bool {
+	if !c.of.service.memory.take(c.of.held.Load(), n) {
+		return false
+	}
+	c.of.held.Add(n)
+	c.held += n
+	return true
 }
 
 // turnAway ends a request that was not begun. What is left of it is for the log.
@@ -207,8 +218,8 @@ func (s *service) parse(q *core.Request, r *dynamov1.Request) error {
 	return invalidf("the request has no operation that is known; get, put and delete are")
 }
 
-// done takes the result of a request. It may be called by any goroutine.
-func (c *call) done(r core.Result) {
+// Take implements core.Taker: it takes the result of the request.
+func (c *call) Take(r core.Result) {
 	q := &c.request
 	c.ended(r)
 	if r.Code != core.CodeOK && r.Code != core.CodeNotFound {
@@ -220,11 +231,10 @@ func (c *call) done(r core.Result) {
 		for i := range r.Set.Versions {
 			need += int64(len(r.Set.Versions[i].Data))
 		}
-		if !c.of.service.memory.TryAcquire(need) {
+		if !c.hold(need) {
 			c.refuse(failed(q.Op, overloaded()))
 			return
 		}
-		c.held += need
 	}
 	q.Value = nil
 	c.result = r
@@ -242,7 +252,7 @@ func (t *session) finish(c *call) {
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
-		t.service.memory.Release(c.held)
+		t.give(c.held)
 		return
 	}
 	t.finished = append(t.finished, c)
@@ -337,11 +347,17 @@ func (t *session) release(calls []*call, away int) {
 	for _, c := range calls {
 		held += c.held
 	}
-	t.service.memory.Release(held)
+	t.give(held)
 	t.mu.Lock()
 	t.underWay -= len(calls) + away
 	t.mu.Unlock()
 	signal(t.room)
+}
+
+// give gives memory of the stream's calls back.
+func (t *session) give(n int64) {
+	t.held.Add(-n)
+	t.service.memory.give(n)
 }
 
 // close drops what is finished, now and later: nobody will send it.

@@ -118,10 +118,12 @@ func wantFree(t *testing.T, s *service) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := s.memory.Acquire(ctx, maxBytes); err != nil {
-		t.Fatal("requests that have ended hold memory")
+	for s.memory.held.Load() != 0 {
+		if ctx.Err() != nil {
+			t.Fatal("requests that have ended hold memory")
+		}
+		runtime.Gosched()
 	}
-	s.memory.Release(maxBytes)
 }
 
 // TestManyUnderWay: a stream takes no more than maxUnderWay requests until some
@@ -172,7 +174,7 @@ func TestNoMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !s.memory.TryAcquire(maxBytes - 1<<20) { // others hold it
+	if !s.memory.take(0, maxBytes-1<<20) { // others hold it
 		t.Fatal("no memory")
 	}
 	batch := []*dynamov1.Request{get(1, "k"), put(2, large), put(3, "small")}
@@ -192,9 +194,55 @@ func TestNoMemory(t *testing.T) {
 	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("a single call: %v", err)
 	}
-	s.memory.Release(maxBytes - 1<<20)
+	s.memory.give(maxBytes - 1<<20)
 	wantEnd(t, stream, nil)
 	wantFree(t, s)
+}
+
+// TestClientsThatTakeNoReplies: they hold less than all of the memory, however
+// many they are and however long they take, so that others are served.
+func TestClientsThatTakeNoReplies(t *testing.T) {
+	large := strings.Repeat("v", 1<<20)
+	f := &fake{result: found(dotted(large))}
+	kv, s := start(t, f)
+	const gets = 2 * maxBytes >> 20 // for which there is no memory
+	for n := range 3 {
+		f.hold()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		stream, err := kv.Stream(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch := &dynamov1.Requests{}
+		for i := range uint64(gets) {
+			batch.Requests = append(batch.Requests, get(i, "k"))
+		}
+		if err := stream.Send(batch); err != nil {
+			t.Fatal(err)
+		}
+		for f.count() < (n+1)*gets {
+			runtime.Gosched()
+		}
+		f.release()
+	}
+	stream, err := kv.Stream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&dynamov1.Requests{Requests: []*dynamov1.Request{get(1, "k"), put(2, large)}}); err != nil {
+		t.Fatal(err)
+	}
+	got := collect(t, stream.Recv, 2)
+	if got[1].GetGot() == nil || got[2].GetWritten() == nil {
+		t.Errorf("another client gets %.100v", got)
+	}
+	if _, err := kv.Put(t.Context(), &dynamov1.PutRequest{Key: []byte("k"), Value: []byte(large)}); err != nil {
+		t.Errorf("a single call: %v", err)
+	}
+	if held := s.memory.held.Load(); held < maxBytes/2 {
+		t.Errorf("only %d bytes are held: nothing was tested", held)
+	}
 }
 
 // TestClientGoesAway: what its requests held is free when they are answered.
@@ -307,8 +355,8 @@ func FuzzStream(f *testing.F) {
 		if err := server.CheckTimeout(b.timeout); len(b.asked) > 0 && err != nil {
 			t.Fatal(err)
 		}
-		if !s.memory.TryAcquire(maxBytes) {
-			t.Fatal("memory is kept")
+		if n := s.memory.held.Load(); n != 0 {
+			t.Fatalf("%d bytes of memory are kept", n)
 		}
 	})
 }

@@ -122,4 +122,4 @@ type turningAway struct {
 
 func (f *turningAway) TurnsAway(core.Op, []byte) bool { return f.early }
 
-func (f *turningAway) Begin(_ *core.Request, _ time.Duration, done func(core.Result)) { done(f.result) }
+func (f *turningAway) Begin(_ *core.Request, _ time.Duration, to core.Taker) { to.Take(f.result) }

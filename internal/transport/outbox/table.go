@@ -67,19 +67,23 @@ func NewTable(ctx context.Context, o Options) *Table {
 
 // Send is that of transport.Transport.
 func (t *Table) Send(addr string, e *core.Envelope) bool {
-	if t.put(addr, e) || t.add(addr) && t.put(addr, e) {
-		return true
+	known, ok := t.put(addr, e)
+	if !known && t.add(addr) {
+		_, ok = t.put(addr, e)
 	}
-	t.options.Count.Refused()
-	return false
+	if !ok {
+		t.options.Count.Refused()
+	}
+	return ok
 }
 
-// put queues e if there is a peer at addr.
-func (t *Table) put(addr string, e *core.Envelope) bool {
+// put says whether there is a peer at addr, and whether e was queued there. One
+// whose queue is full holds nobody up but those who send to it.
+func (t *Table) put(addr string, e *core.Envelope) (known, ok bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	p := t.peers[addr]
-	return p != nil && p.queue.Put(e)
+	return p != nil, p != nil && p.queue.Put(e)
 }
 
 // add sees to it that there is a peer for addr, and says whether there is: not

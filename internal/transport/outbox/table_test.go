@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/transport"
 )
 
@@ -160,6 +161,21 @@ func TestAddressesAreBounded(t *testing.T) {
 		}
 		w.send(t, "0", 2)
 		w.wants(t, maxPeers+1, 0)
+		if s := w.count.Stats(); s.Refused != 1 {
+			t.Errorf("%d are counted as refused; want 1", s.Refused)
+		}
+	})
+}
+
+// What an address refuses waits for nobody who sends to another one.
+func TestRefusalsLockNobodyOut(t *testing.T) {
+	in(t, func(t *testing.T, w *wiring) {
+		w.send(t, "a", 1)
+		w.Table.mu.RLock() // by one who sends to another address
+		defer w.Table.mu.RUnlock()
+		if w.Send("a", envelope(2, id.MaxMessageBytes, time.Hour)) {
+			t.Error("an envelope above the size of any message is accepted")
+		}
 		if s := w.count.Stats(); s.Refused != 1 {
 			t.Errorf("%d are counted as refused; want 1", s.Refused)
 		}

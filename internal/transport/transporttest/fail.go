@@ -107,17 +107,20 @@ func arrivesSoon(c <-chan *core.Envelope) bool {
 }
 
 // fill sends to a node that takes nothing, until its outbox is full, and
-// returns how many envelopes were accepted.
+// returns how many envelopes were accepted. They are small: as JSON and with the
+// race detector each byte takes its time, and what is not sent within M has
+// expired. It is more of them than outbox.MaxEnvelopes, since connections and
+// windows take some megabytes first.
 func fill(t *testing.T, a, b *node) uint64 {
 	t.Helper()
-	const atMost = 10_000
-	set := siblings(1, 64<<10)
+	const atMost, size = recorderSize / 2, 512
+	set := siblings(1, size)
 	for req := range uint64(atMost) {
 		if !a.Send(b.addr, a.request(req, &core.Apply{Key: []byte("k"), Set: set})) {
 			return req
 		}
 	}
-	t.Fatalf("%d envelopes of 64 KiB are accepted for a node that takes none", atMost)
+	t.Fatalf("%d envelopes of %d bytes are accepted for a node that takes none", atMost, size)
 	return 0
 }
 
