@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
@@ -124,9 +125,11 @@ func TestDamage(t *testing.T) {
 			dir := filled(t)
 			test.damage(t, filepath.Join(dir, "data.bolt"))
 			e, err := bolt.Open(options(dir, false))
+			if errors.Is(err, storage.ErrDamaged) {
+				return // it is found when it is opened
+			}
 			if err != nil {
-				t.Logf("found when it is opened: %v", err)
-				return
+				t.Fatal(err)
 			}
 			_, err = e.Scan(nil, nil, core.Limit{Keys: 1000, Bytes: 1 << 30}, func(_, _ []byte) bool { return true })
 			if !errors.Is(err, storage.ErrFailed) || !errors.Is(err, storage.ErrDamaged) {
@@ -154,5 +157,52 @@ func TestCutInUse(t *testing.T) {
 		if !errors.Is(err, storage.ErrFailed) {
 			t.Errorf("told of %v, want ErrFailed", err)
 		}
+	}
+}
+
+// TestDamagedValue reads records of which the disk has changed something: an
+// error that stops the engine, never another value or a missing one.
+func TestDamagedValue(t *testing.T) {
+	const key, value = "the key", "a value that is not to change"
+	for name, damage := range map[string]string{
+		"value": value[:5] + "E" + value[6:],
+		"ends":  value[:len(value)-1] + "\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filled(t)
+			e := mustOpen(t, options(dir, false))
+			if err := errors.Join(commit(e, core.Write{Key: []byte(key), Value: []byte(value)}), e.Close()); err != nil {
+				t.Fatal(err)
+			}
+			overwrite(t, dir, value, damage)
+			for what, read := range map[string]func(storage.Engine) error{
+				"get": func(e storage.Engine) error {
+					_, err := e.Get([]byte(key))
+					return err
+				},
+				"scan": func(e storage.Engine) error {
+					_, err := e.Scan(nil, nil, core.Limit{Keys: 1000, Bytes: 1 << 30}, func(_, _ []byte) bool { return true })
+					return err
+				},
+			} {
+				told := make(chan error, 1)
+				o := options(dir, false)
+				o.OnFailure = func(err error) { told <- err }
+				e := mustOpen(t, o)
+				if _, err := e.Get([]byte{50}); err != nil {
+					t.Errorf("%s: the record beside it: %v", what, err)
+				}
+				err := read(e)
+				if !errors.Is(err, storage.ErrFailed) || !errors.Is(err, storage.ErrDamaged) || !strings.Contains(err.Error(), `"the key"`) {
+					t.Errorf("%s: %v, want ErrFailed, ErrDamaged and the key", what, err)
+				}
+				if err := <-told; !errors.Is(err, storage.ErrFailed) {
+					t.Errorf("%s: told of %v, want ErrFailed", what, err)
+				}
+				if err := e.Close(); !errors.Is(err, storage.ErrFailed) {
+					t.Errorf("close: %v, want ErrFailed", err)
+				}
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -70,16 +71,6 @@ type library struct{ db *bbolt.DB }
 
 var _ grouped.Library = library{}
 
-// bucketName is the bucket that holds everything.
-var bucketName = []byte("data") //nolint:gochecknoglobals // a constant; slices cannot be
-
-// keyPrefix begins the keys in the bucket: bbolt knows no empty key.
-const keyPrefix = 'k'
-
-func inner(key []byte) []byte {
-	return append(append(make([]byte, 0, 1+len(key)), keyPrefix), key...)
-}
-
 // open opens the file, or makes it with the bucket in it.
 func open(path string, o Options) (l library, err error) {
 	err = guard(func() (err error) {
@@ -116,10 +107,8 @@ func (l library) begin(create bool) error {
 			})
 		}
 		return l.db.View(func(tx *bbolt.Tx) error {
-			if tx.Bucket(bucketName) == nil {
-				return fmt.Errorf("%w: it has no bucket %q", storage.ErrDamaged, bucketName)
-			}
-			return nil
+			_, err := bucketOf(tx)
+			return err
 		})
 	})
 }
@@ -140,11 +129,16 @@ func guard(f func() error) (err error) {
 func (l library) Get(key []byte) (value []byte, found bool, err error) {
 	err = guard(func() error {
 		return l.db.View(func(tx *bbolt.Tx) error {
-			v := tx.Bucket(bucketName).Get(inner(key))
-			if found = v != nil; found {
-				value = append(make([]byte, 0, len(v)), v...)
+			at := inner(key)
+			// Unlike Bucket.Get, this has a value that was made a bucket by damage
+			// not be missing, but damaged.
+			k, stored := tx.Bucket(bucketName).Cursor().Seek(at)
+			if found = bytes.Equal(k, at); !found {
+				return nil
 			}
-			return nil
+			v, err := unsealed(k, stored)
+			value = append(make([]byte, 0, len(v)), v...)
+			return err
 		})
 	})
 	return value, found, err
@@ -171,7 +165,8 @@ func write(b *bbolt.Bucket, w core.Write) error {
 	if w.Delete {
 		return b.Delete(inner(w.Key))
 	}
-	return b.Put(inner(w.Key), w.Value)
+	key := inner(w.Key)
+	return b.Put(key, sealed(key, w.Value))
 }
 
 // Snapshot implements grouped.Library.
@@ -190,7 +185,11 @@ type snapshot struct{ tx *bbolt.Tx }
 func (s snapshot) Ascend(from []byte, f func(key, value []byte) bool) error {
 	return guard(func() error {
 		c := s.tx.Bucket(bucketName).Cursor()
-		for k, v := c.Seek(inner(from)); k != nil && f(k[1:], v); k, v = c.Next() {
+		for k, stored := c.Seek(inner(from)); k != nil; k, stored = c.Next() {
+			v, err := unsealed(k, stored)
+			if err != nil || !f(k[1:], v) {
+				return err
+			}
 		}
 		return nil
 	})
