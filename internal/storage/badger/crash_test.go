@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
@@ -208,43 +207,3 @@ func (w *work) Step(bytes int, _ <-chan struct{}) bool {
 }
 
 func (w *work) Done() { w.done++ }
-
-// TestCollect replaces large values again and again while garbage is
-// collected: nothing that is current is lost by it, an engine ends its collector,
-// and all of that is admitted.
-func TestCollect(t *testing.T) {
-	ticks := make(chan time.Time)
-	o := options(filepath.Join(t.TempDir(), "badger"), true)
-	o.Collect = ticks
-	work := &work{t: t}
-	o.Background = work
-	e := mustOpen(t, o)
-	value := func(round, key int) []byte {
-		return bytes.Repeat([]byte(fmt.Sprintf("%d/%d,", round, key)), 2000)
-	}
-	const rounds, keys = 6, 50
-	for round := range rounds {
-		for key := range keys {
-			if err := commit(e, core.Write{Key: []byte{byte(key)}, Value: value(round, key)}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		ticks <- time.Time{}
-	}
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if work.steps < rounds || work.done != rounds {
-		t.Errorf("%d steps were admitted, and %d times there was no more to do, of %d", work.steps, work.done, rounds)
-	}
-	o.Create = false
-	e = mustOpen(t, o)
-	for key := range keys {
-		if v, err := e.Get([]byte{byte(key)}); err != nil || !bytes.Equal(v, value(rounds-1, key)) {
-			t.Errorf("key %d reads %d bytes, %v", key, len(v), err)
-		}
-	}
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-}

@@ -70,6 +70,9 @@ type Options struct {
 	EncryptionKey []byte
 	// MemTableBytes is for tests, which want flushes early; 0 is the default.
 	MemTableBytes int64
+	// ValueLogBytes is for tests, which want files of the value log to be full
+	// early; 0 is the default, and 1 MiB the least.
+	ValueLogBytes int64
 	// Collect is for tests, which want garbage collected at each receive; nil
 	// is every gcInterval.
 	Collect <-chan time.Time
@@ -126,6 +129,9 @@ func (o Options) library(l badger.Logger) badger.Options {
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = memTableBytes
 	}
+	if o.ValueLogBytes == 0 {
+		o.ValueLogBytes = valueLogBytes
+	}
 	b := badger.DefaultOptions(o.Dir).
 		WithSyncWrites(true).
 		WithDetectConflicts(false). // there is one writer
@@ -136,7 +142,7 @@ func (o Options) library(l badger.Logger) badger.Options {
 		WithNumMemtables(maxMemTables).
 		WithNumCompactors(compactors).
 		WithValueThreshold(valueThreshold).
-		WithValueLogFileSize(valueLogBytes).
+		WithValueLogFileSize(o.ValueLogBytes).
 		WithBlockCacheSize(o.CacheBytes).
 		WithLogger(l)
 	if len(o.EncryptionKey) > 0 {
