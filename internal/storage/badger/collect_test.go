@@ -112,7 +112,7 @@ type work struct {
 }
 
 func (w *work) Step(bytes int, _ <-chan struct{}) bool {
-	if bytes != 0 && bytes != rewriteBytes {
+	if bytes < 0 || bytes > sweepBytes && bytes != rewriteBytes {
 		w.t.Errorf("step %d moves %d bytes", w.steps, bytes)
 	}
 	w.steps++
@@ -190,6 +190,113 @@ func TestDeletedStaysDeleted(t *testing.T) {
 		t.Errorf("after a start the deleted key reads %d bytes, %v", len(v), err)
 	}
 	expectLast(t, e)
+	// When nothing is left that it hides, it is given back, and holds.
+	for range 2 {
+		e = sunk(t, e, o)
+		ticks <- time.Time{}
+		ticks <- time.Time{}
+	}
+	e = sunk(t, e, o)
+	if n := entries(t, e); n != collectKeys {
+		t.Errorf("%d entries in the end, want one for each of %d keys", n, collectKeys)
+	}
+	if v, err := e.Get([]byte("gone")); !errors.Is(err, core.ErrNotFound) {
+		t.Errorf("in the end the deleted key reads %d bytes, %v", len(v), err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// entries counts what badger has of keys: all entries, whatever they say.
+func entries(t *testing.T, e *Engine) (n int64) {
+	t.Helper()
+	for from := []byte(nil); ; {
+		s, err := e.library.look(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += s.entries
+		if from = s.next; from == nil {
+			return n
+		}
+	}
+}
+
+// TestSweep deletes most keys of a store: their marks are given back by and by,
+// and nothing else is.
+func TestSweep(t *testing.T) {
+	ticks := make(chan time.Time)
+	o := collecting(filepath.Join(t.TempDir(), "badger"), ticks, &work{t: t})
+	e := collectOpen(t, o)
+	const keys, kept = 3 * sweepEntries / 2, 100
+	key := func(i int) []byte { return []byte(fmt.Sprintf("%06d", i)) }
+	all := func(change func(i int) core.Write) {
+		for from := 0; from < keys; from += 512 {
+			var batch []core.Write
+			for i := from; i < from+512; i++ {
+				batch = append(batch, change(i))
+			}
+			done := make(chan error, 1)
+			e.Commit(batch, core.Sync, func(err error) { done <- err })
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	all(func(i int) core.Write { return core.Write{Key: key(i), Value: []byte("value")} })
+	e = sunk(t, e, o)
+	all(func(i int) core.Write { return core.Write{Key: key(i), Delete: i >= kept, Value: []byte("again")} })
+	e = reopened(t, e, o)
+	sweep := func() {
+		ticks <- time.Time{}
+		ticks <- time.Time{}
+	}
+	before := entries(t, e)
+	if sweep(); entries(t, e) != before {
+		t.Errorf("%d entries, and %d before: there is something to hide yet", entries(t, e), before)
+	}
+	e = sunk(t, e, o)
+	if n := entries(t, e); n != keys {
+		t.Fatalf("%d entries when all is compacted, want one for each of %d keys: this shows nothing", n, keys)
+	}
+	sweep()
+	write1(t, e, core.Write{Key: key(keys - 1), Value: []byte("back")})
+	e = sunk(t, e, o)
+	if n := entries(t, e); n != kept+1 {
+		t.Errorf("%d entries after a sweep and a compaction, want those of %d keys", n, kept+1)
+	}
+	for i, want := range map[int]string{0: "again", kept - 1: "again", kept: "", keys - 2: "", keys - 1: "back"} {
+		v, err := e.Get(key(i))
+		if string(v) != want || (want == "") != errors.Is(err, core.ErrNotFound) {
+			t.Errorf("key %d reads %q, %v, want %q", i, v, err, want)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSweepLosesNothing writes a key between the look at its mark and its end.
+func TestSweepLosesNothing(t *testing.T) {
+	e := collectOpen(t, collecting(filepath.Join(t.TempDir(), "badger"), make(chan time.Time), &work{t: t}))
+	for _, key := range []string{"back", "gone"} {
+		write1(t, e, core.Write{Key: []byte(key), Delete: true})
+	}
+	s, err := e.library.look(nil)
+	if err != nil || len(s.idle) != 2 || s.marks != 2 {
+		t.Fatalf("%+v, %v: want two marks that hide nothing", s, err)
+	}
+	write1(t, e, core.Write{Key: []byte("back"), Value: []byte("value")})
+	if dropped, err := e.library.drop(s.idle); dropped != 1 || err != nil {
+		t.Errorf("%d keys are deleted, %v, want the one that was not written", dropped, err)
+	}
+	if v, err := e.Get([]byte("back")); err != nil || string(v) != "value" {
+		t.Errorf("what was written reads %q, %v", v, err)
+	}
+	if s, err := e.library.look(nil); err != nil || len(s.idle) != 0 {
+		t.Errorf("%+v, %v: a key that is deleted, or has a value, is to be deleted", s, err)
+	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	badger "github.com/dgraph-io/badger/v4"
 
@@ -96,7 +98,10 @@ type library struct {
 	log       *logger
 	clock     *clock
 	collector *collector
-	logs      [2]string // the newest logs whose names are durable; Apply's
+	marks     atomic.Int64 // of deletions: those that the last sweep has left, and those since
+
+	applying sync.Mutex // held over transactions; guards what follows
+	logs     [2]string  // the newest logs whose names are durable
 }
 
 var _ grouped.Library = (*library)(nil)
@@ -115,7 +120,7 @@ func open(o Options) (*library, error) {
 	if err := l.syncNames(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	l.collector = newCollector(db, log, o.Background, o.Collect)
+	l.collector = newCollector(l, o.Background, o.Collect)
 	return l, nil
 }
 
@@ -152,6 +157,8 @@ func (l *library) Get(key []byte) (value []byte, found bool, err error) {
 // Apply implements grouped.Library, in as few transactions as badger's limit
 // allows.
 func (l *library) Apply(batches [][]core.Write) error {
+	l.applying.Lock()
+	defer l.applying.Unlock()
 	for len(batches) > 0 {
 		n, err := l.fitting(batches)
 		if err != nil {
@@ -205,6 +212,9 @@ func (l *library) commit(batches [][]core.Write) error {
 		for _, w := range batch {
 			if err := write(txn, w); err != nil {
 				return err
+			}
+			if w.Delete {
+				l.marks.Add(1)
 			}
 		}
 	}
