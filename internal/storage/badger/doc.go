@@ -36,10 +36,12 @@
 // replaced: the newest entry counts, wherever it is, and badger keeps it. But
 // badger drops a deletion, once, in the lowest level, there is nothing older for
 // it to hide, and knows nothing of the value that was put back above: the key
-// would come back. So the engine has badger delete nothing: what is deleted
-// keeps an entry without a value that says so. It takes the room of the key and
-// some bytes, and is not given back: a store whose keys are used once and deleted
-// is better kept by another engine.
+// would come back. So what is deleted keeps an entry without a value that says
+// so, a mark. When the collector has come around, and an eighth of all entries or
+// more are marks, it looks at all keys: a mark that is all that badger has of its
+// key, in any level, hides nothing that could be moved, and only then badger is
+// told to delete the key, which compactions then forget. Until they have dropped
+// what a mark hides and then the mark, it takes the room of the key and some bytes.
 //
 // # Limits
 //
