@@ -55,11 +55,16 @@ func (c *collector) run(ticks <-chan time.Time) {
 }
 
 // collect has files rewritten, one at a time, until there is none that is worth
-// it. Whether there is, badger tells by doing it, so that a rewriting is paid for
-// when it has been done, before the next.
+// it, or no room for one. Whether there is, badger tells by doing it, so that a
+// rewriting is paid for when it has been done, before the next.
 func (c *collector) collect() error {
 	for cost := 0; c.admit.Step(cost, c.stop); cost = rewriteBytes {
-		err := c.library.db.RunValueLogGC(gcRatio)
+		l := c.library
+		if err := checkRoom(l.disk, l.dir, rewriteBytes); err != nil {
+			l.log.Warningf("collecting garbage has to wait: %v", err)
+			return nil
+		}
+		err := l.db.RunValueLogGC(gcRatio)
 		if errors.Is(err, badger.ErrNoRewrite) {
 			return nil
 		}

@@ -55,7 +55,12 @@
 // badger maps its files into memory and writes to them there. So it cannot run on
 // vfs (Open refuses any file system but vfs.OS; the tests kill processes
 // instead), and a disk that is full ends the process, with a fault that nobody
-// can catch, when the system finds no block for a page: keep room on it, or use
-// another engine. It does not open where less than minFree is left. Its logs are made longer than what is in them; Stats counts
-// what they take of the disk where the system tells.
+// can catch, when the system finds no block for a page. So it does not open where
+// less than minFree is left, carries out no transaction there, but fails, and
+// collects no garbage where a file that is rewritten would lead there. What
+// minFree is for are the tables that badger writes in the background; where others
+// fill the disk at that moment, the fault comes all the same.
+//
+// Its logs are made longer than what is in them; Stats counts what they take of
+// the disk where the system tells.
 package badger

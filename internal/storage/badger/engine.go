@@ -17,6 +17,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/grouped"
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 )
 
 // Engine implements storage.Engine.
@@ -94,6 +95,7 @@ const (
 // library implements grouped.Library.
 type library struct {
 	dir       string
+	disk      vfs.FS // measures the room
 	db        *badger.DB
 	log       *logger
 	clock     *clock
@@ -115,7 +117,7 @@ func open(o Options) (*library, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Dir, err)
 	}
-	l := &library{dir: o.Dir, db: db, log: log}
+	l := &library{dir: o.Dir, disk: vfs.OS(), db: db, log: log}
 	l.clock = newClock(db.MaxVersion(), db.SetDiscardTs)
 	if err := l.syncNames(); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -159,6 +161,9 @@ func (l *library) Get(key []byte) (value []byte, found bool, err error) {
 func (l *library) Apply(batches [][]core.Write) error {
 	l.applying.Lock()
 	defer l.applying.Unlock()
+	if err := checkRoom(l.disk, l.dir, 0); err != nil {
+		return err
+	}
 	for len(batches) > 0 {
 		n, err := l.fitting(batches)
 		if err != nil {
