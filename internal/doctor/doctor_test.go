@@ -232,6 +232,8 @@ func TestDamage(t *testing.T) {
 			delete(s, key0)
 			s.settle()
 		}, `the key "key 0"`, "where its key belongs", doctor.CostStore},
+		{"a key cut short", func(s store) { s[key0[:5]] = s[key0] }, `the record "`, "5 bytes, and no room for a client's", doctor.CostStore},
+		{"a hint's key cut short", func(s store) { s[kept[:1]] = s[kept] }, `the record "`, "1 bytes, and no room for a client's", doctor.CostStore},
 		{"a hint among the data", func(s store) { s[key0] = s[kept] }, `the key "key 0"`, "is no hint", doctor.CostStore},
 		{"a hint for nobody", func(s store) { s[kept] = record(written("x")); s.settle() }, `the hint of the key "kept"`, "for nobody", doctor.CostStore},
 		{"a hint without what it keeps", func(s store) {
