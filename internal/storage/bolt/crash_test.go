@@ -144,19 +144,36 @@ func TestDamage(t *testing.T) {
 
 // TestCutInUse cuts the file while it is open.
 func TestCutInUse(t *testing.T) {
-	dir := filled(t)
-	told := make(chan error, 1)
-	o := options(dir, false)
-	o.OnFailure = func(err error) { told <- err }
-	e := mustOpen(t, o)
-	if err := os.Truncate(filepath.Join(dir, "data.bolt"), int64(4*os.Getpagesize())); err != nil {
-		t.Fatal(err)
-	}
-	_, err := e.Get([]byte{50})
-	for _, err := range []error{err, <-told, e.Close()} {
-		if !errors.Is(err, storage.ErrFailed) {
-			t.Errorf("told of %v, want ErrFailed", err)
-		}
+	for name, test := range map[string]struct {
+		pages int
+		use   func(e storage.Engine) error
+	}{
+		"get": {4, func(e storage.Engine) error {
+			_, err := e.Get([]byte{50})
+			return err
+		}},
+		"scan": {0, func(e storage.Engine) error {
+			_, err := e.Scan(nil, nil, core.Limit{Keys: 1000, Bytes: 1 << 30}, func(_, _ []byte) bool { return true })
+			return err
+		}},
+		"commit":      {0, func(e storage.Engine) error { return commit(e, core.Write{Key: []byte("key")}) }},
+		"commit late": {2, func(e storage.Engine) error { return commit(e, core.Write{Key: []byte("key")}) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filled(t)
+			told := make(chan error, 1)
+			o := options(dir, false)
+			o.OnFailure = func(err error) { told <- err }
+			e := mustOpen(t, o)
+			if err := os.Truncate(filepath.Join(dir, "data.bolt"), int64(test.pages*os.Getpagesize())); err != nil {
+				t.Fatal(err)
+			}
+			for _, err := range []error{test.use(e), <-told, e.Close()} {
+				if !errors.Is(err, storage.ErrFailed) {
+					t.Errorf("told of %v, want ErrFailed", err)
+				}
+			}
+		})
 	}
 }
 
