@@ -46,14 +46,14 @@ func stocked(t testing.TB) (dir string, pairs map[string]string) {
 	e := mustOpen(t, options(dir, true))
 	for round := range 2 {
 		var batch []core.Write
-		for i := range 50 {
+		for i := range 30 {
 			key := fmt.Sprintf("key %d", i)
 			if i%7 == 6 && round == 1 {
 				batch = append(batch, core.Write{Key: []byte(key), Delete: true})
 				delete(pairs, key)
 				continue
 			}
-			value := strings.Repeat(fmt.Sprintf("%d/%d,", round, i), 1+i*i/40)
+			value := strings.Repeat(fmt.Sprintf("%d/%d,", round, i), 1+i*i/12)
 			batch = append(batch, core.Write{Key: []byte(key), Value: []byte(value)})
 			pairs[key] = value
 		}
@@ -69,9 +69,10 @@ func stocked(t testing.TB) (dir string, pairs map[string]string) {
 	return dir, pairs
 }
 
-// flips calls f with bytes of the file flipped in turn, as far as it is used: of a
+// flips calls f with bytes of the file changed in turn, as far as it is used: of a
 // run of equal ones, which are one like the other, with one for many. It says for
-// how many a byte stands.
+// how many a byte stands. The bytes of a page's head, whose numbers may be too
+// large or too small, are changed in several ways.
 func flips(t *testing.T, path string, f func(at, many int)) {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -94,13 +95,19 @@ func flips(t *testing.T, path string, f func(at, many int)) {
 		if many = 1; at > 0 && at+2*run < used && bytes.Count(b[at-1:at+2*run], b[at:at+1]) == 2*run+1 {
 			many = run
 		}
-		write(at, b[at]^0x55)
-		f(at, many)
+		changed := []byte{b[at] - 1}
+		if at%os.Getpagesize() < 32 && b[at] > 1 {
+			changed = append(changed, 0, b[at]^0x55)
+		}
+		for _, is := range changed {
+			write(at, is)
+			f(at, many)
+		}
 		write(at, b[at])
 	}
 }
 
-// TestCheckFindsEveryByte flips each byte of a store in turn: it is found, or it
+// TestCheckFindsEveryByte changes each byte of a store in turn: it is found, or it
 // is one that nothing reads, so that all is there as it was.
 func TestCheckFindsEveryByte(t *testing.T) {
 	dir, pairs := stocked(t)
