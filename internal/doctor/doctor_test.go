@@ -346,3 +346,48 @@ func TestSetAside(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// TestHalfMigrated: what a directory says of a migration that has not ended is
+// told, and damage where the node would not start for it.
+func TestHalfMigrated(t *testing.T) {
+	for _, test := range []struct {
+		says, note, damage string
+	}{
+		{`{"format": 1, "from": "pebble", "to": "lss", "made": true, "keep": false}`, "its migration from pebble to lss is half done", ""},
+		{`{"format": 1, "from": "lss", "to": "pebble", "made": true, "keep": false}`, "its migration from lss to pebble has come to its end but for what is left of lss", ""},
+		{`{"format": 1, "from": "bolt", "to": "lss", "made": true, "keep": false}`, "", `tells of a migration from "bolt" to "lss", and its data is with the engine "pebble"`},
+		{`{"format": 1, "from"`, "", "its migration.json is not JSON"},
+	} {
+		fs := directory(t, whole(t))
+		f, err := fs.Create("data/migration.json", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Write([]byte(test.says))
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r, err := doctor.Check(doctor.Options{Dir: "data", FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(strings.Join(r.Notes, "\n"), test.note) || r.Data.Keys != 41 {
+			t.Errorf("%s: the notes %q do not have %q, or the %d keys are not 41", test.says, r.Notes, test.note, r.Data.Keys)
+		}
+		if r.Healthy != (test.damage == "") || !r.Healthy && (r.Worst != doctor.CostStore || !strings.Contains(r.Damage[0].What, test.damage)) {
+			t.Errorf("%s: %+v, want %q", test.says, r.Damage, test.damage)
+		}
+		e, _, err := engines.Open(storage.Options{Engine: "pebble", Dir: "data", Node: self, FS: fs})
+		if (err == nil) != r.Healthy {
+			t.Errorf("%s: it is said to be healthy: %v, and a start says %v", test.says, r.Healthy, err)
+		}
+		if err == nil {
+			err = e.Close()
+		} else if errors.Is(err, storage.ErrDamaged) {
+			err = nil
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
