@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
@@ -103,6 +104,29 @@ func (c *checker) lostMeta(off int64) {
 		return
 	}
 	c.fault(storage.CostRecord, off, "one of the two meta pages is damaged, and not the older one for certain: a start goes by the other, and then what was committed last before the stop is lost")
+}
+
+// tellMetas logs what is damaged of the meta pages of a store that is about to be
+// opened: the library does not say it.
+func tellMetas(path string, log *slog.Logger) error {
+	f, size, err := openToRead(vfs.OS(), path)
+	if err != nil {
+		return err
+	}
+	c := checker{x: faultLog{log: log}, file: f, size: size}
+	_ = c.metas() // without any the store does not open
+	return f.Close()
+}
+
+// faultLog is an examiner that only faults are told to.
+type faultLog struct {
+	storage.Examiner
+	log *slog.Logger
+}
+
+// Fault implements storage.Examiner.
+func (l faultLog) Fault(f storage.Fault) {
+	l.log.Error("the store is damaged", "file", f.File, "offset", f.Offset, "what", f.What)
 }
 
 func (c *checker) readMeta(off int64) (m meta, whole bool) {

@@ -3,6 +3,7 @@ package bolt_test
 import (
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -221,5 +222,38 @@ func TestDamagedValue(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDamagedMeta opens stores of which one of the two meta pages is damaged. The
+// library goes by the other one without a word, which is another store where the
+// newer one is damaged; so it is told in the log.
+func TestDamagedMeta(t *testing.T) {
+	for page := range 2 {
+		dir := filled(t)
+		path := filepath.Join(dir, "data.bolt")
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[page*os.Getpagesize()+20] ^= 1
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		o := options(dir, false)
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		e := mustOpen(t, o)
+		_, err = e.Get([]byte{50}) // written by the newest transaction
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		says := "the older one of the two meta pages is damaged"
+		if err != nil {
+			says = "what was committed last before the stop is lost"
+		}
+		if !strings.Contains(log.String(), says) {
+			t.Errorf("meta page %d is damaged, the key reads %v, and the log %q; want %q", page, err, log.String(), says)
+		}
 	}
 }

@@ -23,7 +23,9 @@
 // one of its key and itself: CRC-32C, four bytes. A value that the disk has
 // changed stops the engine when it is read, as damage of a page does. That a key
 // is missing because a page has lost it, no read can tell: Check does, which holds
-// every page to the others and every pair to its checksum. The bucket is named by
+// every page to the others and every pair to its checksum. Where one meta page is
+// damaged, bbolt goes by the other one, which lacks the last transaction if it is
+// the older: that is logged at the start, and found by Check. The bucket is named by
 // the format of what is in it (format.go); a store of another one is refused.
 //
 // # The file system

@@ -51,11 +51,15 @@ func (o Options) prepare() error {
 	if o.Create {
 		return os.Mkdir(o.Dir, 0o700)
 	}
-	info, err := os.Stat(filepath.Join(o.Dir, fileName))
+	path := filepath.Join(o.Dir, fileName)
+	info, err := os.Stat(path)
 	if err == nil && info.Size() == 0 {
 		err = fmt.Errorf("%w: %s is empty", storage.ErrDamaged, fileName)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return tellMetas(path, o.Logger)
 }
 
 // syncDir makes durable which entries a directory has.
