@@ -191,19 +191,3 @@ func TestBatchTooLarge(t *testing.T) {
 		t.Errorf("close: %v, want ErrFailed", err)
 	}
 }
-
-// work admits background work and counts it.
-type work struct {
-	t           *testing.T
-	steps, done int
-}
-
-func (w *work) Step(bytes int, _ <-chan struct{}) bool {
-	if bytes != 0 && bytes != 128<<20 {
-		w.t.Errorf("step %d moves %d bytes", w.steps, bytes)
-	}
-	w.steps++
-	return true
-}
-
-func (w *work) Done() { w.done++ }

@@ -25,7 +25,7 @@ func Check(dir string, o storage.CheckOptions, x storage.Examiner) error {
 	c := checker{x: x, file: f, size: size}
 	if err != nil {
 		c.fault(storage.CostStore, -1, "it cannot be read: "+err.Error())
-		return nil //nolint:nilerr // it is reported as damage
+		return nil
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	if !c.metas() {
