@@ -1,10 +1,13 @@
 package doctor_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -149,7 +152,14 @@ func whole(t testing.TB) store {
 func directory(t testing.TB, s store) vfs.FS {
 	t.Helper()
 	fs := vfs.NewDisk().FS()
-	e, _, err := engines.Open(storage.Options{Engine: "pebble", Dir: "data", Node: self, FS: fs})
+	keep(t, s, storage.Options{Engine: "pebble", Dir: "data", Node: self, FS: fs})
+	return fs
+}
+
+// keep has an engine keep what is in a store.
+func keep(t testing.TB, s store, o storage.Options) {
+	t.Helper()
+	e, _, err := engines.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +172,6 @@ func directory(t testing.TB, s store) vfs.FS {
 	if err := errors.Join(<-done, e.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return fs
 }
 
 func check(t testing.TB, s store) *doctor.Report {
@@ -388,6 +397,43 @@ func TestHalfMigrated(t *testing.T) {
 		}
 		if err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestFlippedBytesOfBolt flips each byte of a stored value and of its key, which
+// bbolt has no checksum of: it is found, and the record is named whose value it is.
+func TestFlippedBytesOfBolt(t *testing.T) {
+	s := whole(t)
+	s.data("key 1", written("a value of its own"))
+	s.settle()
+	o := storage.Options{Engine: "bolt", Dir: t.TempDir(), Node: self}
+	keep(t, s, o)
+	path := filepath.Join(o.Dir, "bolt", "data.bolt")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := core.DataKey([]byte("key 1"))
+	value := s[string(key)]
+	for what, bytesOf := range map[string][]byte{"key": key, "value": value} {
+		at := bytes.Index(whole, bytesOf)
+		if at < 0 || bytes.Contains(whole[at+1:], bytesOf) {
+			t.Fatalf("the %s is not there once", what)
+		}
+		for i := range bytesOf {
+			b := bytes.Clone(whole)
+			b[at+i] ^= 0x10
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r, err := doctor.Check(doctor.Options{Dir: o.Dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Healthy || r.Worst != doctor.CostStore || what == "value" && r.Damage[0].Key != `"key 1"` {
+				t.Errorf("byte %d of the %s is flipped: healthy %v, %+v", i, what, r.Healthy, r.Damage)
+			}
 		}
 	}
 }

@@ -111,10 +111,10 @@ func (l *library) look(from []byte) (s sight, err error) {
 }
 
 // drop has badger delete keys whose newest entries are still the marks that hid
-// nothing, and returns of how many. What does not fit into a transaction has to
-// wait for the next sweep.
+// nothing, and returns of how many. What does not fit into a transaction, or on
+// the disk, has to wait for the next sweep.
 func (l *library) drop(marks []mark) (dropped int64, err error) {
-	if len(marks) == 0 {
+	if len(marks) == 0 || checkRoom(l.disk, l.dir, 0) != nil {
 		return 0, nil
 	}
 	l.applying.Lock()

@@ -286,15 +286,15 @@ func (c *checker) inline(b []byte) {
 
 // pair looks at what is stored under a key.
 func (c *checker) pair(off int64, e element) {
-	value, err := unsealed(e.key, e.value)
+	err := verify(e.key, e.value)
 	if err == nil && e.flags != 0 {
-		err = fmt.Errorf("%w: the record of the key %.40q has the flags %#x, of no record", storage.ErrDamaged, e.key[1:], e.flags)
+		err = fmt.Errorf("it has the flags %#x, which no record has", e.flags)
 	}
 	if err != nil {
 		c.x.Fault(storage.Fault{File: fileName, Offset: off, Key: bytes.Clone(e.key[1:]), What: err.Error(), Cost: storage.CostStore})
 		return
 	}
-	c.x.Pair(e.key[1:], value)
+	c.x.Pair(e.key[1:], e.value[sumBytes:])
 }
 
 // free looks at the list of free pages, and for pages that are neither used nor
