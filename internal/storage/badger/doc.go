@@ -19,6 +19,10 @@
 // Where badger cannot open a store, it leaves two goroutines behind, which do
 // nothing.
 //
+// badger takes a manifest that ends in what is no record for one that a crash has
+// torn, and removes the tables that it has not read of. Where there are any, the
+// store does not open (manifest.go).
+//
 // badger does not sync its folder when it has begun a new log. The engine does,
 // before it reports what is in that log as durable.
 //

@@ -113,7 +113,14 @@ func open(o Options) (*library, error) {
 		o.Background = storage.AtRate(storage.DefaultBackgroundBytes)
 	}
 	log := &logger{log: o.Logger}
-	db, err := badger.OpenManaged(o.library(log))
+	options := o.library(log)
+	if !o.Create {
+		m, err := readManifest(o.Dir, options)
+		if err = errors.Join(err, m.trust()); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.Dir, err)
+		}
+	}
+	db, err := badger.OpenManaged(options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Dir, err)
 	}
