@@ -414,19 +414,25 @@ func TestFlippedBytesOfBolt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	flip := func(at int) {
+		whole[at] ^= 0x10
+		if _, err := file.WriteAt(whole[at:at+1], int64(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	key := core.DataKey([]byte("key 1"))
-	value := s[string(key)]
-	for what, bytesOf := range map[string][]byte{"key": key, "value": value} {
+	for what, bytesOf := range map[string][]byte{"key": key, "value": s[string(key)]} {
 		at := bytes.Index(whole, bytesOf)
 		if at < 0 || bytes.Contains(whole[at+1:], bytesOf) {
 			t.Fatalf("the %s is not there once", what)
 		}
 		for i := range bytesOf {
-			b := bytes.Clone(whole)
-			b[at+i] ^= 0x10
-			if err := os.WriteFile(path, b, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			flip(at + i)
 			r, err := doctor.Check(doctor.Options{Dir: o.Dir})
 			if err != nil {
 				t.Fatal(err)
@@ -434,6 +440,10 @@ func TestFlippedBytesOfBolt(t *testing.T) {
 			if r.Healthy || r.Worst != doctor.CostStore || what == "value" && r.Damage[0].Key != `"key 1"` {
 				t.Errorf("byte %d of the %s is flipped: healthy %v, %+v", i, what, r.Healthy, r.Damage)
 			}
+			flip(at + i)
 		}
+	}
+	if r, err := doctor.Check(doctor.Options{Dir: o.Dir}); err != nil || !r.Healthy {
+		t.Errorf("with every byte as it was: %+v, %v", r, err)
 	}
 }
