@@ -272,12 +272,12 @@ func (b *benchmark) measure(ctx context.Context, cmd *cobra.Command, db bench.DB
 		Workload: b.load.Workload.Name, Distribution: string(b.load.Distribution), Phase: b.phase,
 		Protocol: b.protocol, Keys: b.keys, ValueBytes: b.valueBytes, Concurrency: b.callers, Seed: b.seed,
 	}
-	show := newProgress(cmd.ErrOrStderr(), b.progress)
+	show := flaggedProgress(cmd.ErrOrStderr(), b.progress)
 	defer show.end()
 	if b.phase != phaseRun {
 		use := b.watchUsage(report)
 		use.begin()
-		filled, err := load.Fill(ctx, show.of("load"))
+		filled, err := load.Fill(ctx, show.ofLoad("load"))
 		if err != nil {
 			return nil, fmt.Errorf("writing the keys: %w", err)
 		}
@@ -306,7 +306,7 @@ func (b *benchmark) measure(ctx context.Context, cmd *cobra.Command, db bench.DB
 func (b *benchmark) plan(ctx context.Context, load *bench.Load, report *bench.Report, show *progress) (bench.Plan, error) {
 	plan := bench.Plan{Duration: b.duration, Rate: b.rateFixed, Events: b.faults.events(b.self.cluster), Settle: b.faults.settle}
 	if b.rateShare > 0 {
-		peak, err := load.Run(ctx, bench.Plan{Duration: min(peakLength, b.duration), Progress: show.of("peak")})
+		peak, err := load.Run(ctx, bench.Plan{Duration: min(peakLength, b.duration), Progress: show.ofLoad("peak")})
 		if err != nil {
 			return plan, err
 		}
@@ -318,10 +318,10 @@ func (b *benchmark) plan(ctx context.Context, load *bench.Load, report *bench.Re
 	}
 	report.TargetRate = plan.Rate
 	if b.warmup > 0 {
-		if _, err := load.Run(ctx, bench.Plan{Duration: b.warmup, Rate: plan.Rate, Progress: show.of("warmup")}); err != nil {
+		if _, err := load.Run(ctx, bench.Plan{Duration: b.warmup, Rate: plan.Rate, Progress: show.ofLoad("warmup")}); err != nil {
 			return plan, err
 		}
 	}
-	plan.Progress = show.of("run")
+	plan.Progress = show.ofLoad("run")
 	return plan, ctx.Err()
 }

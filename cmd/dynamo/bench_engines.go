@@ -112,7 +112,7 @@ func (b *engineBench) run(cmd *cobra.Command) error {
 		return exitf(exitUsage, "a directory for the engines: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what is left says its name
-	p := newProgress(cmd.ErrOrStderr(), b.progress)
+	p := flaggedProgress(cmd.ErrOrStderr(), b.progress)
 	defer p.end()
 	var reports []enginebench.Report
 	for _, engine := range b.engines {
@@ -172,7 +172,7 @@ func (b *engineBench) child(ctx context.Context, what, engine, dir string, p *pr
 	if err := child.Start(); err != nil {
 		return err
 	}
-	got, err := b.listen(stdout, func(stage string) { p.stage(engine + ": " + stage) })
+	got, err := b.listen(stdout, func(stage string) { p.show(0, engine+": "+stage) })
 	_ = child.Process.Kill() // as a crash does, so that the next one finds what that leaves
 	_, _ = child.Process.Wait()
 	_ = stdin.Close()

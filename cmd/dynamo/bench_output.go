@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -12,55 +10,6 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/bench/plot"
 	"github.com/dynamo-kv/dynamo/internal/bench/procs"
 )
-
-// progress tells on standard error how far a load has come.
-type progress struct {
-	w       io.Writer
-	lines   bool // one each; else they replace each other
-	off     bool
-	pending bool // the line is not ended
-}
-
-func newProgress(w io.Writer, how string) *progress {
-	return &progress{w: w, lines: how == "lines", off: how == "off" || how == "auto" && !isTerminal(w)}
-}
-
-// of returns what tells of one phase, or nil where nobody is told.
-func (p *progress) of(phase string) func(bench.Progress) {
-	if p.off {
-		return nil
-	}
-	return func(q bench.Progress) {
-		far := fmt.Sprintf("%v of %v", q.Elapsed.Round(time.Second), q.Duration)
-		if q.Total > 0 {
-			far = fmt.Sprintf("%d of %d", q.Done, q.Total)
-		}
-		line := fmt.Sprintf("%s %s: %.0f operations/s, p50 %.2f ms, p99 %.2f ms, %d errors",
-			phase, far, q.Last.Rate, q.Last.P50, q.Last.P99, q.Last.Errors)
-		p.stage(line)
-	}
-}
-
-// stage tells what is being done.
-func (p *progress) stage(line string) {
-	switch {
-	case p.off:
-	case p.lines:
-		p.say(line + "\n")
-	default:
-		p.say("\r" + line + "\x1b[K") // over the last one, and nothing after it
-		p.pending = true
-	}
-}
-
-// end takes the line away.
-func (p *progress) end() {
-	if p.pending {
-		p.say("\r\x1b[K")
-	}
-}
-
-func (p *progress) say(text string) { _, _ = io.WriteString(p.w, text) } // where nobody reads it, the run goes on
 
 // usage is what this program and its nodes use in a time.
 type usage struct {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,8 +42,9 @@ check.`,
 }
 
 func examine(cmd *cobra.Command, dir string, asJSON bool) error {
-	p := newExamined(cmd)
-	report, err := doctor.Check(doctor.Options{Dir: dir, Progress: p.set})
+	p := newProgress(cmd.ErrOrStderr())
+	p.begin("checking")
+	report, err := doctor.Check(doctor.Options{Dir: dir, Progress: p.ofCheck})
 	p.end()
 	if err != nil {
 		return exitf(exitUsage, "%w", err)
@@ -63,70 +63,6 @@ func examine(cmd *cobra.Command, dir string, asJSON bool) error {
 		return exitf(exitDamaged, "%s: %s damaged", dir, plural(len(report.Damage)+report.MoreDamage, "place"))
 	}
 	return nil
-}
-
-// patient is how long a check runs before it says how far it is, and how often
-// it says so then.
-const patient = time.Second
-
-// examined shows how far a check is, on standard error: on a terminal in one
-// line, else in a line each time.
-type examined struct {
-	cmd  *cobra.Command
-	quit chan struct{}
-	done sync.WaitGroup
-
-	mu sync.Mutex // guards what follows
-	at doctor.Progress
-}
-
-func newExamined(cmd *cobra.Command) *examined {
-	e := &examined{cmd: cmd, quit: make(chan struct{})}
-	e.done.Go(e.run)
-	return e
-}
-
-func (e *examined) set(p doctor.Progress) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.at = p
-}
-
-func (e *examined) end() {
-	close(e.quit)
-	e.done.Wait()
-}
-
-func (e *examined) run() {
-	tick := time.NewTicker(patient)
-	defer tick.Stop()
-	before, after := "", "\n"
-	if isTerminal(e.cmd.ErrOrStderr()) {
-		before, after = "\r\x1b[K", ""
-	}
-	for {
-		select {
-		case <-e.quit:
-			e.cmd.PrintErr(before)
-			return
-		case <-tick.C:
-			e.mu.Lock()
-			at := e.at
-			e.mu.Unlock()
-			e.cmd.PrintErr(before + examinedText(at) + after)
-		}
-	}
-}
-
-func examinedText(p doctor.Progress) string {
-	s := "checking"
-	if p.TotalBytes > 0 {
-		s += fmt.Sprintf(": %s of %s", storage.Size(uint64(p.Bytes)), storage.Size(uint64(p.TotalBytes)))
-	}
-	if p.Records > 0 {
-		s += fmt.Sprintf(", %d records", p.Records)
-	}
-	return s
 }
 
 // diagnosis is a report for people.

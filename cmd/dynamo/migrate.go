@@ -69,8 +69,8 @@ func (m *migration) run(cmd *cobra.Command, dir string) error {
 	case m.to == "":
 		return usagef(cmd, "say which engine takes over with --to, such as --to pebble")
 	}
-	progress := newMigrationProgress(cmd.ErrOrStderr())
-	o.Progress = progress.tell
+	progress := newProgress(cmd.ErrOrStderr())
+	o.Progress = progress.ofMigration
 	result, err := migrate.Run(cmd.Context(), o, engines.Drivers()...)
 	progress.end()
 	if err != nil {

@@ -177,6 +177,13 @@ func (c *check) identify(d storage.Directory) {
 	if len(r.Aside) > 0 {
 		c.note("%d files and folders of data that was set aside: nobody reads them; look into them or remove them", len(r.Aside))
 	}
+	switch m := d.Migration; {
+	case m == nil:
+	case m.From == r.Engine:
+		c.note("its migration from %s to %s is half done: complete it with dynamo migrate, or give it up with --abort", m.From, m.To)
+	default:
+		c.note("its migration from %s to %s has come to its end but for what is left of %s: the next start removes that, or keeps it aside", m.From, m.To, m.From)
+	}
 	if d.Unlocked {
 		c.note("there is no lock file, as in a copy: nothing has kept a node from starting meanwhile")
 	}

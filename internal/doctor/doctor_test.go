@@ -1,10 +1,13 @@
 package doctor_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -149,7 +152,14 @@ func whole(t testing.TB) store {
 func directory(t testing.TB, s store) vfs.FS {
 	t.Helper()
 	fs := vfs.NewDisk().FS()
-	e, _, err := engines.Open(storage.Options{Engine: "pebble", Dir: "data", Node: self, FS: fs})
+	keep(t, s, storage.Options{Engine: "pebble", Dir: "data", Node: self, FS: fs})
+	return fs
+}
+
+// keep has an engine keep what is in a store.
+func keep(t testing.TB, s store, o storage.Options) {
+	t.Helper()
+	e, _, err := engines.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +172,6 @@ func directory(t testing.TB, s store) vfs.FS {
 	if err := errors.Join(<-done, e.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return fs
 }
 
 func check(t testing.TB, s store) *doctor.Report {
@@ -232,6 +241,8 @@ func TestDamage(t *testing.T) {
 			delete(s, key0)
 			s.settle()
 		}, `the key "key 0"`, "where its key belongs", doctor.CostStore},
+		{"a key cut short", func(s store) { s[key0[:5]] = s[key0] }, `the record "`, "5 bytes, and no room for a client's", doctor.CostStore},
+		{"a hint's key cut short", func(s store) { s[kept[:1]] = s[kept] }, `the record "`, "1 bytes, and no room for a client's", doctor.CostStore},
 		{"a hint among the data", func(s store) { s[key0] = s[kept] }, `the key "key 0"`, "is no hint", doctor.CostStore},
 		{"a hint for nobody", func(s store) { s[kept] = record(written("x")); s.settle() }, `the hint of the key "kept"`, "for nobody", doctor.CostStore},
 		{"a hint without what it keeps", func(s store) {
@@ -342,5 +353,97 @@ func TestSetAside(t *testing.T) {
 	r, err := doctor.Check(doctor.Options{Dir: "data", FS: fs})
 	if err != nil || !r.Healthy || len(r.Aside) != 2 || r.Data.Keys != 0 {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestHalfMigrated: what a directory says of a migration that has not ended is
+// told, and damage where the node would not start for it.
+func TestHalfMigrated(t *testing.T) {
+	for _, test := range []struct {
+		says, note, damage string
+	}{
+		{`{"format": 1, "from": "pebble", "to": "lss", "made": true, "keep": false}`, "its migration from pebble to lss is half done", ""},
+		{`{"format": 1, "from": "lss", "to": "pebble", "made": true, "keep": false}`, "its migration from lss to pebble has come to its end but for what is left of lss", ""},
+		{`{"format": 1, "from": "bolt", "to": "lss", "made": true, "keep": false}`, "", `tells of a migration from "bolt" to "lss", and its data is with the engine "pebble"`},
+		{`{"format": 1, "from"`, "", "its migration.json is not JSON"},
+	} {
+		fs := directory(t, whole(t))
+		f, err := fs.Create("data/migration.json", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Write([]byte(test.says))
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r, err := doctor.Check(doctor.Options{Dir: "data", FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(strings.Join(r.Notes, "\n"), test.note) || r.Data.Keys != 41 {
+			t.Errorf("%s: the notes %q do not have %q, or the %d keys are not 41", test.says, r.Notes, test.note, r.Data.Keys)
+		}
+		if r.Healthy != (test.damage == "") || !r.Healthy && (r.Worst != doctor.CostStore || !strings.Contains(r.Damage[0].What, test.damage)) {
+			t.Errorf("%s: %+v, want %q", test.says, r.Damage, test.damage)
+		}
+		e, _, err := engines.Open(storage.Options{Engine: "pebble", Dir: "data", Node: self, FS: fs})
+		if (err == nil) != r.Healthy {
+			t.Errorf("%s: it is said to be healthy: %v, and a start says %v", test.says, r.Healthy, err)
+		}
+		if err == nil {
+			err = e.Close()
+		} else if errors.Is(err, storage.ErrDamaged) {
+			err = nil
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestFlippedBytesOfBolt flips each byte of a stored value and of its key, which
+// bbolt has no checksum of: it is found, and the record is named whose value it is.
+func TestFlippedBytesOfBolt(t *testing.T) {
+	s := whole(t)
+	s.data("key 1", written("a value of its own"))
+	s.settle()
+	o := storage.Options{Engine: "bolt", Dir: t.TempDir(), Node: self}
+	keep(t, s, o)
+	path := filepath.Join(o.Dir, "bolt", "data.bolt")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	flip := func(at int) {
+		whole[at] ^= 0x10
+		if _, err := file.WriteAt(whole[at:at+1], int64(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := core.DataKey([]byte("key 1"))
+	for what, bytesOf := range map[string][]byte{"key": key, "value": s[string(key)]} {
+		at := bytes.Index(whole, bytesOf)
+		if at < 0 || bytes.Contains(whole[at+1:], bytesOf) {
+			t.Fatalf("the %s is not there once", what)
+		}
+		for i := range bytesOf {
+			flip(at + i)
+			r, err := doctor.Check(doctor.Options{Dir: o.Dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Healthy || r.Worst != doctor.CostStore || what == "value" && r.Damage[0].Key != `"key 1"` {
+				t.Errorf("byte %d of the %s is flipped: healthy %v, %+v", i, what, r.Healthy, r.Damage)
+			}
+			flip(at + i)
+		}
+	}
+	if r, err := doctor.Check(doctor.Options{Dir: o.Dir}); err != nil || !r.Healthy {
+		t.Errorf("with every byte as it was: %+v, %v", r, err)
 	}
 }

@@ -51,6 +51,9 @@ func (c *check) record(key, value []byte) error {
 
 // placed finds what is wrong with the key of a data or hint record.
 func placed(key []byte) error {
+	if header := len(core.DataKey(nil)); len(key) < header {
+		return fmt.Errorf("its key has %d bytes, and no room for a client's", len(key))
+	}
 	client := core.ClientKey(key)
 	switch {
 	case len(client) == 0 || len(client) > id.MaxKeyBytes:

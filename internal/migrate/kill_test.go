@@ -1,17 +1,16 @@
 package migrate_test
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/dynamo-kv/dynamo/internal/migrate"
 	"github.com/dynamo-kv/dynamo/internal/storage/engines"
+	"github.com/dynamo-kv/dynamo/internal/storage/storagetest"
 )
 
 var kills = flag.Int("migrate.kills", 3, "processes that TestKill kills on each way")
@@ -89,31 +88,19 @@ const endless = 1 << 30
 // its last before the switch, and tells whether it came to that.
 func killMigration(t *testing.T, dir, to string, after int, last string) (killed bool) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$")
-	cmd.Env = append(os.Environ(), killDir+"="+dir, killTo+"="+to)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	heard, doomed := 0, false
-	var said []string
-	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		if !strings.HasPrefix(lines.Text(), "progress ") {
-			said = append(said, lines.Text())
-			continue
+	told, doomed := 0, false
+	end, said := storagetest.Spawn(t, []string{killDir + "=" + dir, killTo + "=" + to}, func(line string, kill func()) bool {
+		if !strings.HasPrefix(line, "progress ") {
+			return false
 		}
-		if heard++; heard == after+1 || lines.Text() == last {
+		if told++; told == after+1 || line == last {
 			doomed = true
-			_ = cmd.Process.Kill() // it may have ended by now
+			kill() // it may have ended by now
 		}
+		return true
+	})
+	if !doomed && !end.Success() {
+		t.Fatalf("the process failed: %v\n%s", end, said)
 	}
-	if err := cmd.Wait(); err != nil && !doomed {
-		t.Fatalf("the process failed: %v\n%s%s", err, strings.Join(said, "\n"), stderr.String())
-	}
-	return !cmd.ProcessState.Success()
+	return !end.Success()
 }

@@ -28,7 +28,7 @@ const (
 
 // Fault is one place where a store is not as it was written.
 type Fault struct {
-	File   string // in the engine's folder
+	File   string // in the engine's folder; empty: it is not of the engine
 	Offset int64  // -1: not known
 	Key    []byte // the store's key whose value is lost; nil: none is, or which is not known
 	What   string
@@ -55,6 +55,8 @@ type Directory struct {
 	Identity Identity
 	Aside    []string // files and folders of data that was set aside
 	Unlocked bool     // it has no lock file, and so is not kept from being opened meanwhile
+	// Migration is one that has not ended, nil where there is none.
+	Migration *Migration
 }
 
 // Check looks at a data directory that no node has open, and changes nothing in
@@ -81,6 +83,13 @@ func Check(files vfs.FS, path string, x Examiner, drivers ...Driver) (Directory,
 func (d directory) check(own bool, x Examiner, drivers []Driver) (found Directory, err error) {
 	driver, found, err := d.look(drivers)
 	if err != nil {
+		return found, err
+	}
+	found.Migration, err = d.underWay(found.Identity)
+	switch {
+	case errors.Is(err, ErrDamaged):
+		x.Fault(Fault{Offset: -1, Cost: CostStore, What: fmt.Sprintf("%v; the data is with the engine %q, and a node starts on it when the file is removed", err, driver.Name)})
+	case err != nil:
 		return found, err
 	}
 	lock, err := d.lockToRead(own)

@@ -118,10 +118,19 @@ func (d directory) inspect(drivers []Driver) (contents, error) {
 		return contents{}, fmt.Errorf("%w: it has no %s and is not empty: it holds %q; give the node an empty directory, or one that does not exist", ErrForeign, identityName, other[0])
 	}
 	found.half = d.half(aside, found.folder)
-	if len(found.folder) > 0 && !unfinished && found.half == nil {
-		return contents{}, fmt.Errorf("%w: it holds an engine's folder, but no %s; put that back, or give the node another directory", ErrDamaged, identityName)
+	if found.half != nil || len(found.folder) == 0 || unfinished && d.begun(found.folder) {
+		return found, nil
 	}
-	return found, nil
+	return contents{}, fmt.Errorf("%w: it holds an engine's folder, but no %s; put that back, or give the node another directory", ErrDamaged, identityName)
+}
+
+// begun reports whether folders are what an unfinished start has begun: the one
+// of the engine that it has announced, before it made anything. The file may also
+// be that of a switch to another engine which a crash has interrupted, and lie
+// beside data.
+func (d directory) begun(folders map[string]bool) bool {
+	i, err := d.read(unfinishedName)
+	return err == nil && len(folders) == 1 && folders[i.Engine]
 }
 
 func known(name string, drivers []Driver) bool {

@@ -99,6 +99,18 @@ func (d directory) migration() (*Migration, error) {
 	return &m, nil
 }
 
+// underWay returns the migration that has not ended, nil where there is none.
+func (d directory) underWay(i Identity) (*Migration, error) {
+	m, err := d.migration()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err == nil && i.Engine != m.From && i.Engine != m.To:
+		return nil, d.stray(contents{identity: i, migration: m})
+	}
+	return m, err
+}
+
 // resume brings the remains of a migration to where a node may start. One that
 // has come to its switch is ended. Before that, the data is where it was: a node
 // goes on with it, and the migration will compare everything once more.

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 )
@@ -260,4 +262,47 @@ func afterInterruption(t *testing.T, o storage.Options, before storage.Identity)
 		t.Error("after it was set aside the data is still the node's")
 	}
 	wantAside(t, o.FS, o.Dir, want)
+}
+
+// TestLostIdentityBesideRemains: a switch that a crash interrupts leaves the
+// identity that it was about to give, and a migration that is given up then
+// leaves it there. Where later the true identity is lost, the data must not be
+// taken for what an unfinished first start has left, which is removed.
+func TestLostIdentityBesideRemains(t *testing.T) {
+	disk := vfs.NewDisk()
+	o := storage.Options{Engine: "red", Node: "n1", Dir: "data", FS: disk.FS()}
+	start(t, o)
+	failing := o
+	failing.FS = vfs.Watch(disk.FS(), func(op vfs.Op) error {
+		if op.Kind == errorfs.OpRename && strings.HasSuffix(op.Path, "identity.json.tmp") {
+			return vfs.ErrInjected
+		}
+		return nil
+	})
+	h := hold(t, failing)
+	e, err := h.Begin("blue", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Switch(); !errors.Is(err, vfs.ErrInjected) {
+		t.Fatalf("the switch: %v, want the error of its renaming", err)
+	}
+	if err := errors.Join(h.Abandon(), h.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.FS.Remove("data/identity.json"); err != nil {
+		t.Fatal(err)
+	}
+	for _, engine := range []string{"red", "blue"} {
+		o.Engine = engine
+		if e, _, err := open(o); !errors.Is(err, storage.ErrDamaged) {
+			t.Errorf("%s: %v, %v, want ErrDamaged", engine, e, err)
+		}
+	}
+	if _, err := o.FS.Stat("data/red/store"); err != nil {
+		t.Errorf("the data: %v", err)
+	}
 }

@@ -120,31 +120,16 @@ func (c *checker) look() (err error) {
 	return c.pairs(db)
 }
 
-// manifest reads the manifest to its end. badger takes one that ends too soon
-// for one that a crash has torn, and removes the tables that it does not name:
-// from a store that is damaged there, all of them.
-func (c *checker) manifest(o badger.Options) (err error) {
-	f, err := os.Open(filepath.Join(c.dir, badger.ManifestFilename))
+// manifest tells of tables that the manifest does not name.
+func (c *checker) manifest(o badger.Options) error {
+	m, err := readManifest(c.dir, o)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	m, end, err := badger.ReplayManifestFile(f, o.ExternalMagicVersion, o)
-	if err != nil {
-		return fmt.Errorf("%s: %w", badger.ManifestFilename, err)
-	}
-	tables, err := filepath.Glob(filepath.Join(c.dir, "*.sst"))
-	if err != nil {
-		return err
-	}
-	if end < info.Size() || len(tables) > len(m.Tables) {
+	if m.end < m.size || m.tables > m.named {
 		c.x.Fault(storage.Fault{
-			File: badger.ManifestFilename, Offset: end, Cost: storage.CostStore,
-			What: fmt.Sprintf("it names %d of %d tables; a start would remove the others", len(m.Tables), len(tables)),
+			File: badger.ManifestFilename, Offset: m.end, Cost: storage.CostStore,
+			What: fmt.Sprintf("it names %d of %d tables; a start would remove the others", m.named, m.tables),
 		})
 	}
 	return nil

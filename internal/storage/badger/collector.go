@@ -10,20 +10,20 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/storage"
 )
 
-// collector has garbage of the value log collected, from one goroutine, which
-// it owns.
+// collector has garbage of the value log collected and then deletions given
+// back, from one goroutine, which it owns: never both at once.
 type collector struct {
-	db     *badger.DB
-	log    *logger
-	admit  storage.Background
-	stop   chan struct{}
-	exited chan struct{}
+	library *library
+	admit   storage.Background
+	stop    chan struct{}
+	exited  chan struct{}
+	entries int64 // that the last sweep has seen; before the first none are known
 }
 
 // newCollector returns a collector that starts whenever it receives from ticks,
 // every gcInterval if that is nil.
-func newCollector(db *badger.DB, log *logger, admit storage.Background, ticks <-chan time.Time) *collector {
-	c := &collector{db: db, log: log, admit: admit, stop: make(chan struct{}), exited: make(chan struct{})}
+func newCollector(l *library, admit storage.Background, ticks <-chan time.Time) *collector {
+	c := &collector{library: l, admit: admit, stop: make(chan struct{}), exited: make(chan struct{})}
 	go c.run(ticks)
 	return c
 }
@@ -46,24 +46,31 @@ func (c *collector) run(ticks <-chan time.Time) {
 		case <-c.stop:
 			return
 		case <-ticks:
-			c.collect()
+			if err := errors.Join(c.collect(), c.sweep()); err != nil {
+				c.library.log.Errorf("%v", err)
+			}
+			c.admit.Done()
 		}
 	}
 }
 
 // collect has files rewritten, one at a time, until there is none that is worth
-// it. Whether there is, badger tells by doing it, so that a rewriting is paid for
-// when it has been done, before the next.
-func (c *collector) collect() {
-	defer c.admit.Done()
+// it, or no room for one. Whether there is, badger tells by doing it, so that a
+// rewriting is paid for when it has been done, before the next.
+func (c *collector) collect() error {
 	for cost := 0; c.admit.Step(cost, c.stop); cost = rewriteBytes {
-		err := c.db.RunValueLogGC(gcRatio)
+		l := c.library
+		if err := checkRoom(l.disk, l.dir, rewriteBytes); err != nil {
+			l.log.Warningf("collecting garbage has to wait: %v", err)
+			return nil
+		}
+		err := l.db.RunValueLogGC(gcRatio)
 		if errors.Is(err, badger.ErrNoRewrite) {
-			return
+			return nil
 		}
 		if err != nil {
-			c.log.Errorf("%v", fmt.Errorf("collecting garbage: %w", err))
-			return
+			return fmt.Errorf("collecting garbage: %w", err)
 		}
 	}
+	return nil
 }

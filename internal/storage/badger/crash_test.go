@@ -2,6 +2,7 @@ package badger_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
@@ -193,55 +193,48 @@ func TestBatchTooLarge(t *testing.T) {
 	}
 }
 
-// work admits background work and counts it.
-type work struct {
-	t           *testing.T
-	steps, done int
-}
-
-func (w *work) Step(bytes int, _ <-chan struct{}) bool {
-	if bytes != 0 && bytes != 128<<20 {
-		w.t.Errorf("step %d moves %d bytes", w.steps, bytes)
-	}
-	w.steps++
-	return true
-}
-
-func (w *work) Done() { w.done++ }
-
-// TestCollect replaces large values again and again while garbage is
-// collected: nothing that is current is lost by it, an engine ends its collector,
-// and all of that is admitted.
-func TestCollect(t *testing.T) {
-	ticks := make(chan time.Time)
-	o := options(filepath.Join(t.TempDir(), "badger"), true)
-	o.Collect = ticks
-	work := &work{t: t}
-	o.Background = work
+// TestDamagedManifest damages a length in the manifest, which badger takes for a
+// write that a crash has torn: it would go by what stands before, and remove the
+// tables that it has not read of. The store does not open, and stays as it was.
+func TestDamagedManifest(t *testing.T) {
+	o := filled(t, nil)
 	e := mustOpen(t, o)
-	value := func(round, key int) []byte {
-		return bytes.Repeat([]byte(fmt.Sprintf("%d/%d,", round, key)), 2000)
-	}
-	const rounds, keys = 6, 50
-	for round := range rounds {
-		for key := range keys {
-			if err := commit(e, core.Write{Key: []byte{byte(key)}, Value: value(round, key)}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		ticks <- time.Time{}
+	if err := commit(e, core.Write{Key: []byte("later"), Value: []byte("in a table of its own")}); err != nil {
+		t.Fatal(err)
 	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if work.steps < rounds || work.done != rounds {
-		t.Errorf("%d steps were admitted, and %d times there was no more to do, of %d", work.steps, work.done, rounds)
+	path := filepath.Join(o.Dir, "MANIFEST")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	o.Create = false
+	const magic, head = 8, 8 // bytes of the file, and of each record
+	last := magic
+	for at := magic; at < len(whole); at += head + int(binary.BigEndian.Uint32(whole[at:])) {
+		last = at
+	}
+	b := bytes.Clone(whole)
+	b[last+3] += 3 // more than there is
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := contents(t, o.Dir)
+	e, err = badger.Open(o)
+	if !errors.Is(err, storage.ErrDamaged) || !strings.Contains(err.Error(), "MANIFEST") {
+		t.Errorf("%v, %v, want ErrDamaged and the file", e, err)
+	}
+	if !bytes.Equal(contents(t, o.Dir), before) {
+		t.Error("the files have changed")
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	e = mustOpen(t, o)
-	for key := range keys {
-		if v, err := e.Get([]byte{byte(key)}); err != nil || !bytes.Equal(v, value(rounds-1, key)) {
-			t.Errorf("key %d reads %d bytes, %v", key, len(v), err)
+	for key, want := range map[string]string{"small 7": secret, "later": "in a table of its own"} {
+		if v, err := e.Get([]byte(key)); err != nil || string(v) != want {
+			t.Errorf("with the manifest mended, %q reads %q, %v", key, v, err)
 		}
 	}
 	if err := e.Close(); err != nil {

@@ -19,6 +19,10 @@
 // Where badger cannot open a store, it leaves two goroutines behind, which do
 // nothing.
 //
+// badger takes a manifest that ends in what is no record for one that a crash has
+// torn, and removes the tables that it has not read of. Where there are any, the
+// store does not open (manifest.go).
+//
 // badger does not sync its folder when it has begun a new log. The engine does,
 // before it reports what is in that log as durable.
 //
@@ -36,10 +40,12 @@
 // replaced: the newest entry counts, wherever it is, and badger keeps it. But
 // badger drops a deletion, once, in the lowest level, there is nothing older for
 // it to hide, and knows nothing of the value that was put back above: the key
-// would come back. So the engine has badger delete nothing: what is deleted
-// keeps an entry without a value that says so. It takes the room of the key and
-// some bytes, and is not given back: a store whose keys are used once and deleted
-// is better kept by another engine.
+// would come back. So what is deleted keeps an entry without a value that says
+// so, a mark. When the collector has come around, and an eighth of all entries or
+// more are marks, it looks at all keys: a mark that is all that badger has of its
+// key, in any level, hides nothing that could be moved, and only then badger is
+// told to delete the key, which compactions then forget. Until they have dropped
+// what a mark hides and then the mark, it takes the room of the key and some bytes.
 //
 // # Limits
 //
@@ -53,7 +59,12 @@
 // badger maps its files into memory and writes to them there. So it cannot run on
 // vfs (Open refuses any file system but vfs.OS; the tests kill processes
 // instead), and a disk that is full ends the process, with a fault that nobody
-// can catch, when the system finds no block for a page: keep room on it, or use
-// another engine. It does not open where less than minFree is left. Its logs are made longer than what is in them; Stats counts
-// what they take of the disk where the system tells.
+// can catch, when the system finds no block for a page. So it does not open where
+// less than minFree is left, carries out no transaction there, but fails, and
+// collects no garbage where a file that is rewritten would lead there. What
+// minFree is for are the tables that badger writes in the background; where others
+// fill the disk at that moment, the fault comes all the same.
+//
+// Its logs are made longer than what is in them; Stats counts what they take of
+// the disk where the system tells.
 package badger

@@ -9,12 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	badger "github.com/dgraph-io/badger/v4"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/grouped"
+	"github.com/dynamo-kv/dynamo/internal/storage/vfs"
 )
 
 // Engine implements storage.Engine.
@@ -92,11 +95,15 @@ const (
 // library implements grouped.Library.
 type library struct {
 	dir       string
+	disk      vfs.FS // measures the room
 	db        *badger.DB
 	log       *logger
 	clock     *clock
 	collector *collector
-	logs      [2]string // the newest logs whose names are durable; Apply's
+	marks     atomic.Int64 // of deletions: those that the last sweep has left, and those since
+
+	applying sync.Mutex // held over transactions; guards what follows
+	logs     [2]string  // the newest logs whose names are durable
 }
 
 var _ grouped.Library = (*library)(nil)
@@ -106,16 +113,23 @@ func open(o Options) (*library, error) {
 		o.Background = storage.AtRate(storage.DefaultBackgroundBytes)
 	}
 	log := &logger{log: o.Logger}
-	db, err := badger.OpenManaged(o.library(log))
+	options := o.library(log)
+	if !o.Create {
+		m, err := readManifest(o.Dir, options)
+		if err = errors.Join(err, m.trust()); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.Dir, err)
+		}
+	}
+	db, err := badger.OpenManaged(options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Dir, err)
 	}
-	l := &library{dir: o.Dir, db: db, log: log}
+	l := &library{dir: o.Dir, disk: vfs.OS(), db: db, log: log}
 	l.clock = newClock(db.MaxVersion(), db.SetDiscardTs)
 	if err := l.syncNames(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	l.collector = newCollector(db, log, o.Background, o.Collect)
+	l.collector = newCollector(l, o.Background, o.Collect)
 	return l, nil
 }
 
@@ -152,6 +166,11 @@ func (l *library) Get(key []byte) (value []byte, found bool, err error) {
 // Apply implements grouped.Library, in as few transactions as badger's limit
 // allows.
 func (l *library) Apply(batches [][]core.Write) error {
+	l.applying.Lock()
+	defer l.applying.Unlock()
+	if err := checkRoom(l.disk, l.dir, 0); err != nil {
+		return err
+	}
 	for len(batches) > 0 {
 		n, err := l.fitting(batches)
 		if err != nil {
@@ -205,6 +224,9 @@ func (l *library) commit(batches [][]core.Write) error {
 		for _, w := range batch {
 			if err := write(txn, w); err != nil {
 				return err
+			}
+			if w.Delete {
+				l.marks.Add(1)
 			}
 		}
 	}

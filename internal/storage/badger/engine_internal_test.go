@@ -3,10 +3,12 @@ package badger
 import (
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 
@@ -87,11 +89,55 @@ func (s small) GetDiskUsage(string) (usage pebblevfs.DiskUsage, err error) {
 }
 
 func TestCheckRoom(t *testing.T) {
-	err := checkRoom(small{free: minFree - 1}, "data")
+	err := checkRoom(small{free: minFree - 1}, "data", 0)
 	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "134217727 bytes of the disk are free, and 134217728 are needed") {
 		t.Errorf("%v: does not say how much is missing", err)
 	}
-	if err := checkRoom(small{free: minFree}, "data"); err != nil {
+	if err := checkRoom(small{free: minFree}, "data", 0); err != nil {
 		t.Errorf("with enough room: %v", err)
+	}
+	if err := checkRoom(small{free: minFree}, "data", 1); err == nil {
+		t.Error("with enough room but for one byte: no error")
+	}
+}
+
+// TestFullDisk has the disk fill up while the engine is in use: the next
+// transaction fails, and the engine with it, before badger writes anything;
+// what was durable is there when there is room again. And garbage is left where
+// it is.
+func TestFullDisk(t *testing.T) {
+	ticks := make(chan time.Time)
+	o := collecting(filepath.Join(t.TempDir(), "badger"), ticks, &work{t: t})
+	e := collectOpen(t, o)
+	replaceAll(t, e)
+	e = sunk(t, e, o)
+	e.library.disk = small{free: minFree + rewriteBytes - 1}
+	ticks <- time.Time{}
+	ticks <- time.Time{}
+	if _, err := os.Stat(filepath.Join(o.Dir, firstLog)); err != nil {
+		t.Errorf("without room for it the first file of the value log was rewritten: %v", err)
+	}
+	write1(t, e, core.Write{Key: []byte("fits"), Value: []byte("value")})
+	e = reopened(t, e, o)
+	e.library.disk = small{free: minFree - 1}
+	done := make(chan error, 1)
+	e.Commit([]core.Write{{Key: []byte("does not"), Value: []byte("value")}}, core.Sync, func(err error) { done <- err })
+	if err := <-done; !errors.Is(err, storage.ErrFailed) || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a commit on a full disk: %v, want ErrFailed and what the system calls it", err)
+	}
+	if err := e.Close(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("close: %v, want the failure", err)
+	}
+	o.Create = false
+	e = collectOpen(t, o)
+	expectLast(t, e)
+	if _, err := e.Get([]byte("does not")); !errors.Is(err, core.ErrNotFound) {
+		t.Errorf("what did not fit: %v, want ErrNotFound", err)
+	}
+	if v, err := e.Get([]byte("fits")); err != nil || string(v) != "value" {
+		t.Errorf("what did reads %q, %v", v, err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -39,8 +39,9 @@ const (
 	gcRatio = 0.5
 	// rewriteBytes is what rewriting a file moves at most.
 	rewriteBytes = valueLogBytes / 2
-	// minFree is how much must be free on the disk for badger to open: what it
-	// may write, through its maps of memory, before it next tells of an error.
+	// minFree is how much must be free on the disk for badger to open, and for
+	// each transaction: what it may write in the background, through its maps of
+	// memory, before the next one.
 	minFree = 2 * memTableBytes
 	// diskNeed is that, and a file of the value log, which is copied to collect
 	// what is garbage in it.
@@ -70,6 +71,9 @@ type Options struct {
 	EncryptionKey []byte
 	// MemTableBytes is for tests, which want flushes early; 0 is the default.
 	MemTableBytes int64
+	// ValueLogBytes is for tests, which want files of the value log to be full
+	// early; 0 is the default, and 1 MiB the least.
+	ValueLogBytes int64
 	// Collect is for tests, which want garbage collected at each receive; nil
 	// is every gcInterval.
 	Collect <-chan time.Time
@@ -87,8 +91,8 @@ func Driver() storage.Driver {
 			if o.FS != vfs.OS() {
 				return nil, errors.New("badger: it runs on the machine's own file system only; use another engine on this one")
 			}
-			if err := checkRoom(o.FS, filepath.Dir(dir)); err != nil {
-				return nil, err
+			if err := checkRoom(o.FS, filepath.Dir(dir), 0); err != nil {
+				return nil, fmt.Errorf("badger: %w", err)
 			}
 			return Open(Options{
 				Dir:        dir,
@@ -103,14 +107,14 @@ func Driver() storage.Driver {
 	}
 }
 
-// checkRoom returns an error if too little of the disk is free. Where the system
-// does not tell, it is not known to be too little.
-func checkRoom(fs vfs.FS, dir string) error {
+// checkRoom returns an error if too little of the disk is free for so many bytes
+// beside minFree. Where the system does not tell, it is not known to be too little.
+func checkRoom(fs vfs.FS, dir string, bytes uint64) error {
 	usage, err := fs.GetDiskUsage(dir)
-	if err != nil || usage.AvailBytes >= minFree {
+	if err != nil || usage.AvailBytes >= minFree+bytes {
 		return nil //nolint:nilerr // as said above
 	}
-	return fmt.Errorf("badger: %d bytes of the disk are free, and %d are needed: %w", usage.AvailBytes, minFree, syscall.ENOSPC)
+	return fmt.Errorf("%d bytes of the disk are free, and %d are needed: %w", usage.AvailBytes, minFree+bytes, syscall.ENOSPC)
 }
 
 func (o Options) validate() error {
@@ -126,6 +130,9 @@ func (o Options) library(l badger.Logger) badger.Options {
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = memTableBytes
 	}
+	if o.ValueLogBytes == 0 {
+		o.ValueLogBytes = valueLogBytes
+	}
 	b := badger.DefaultOptions(o.Dir).
 		WithSyncWrites(true).
 		WithDetectConflicts(false). // there is one writer
@@ -136,7 +143,7 @@ func (o Options) library(l badger.Logger) badger.Options {
 		WithNumMemtables(maxMemTables).
 		WithNumCompactors(compactors).
 		WithValueThreshold(valueThreshold).
-		WithValueLogFileSize(valueLogBytes).
+		WithValueLogFileSize(o.ValueLogBytes).
 		WithBlockCacheSize(o.CacheBytes).
 		WithLogger(l)
 	if len(o.EncryptionKey) > 0 {

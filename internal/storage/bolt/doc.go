@@ -17,6 +17,17 @@
 // as long as the file is smaller, no reader makes a transaction wait. bbolt has
 // no encryption: use an encrypted file system, or badger.
 //
+// # Checksums
+//
+// bbolt has checksums of its two meta pages only, so each value is stored behind
+// one of its key and itself: CRC-32C, four bytes. A value that the disk has
+// changed stops the engine when it is read, as damage of a page does. That a key
+// is missing because a page has lost it, no read can tell: Check does, which holds
+// every page to the others and every pair to its checksum. Where one meta page is
+// damaged, bbolt goes by the other one, which lacks the last transaction if it is
+// the older: that is logged at the start, and found by Check. The bucket is named by
+// the format of what is in it (format.go); a store of another one is refused.
+//
 // # The file system
 //
 // bbolt wants files of the operating system, for its map of memory. It cannot

@@ -1,11 +1,13 @@
 package bolt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -49,11 +51,15 @@ func (o Options) prepare() error {
 	if o.Create {
 		return os.Mkdir(o.Dir, 0o700)
 	}
-	info, err := os.Stat(filepath.Join(o.Dir, fileName))
+	path := filepath.Join(o.Dir, fileName)
+	info, err := os.Stat(path)
 	if err == nil && info.Size() == 0 {
 		err = fmt.Errorf("%w: %s is empty", storage.ErrDamaged, fileName)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return tellMetas(path, o.Logger)
 }
 
 // syncDir makes durable which entries a directory has.
@@ -66,23 +72,19 @@ func syncDir(path string) error {
 }
 
 // library implements grouped.Library.
-type library struct{ db *bbolt.DB }
-
-var _ grouped.Library = library{}
-
-// bucketName is the bucket that holds everything.
-var bucketName = []byte("data") //nolint:gochecknoglobals // a constant; slices cannot be
-
-// keyPrefix begins the keys in the bucket: bbolt knows no empty key.
-const keyPrefix = 'k'
-
-func inner(key []byte) []byte {
-	return append(append(make([]byte, 0, 1+len(key)), keyPrefix), key...)
+type library struct {
+	db *bbolt.DB
+	// stuck: a transaction has met damage where bbolt lets go of none of its
+	// locks: when it was begun, or when it wrote.
+	stuck atomic.Bool
 }
 
+var _ grouped.Library = (*library)(nil)
+
 // open opens the file, or makes it with the bucket in it.
-func open(path string, o Options) (l library, err error) {
-	err = guard(func() (err error) {
+func open(path string, o Options) (*library, error) {
+	l := new(library)
+	err := guard(func() (err error) {
 		l.db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			// Who opens has the data directory's lock, so nobody has the file's.
 			Timeout:         time.Nanosecond,
@@ -94,34 +96,54 @@ func open(path string, o Options) (l library, err error) {
 		return err
 	})
 	if errors.Is(err, berrors.ErrTimeout) {
-		return library{}, fmt.Errorf("%w: another program holds %s; stop that first", storage.ErrInUse, path)
+		return nil, fmt.Errorf("%w: another program holds %s; stop that first", storage.ErrInUse, path)
 	}
 	if err != nil {
-		return library{}, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	l.db.AllocSize = growBytes
 	if err := l.begin(o.Create); err != nil {
-		return library{}, errors.Join(fmt.Errorf("%s: %w", path, err), l.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), l.Close())
 	}
 	return l, nil
 }
 
 // begin makes the bucket, or checks that there is one.
-func (l library) begin(create bool) error {
-	return guard(func() error {
-		if create {
-			return l.db.Update(func(tx *bbolt.Tx) error {
-				_, err := tx.CreateBucket(bucketName)
-				return err
-			})
-		}
+func (l *library) begin(create bool) error {
+	if create {
+		return l.update(func(tx *bbolt.Tx) error {
+			_, err := tx.CreateBucket(bucketName)
+			return err
+		})
+	}
+	return l.view(func(tx *bbolt.Tx) error {
+		_, err := bucketOf(tx)
+		return err
+	})
+}
+
+// view has f carried out in a transaction that reads.
+func (l *library) view(f func(*bbolt.Tx) error) error {
+	begun := false
+	err := guard(func() error {
 		return l.db.View(func(tx *bbolt.Tx) error {
-			if tx.Bucket(bucketName) == nil {
-				return fmt.Errorf("%w: it has no bucket %q", storage.ErrDamaged, bucketName)
-			}
-			return nil
+			begun = true
+			return f(tx)
 		})
 	})
+	if !begun && errors.Is(err, storage.ErrDamaged) {
+		l.stuck.Store(true)
+	}
+	return err
+}
+
+// update has f carried out in a transaction that writes.
+func (l *library) update(f func(*bbolt.Tx) error) error {
+	err := guard(func() error { return l.db.Update(f) })
+	if errors.Is(err, storage.ErrDamaged) {
+		l.stuck.Store(true)
+	}
+	return err
 }
 
 // guard makes errors of the panics in which bbolt ends where it meets damage,
@@ -137,33 +159,34 @@ func guard(f func() error) (err error) {
 }
 
 // Get implements grouped.Library.
-func (l library) Get(key []byte) (value []byte, found bool, err error) {
-	err = guard(func() error {
-		return l.db.View(func(tx *bbolt.Tx) error {
-			v := tx.Bucket(bucketName).Get(inner(key))
-			if found = v != nil; found {
-				value = append(make([]byte, 0, len(v)), v...)
-			}
+func (l *library) Get(key []byte) (value []byte, found bool, err error) {
+	err = l.view(func(tx *bbolt.Tx) error {
+		at := inner(key)
+		// Unlike Bucket.Get, this has a value that was made a bucket by damage
+		// not be missing, but damaged.
+		k, stored := tx.Bucket(bucketName).Cursor().Seek(at)
+		if found = bytes.Equal(k, at); !found {
 			return nil
-		})
+		}
+		v, err := unsealed(k, stored)
+		value = append(make([]byte, 0, len(v)), v...)
+		return err
 	})
 	return value, found, err
 }
 
 // Apply implements grouped.Library, in one transaction.
-func (l library) Apply(batches [][]core.Write) error {
-	return guard(func() error {
-		return l.db.Update(func(tx *bbolt.Tx) error {
-			b := tx.Bucket(bucketName)
-			for _, batch := range batches {
-				for _, w := range batch {
-					if err := write(b, w); err != nil {
-						return err
-					}
+func (l *library) Apply(batches [][]core.Write) error {
+	return l.update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketName)
+		for _, batch := range batches {
+			for _, w := range batch {
+				if err := write(b, w); err != nil {
+					return err
 				}
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 }
 
@@ -171,16 +194,24 @@ func write(b *bbolt.Bucket, w core.Write) error {
 	if w.Delete {
 		return b.Delete(inner(w.Key))
 	}
-	return b.Put(inner(w.Key), w.Value)
+	key := inner(w.Key)
+	return b.Put(key, sealed(key, w.Value))
 }
 
 // Snapshot implements grouped.Library.
-func (l library) Snapshot() (grouped.Snapshot, error) {
-	tx, err := l.db.Begin(false)
+func (l *library) Snapshot() (grouped.Snapshot, error) {
+	var s snapshot
+	err := guard(func() (err error) {
+		s.tx, err = l.db.Begin(false)
+		return err
+	})
+	if errors.Is(err, storage.ErrDamaged) {
+		l.stuck.Store(true)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return snapshot{tx}, nil
+	return s, nil
 }
 
 // snapshot is a transaction that reads.
@@ -190,7 +221,11 @@ type snapshot struct{ tx *bbolt.Tx }
 func (s snapshot) Ascend(from []byte, f func(key, value []byte) bool) error {
 	return guard(func() error {
 		c := s.tx.Bucket(bucketName).Cursor()
-		for k, v := c.Seek(inner(from)); k != nil && f(k[1:], v); k, v = c.Next() {
+		for k, stored := c.Seek(inner(from)); k != nil; k, stored = c.Next() {
+			v, err := unsealed(k, stored)
+			if err != nil || !f(k[1:], v) {
+				return err
+			}
 		}
 		return nil
 	})
@@ -201,7 +236,7 @@ func (s snapshot) Close() { _ = s.tx.Rollback() } // it fails only if it has end
 
 // Stats implements grouped.Library. The memory is that of a page for the tree's
 // root, at least; the rest is the system's, which takes it back when it needs to.
-func (l library) Stats() storage.Stats {
+func (l *library) Stats() storage.Stats {
 	s := storage.Stats{Keys: -1, MemoryBytes: int64(l.db.Info().PageSize)}
 	if info, err := os.Stat(l.db.Path()); err == nil {
 		s.DiskBytes = info.Size()
@@ -209,5 +244,11 @@ func (l library) Stats() storage.Stats {
 	return s
 }
 
-// Close implements grouped.Library.
-func (l library) Close() error { return guard(l.db.Close) }
+// Close implements grouped.Library. Where the library is stuck, its file stays
+// open until the process ends: to close it would wait for ever.
+func (l *library) Close() error {
+	if l.stuck.Load() {
+		return nil
+	}
+	return guard(l.db.Close)
+}

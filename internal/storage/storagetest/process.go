@@ -1,11 +1,9 @@
 package storagetest
 
 import (
-	"bufio"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -87,34 +85,26 @@ type told struct{ count, last int }
 
 func (k killed) run(t *testing.T) (heard told) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), processDir+"="+k.dir,
-		fmt.Sprintf("%s=%d", processLife, k.life), fmt.Sprintf("%s=%d", processLeast, k.least))
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	kill := func() { _ = cmd.Process.Kill() } // if it has ended by itself, Wait says so
-	var said []string
-	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		if lines.Text() == "begins" && k.after == 0 {
-			defer time.AfterFunc(k.delay, kill).Stop()
+	var timer *time.Timer // of a process that is to end while it starts
+	end, said := Spawn(t, []string{
+		processDir + "=" + k.dir, fmt.Sprintf("%s=%d", processLife, k.life), fmt.Sprintf("%s=%d", processLeast, k.least),
+	}, func(line string, kill func()) bool {
+		if line == "begins" && k.after == 0 {
+			timer = time.AfterFunc(k.delay, kill)
 		}
-		if _, err := fmt.Sscanf(lines.Text(), "synced %d", &heard.last); err != nil {
-			said = append(said, lines.Text())
-			continue
+		if _, err := fmt.Sscanf(line, "synced %d", &heard.last); err != nil {
+			return false
 		}
 		if heard.count++; heard.count == k.after {
 			kill()
 		}
+		return true
+	})
+	if timer != nil {
+		timer.Stop()
 	}
-	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 {
-		t.Fatalf("the process of life %d ended by itself after %d batches: %v\n%s\n%s", k.life, heard.count, err, strings.Join(said, "\n"), stderr.String())
+	if end.ExitCode() != -1 { // of a signal
+		t.Fatalf("the process of life %d ended by itself after %d batches: %v\n%s", k.life, heard.count, end, said)
 	}
 	return heard
 }
