@@ -75,7 +75,9 @@ func (p *progress) show(share float64, text string) {
 	switch p.said = p.now(); {
 	case p.off:
 	case p.bar:
-		p.write("\r" + drawn(share) + text + "\x1b[K") // over the last one, and nothing after it
+		// Over the last one, and nothing after it. What does not fit is cut off: a
+		// line that went on in the next one could not be drawn over.
+		p.write("\r\x1b[?7l" + drawn(share) + text + "\x1b[K\x1b[?7h")
 		p.pending = true
 	default:
 		p.write(text + "\n")
