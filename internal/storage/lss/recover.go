@@ -37,7 +37,7 @@ func Open(o Options) (*Engine, error) {
 	}
 	go e.flush()
 	go e.keeper.run(e.keep)
-	go e.merger.run(e.merge)
+	go e.merger.run(e.clean)
 	e.keeper.signal()
 	e.merger.signal()
 	e.close = sync.OnceValue(e.shutDown)
@@ -351,6 +351,9 @@ func (e *Engine) build(all []*loaded) {
 			return
 		}
 		key, p := keys.add(r.key), placeOf(r, s.id)
+		if p.damaged() {
+			e.o.OnDamage([]byte(key))
+		}
 		e.index.Load(key, p)
 		e.keyBytes += int64(len(key))
 		s.live += recordBytes(len(key), p.valueBytes())
