@@ -151,6 +151,7 @@ func (n *Node) storage() storage.Options {
 	return storage.Options{
 		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
 		Buckets: n.cfg.buckets(), FS: n.machine.disk, Throttled: n.throttled, MemoryBytes: n.cfg.MaxMemoryBytes,
+		ScrubInterval: n.cfg.ScrubInterval,
 	}
 }
 
@@ -172,6 +173,8 @@ func (n *Node) open(p *parts, seeds []string) error {
 	}
 	stored := n.storage()
 	stored.OnFailure = p.fail
+	damage := runtime.NewDamage(shards(n.cfg.Shards))
+	stored.OnDamage = damage.Found
 	work := runtime.NewEngineWork(n.cfg.Admission.MaxSlots)
 	stored.Background = work
 	engine, identity, err := engines.Open(stored)
@@ -181,7 +184,7 @@ func (n *Node) open(p *parts, seeds []string) error {
 	}
 	p.engine = engine
 	o := n.runtimeOptions(p, identity)
-	o.Node.Seeds, o.EngineWork = seeds, work
+	o.Node.Seeds, o.EngineWork, o.Damage = seeds, work, damage
 	if p.runtime, err = runtime.New(o); err != nil {
 		p.closeTracer()
 		return errors.Join(err, engine.Close())

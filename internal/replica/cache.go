@@ -110,6 +110,11 @@ func (c *cache) drop(key string) {
 	}
 }
 
+// clear forgets all keys.
+func (c *cache) clear() {
+	*c = cache{limit: c.limit, at: make(map[string]int), hits: c.hits, misses: c.misses}
+}
+
 func (c *cache) remove(i int) {
 	e := &c.entries[i]
 	c.size -= costOf(e.key, e.value)

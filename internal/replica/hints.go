@@ -64,6 +64,9 @@ func (r *Replica) OpenHints(partitions int, out *core.Out) {
 		}
 		from = next
 	}
+	for p := r.config.Shard; p < partitions && out.Failed == nil; p += r.config.Shards {
+		r.findTally(ring.Partition(p), out)
+	}
 }
 
 // partition returns the partition of a client's key.
@@ -122,7 +125,7 @@ func (r *Replica) getHint(key []byte, out *core.Out) (rec record, flush uint64, 
 		// Its removal may still wait for a flush, and nobody waits for that.
 		return record{}, 0, true
 	}
-	rec, _, flush, err := r.store.get(core.HintKey(key))
+	rec, _, flush, err := r.ownHint(core.HintKey(key), out)
 	if err != nil {
 		r.fail(key, err, out)
 		return record{}, 0, false
@@ -324,7 +327,7 @@ func (r *Replica) HoldsHint(key []byte, out *core.Out) (held bool, flush uint64)
 	if !r.hints.has(key) {
 		return false, r.store.pending[string(hintKey)].flush // its removal's, if any
 	}
-	_, held, flush, err := r.store.get(hintKey)
+	_, held, flush, err := r.ownHint(hintKey, out)
 	if err != nil {
 		r.fail(key, err, out)
 	}

@@ -360,34 +360,6 @@ func (r *Replica) holds(from, to []byte, out *core.Out) (held bool, flush uint64
 	return held, flush
 }
 
-// own returns this node's record of a data key, as overlay.get does. One that
-// the disk has lost is none, as on a disk that was replaced: it takes a fresh
-// epoch, and the other owners have it. The hash tree that still counts it is
-// built anew, or they would never be asked.
-func (r *Replica) own(dataKey []byte) (rec record, found bool, flush uint64, err error) {
-	rec, found, flush, err = r.store.get(dataKey)
-	if errors.Is(err, core.ErrDamaged) {
-		r.lose(dataKey)
-		return record{}, false, 0, nil
-	}
-	return rec, found, flush, err
-}
-
-// maxLost bounds the keys that are remembered as lost, so that reading one
-// again does not have its tree built again. Where there are more, some are.
-const maxLost = 4096
-
-func (r *Replica) lose(dataKey []byte) {
-	if r.lost[string(dataKey)] {
-		return
-	}
-	if r.lost == nil || len(r.lost) >= maxLost {
-		r.lost = make(map[string]bool)
-	}
-	r.lost[string(dataKey)] = true
-	r.rebuildTree(r.trees.partitionOf(core.DataPosition(dataKey)))
-}
-
 // fail records the first failure of a step: the node stops on it.
 func (r *Replica) fail(key []byte, err error, out *core.Out) {
 	if out.Failed == nil {

@@ -53,10 +53,11 @@ const (
 	notLooked savedTree = iota // it has not been looked for
 	noneSaved
 	isSaved
-	// isLost: the disk has lost it, perhaps for now only. So it is removed with
-	// the next write to the partition, as one that can be read, and written over
-	// by the next one that is saved.
-	isLost
+	// isWrong: it does not describe what is stored, or the disk has lost it,
+	// perhaps for now only. So it is removed when the tree is built anew or with
+	// the next write to the partition, and written over by the next one that is
+	// saved.
+	isWrong
 )
 
 // treeFormat is the first byte of a saved tree; the bits of the number of
@@ -134,6 +135,9 @@ func HashInput(b, key []byte, set version.Siblings) []byte {
 // changeTree keeps the tree of a key's partition up to a change, and removes
 // what was saved of it in the same batch.
 func (r *Replica) changeTree(dataKey []byte, before, after version.Siblings, out *core.Out) {
+	if len(r.lost) > 0 {
+		delete(r.lost, string(dataKey)) // what is lost after this is lost anew
+	}
 	t := &r.trees
 	if !t.known {
 		return // nothing was written before, so that nothing can be saved
@@ -147,8 +151,7 @@ func (r *Replica) changeTree(dataKey []byte, before, after version.Siblings, out
 		r.loadTree(p, it, out) // it is right for the last time
 	}
 	if it.saved != noneSaved && !bug.On(bug.TreeOutlivesWrite) {
-		out.Writes = append(out.Writes, core.Write{Key: core.TreeKey(p), Delete: true})
-		it.saved = noneSaved
+		it.unsave(p, out)
 	}
 	covered := it.next != nil && bytes.Compare(dataKey, it.cursor) < 0
 	if it.tree == nil && !covered {
@@ -164,6 +167,12 @@ func (r *Replica) changeTree(dataKey []byte, before, after version.Siblings, out
 	}
 }
 
+// unsave removes what is saved of a partition's tree.
+func (it *part) unsave(p ring.Partition, out *core.Out) {
+	out.Writes = append(out.Writes, core.Write{Key: core.TreeKey(p), Delete: true})
+	it.saved = noneSaved
+}
+
 // loadTree looks for the saved tree of a partition that has been neither
 // looked for nor written to in this start.
 func (r *Replica) loadTree(p ring.Partition, it *part, out *core.Out) {
@@ -173,7 +182,7 @@ func (r *Replica) loadTree(p ring.Partition, it *part, out *core.Out) {
 		return
 	}
 	if errors.Is(err, core.ErrDamaged) {
-		it.saved = isLost
+		it.saved = isWrong
 		return
 	}
 	if err != nil {
@@ -266,6 +275,9 @@ func (r *Replica) buildTree(p ring.Partition, it *part, limit *core.Limit, out *
 		t.counts.Wrong++
 	}
 	it.tree, it.next, it.cursor = it.next, nil, nil
+	if it.saved == isWrong {
+		it.unsave(p, out)
+	}
 	t.counts.Built++
 	return true
 }
@@ -320,15 +332,16 @@ func (r *Replica) checkLeaf(p ring.Partition, leaf int, sum merkle.Hash) {
 }
 
 // rebuildTree has a partition's tree built by a scan from the start. A saved
-// one is as wrong as the one that there is, and is not looked for.
+// one is as wrong as the one that there is: it is not looked for, and neither is
+// the one that there is saved again.
 func (r *Replica) rebuildTree(p ring.Partition) {
 	t := &r.trees
 	it := t.part(p)
 	if it == nil {
 		return
 	}
-	if it.saved == notLooked {
-		it.saved = isSaved // perhaps; the next write to the partition removes it
+	if it.saved != noneSaved {
+		it.saved = isWrong // perhaps, where it has not been looked for
 	}
 	if it.tree == nil && it.next == nil {
 		return // its scan is still to begin
@@ -353,11 +366,16 @@ func (r *Replica) SaveTrees(out *core.Out) (more bool) {
 		if size >= saveBytes {
 			return true
 		}
-		it := &t.parts[t.saving]
-		if it.tree == nil || it.saved == isSaved || it.tree.Root().IsZero() {
+		it, p := &t.parts[t.saving], ring.Partition(t.saving*t.shards+t.shard)
+		if it.tree == nil || it.next != nil || it.tree.Root().IsZero() {
+			if it.saved == isWrong {
+				it.unsave(p, out)
+			}
 			continue
 		}
-		p := ring.Partition(t.saving*t.shards + t.shard)
+		if it.saved == isSaved {
+			continue
+		}
 		b := encodeSavedTree(it.tree, t.bits)
 		out.Writes = append(out.Writes, core.Write{Key: core.TreeKey(p), Value: b})
 		it.saved = isSaved

@@ -41,6 +41,7 @@ const (
 	roomReport
 	joinRequest
 	countRequest
+	damageReport
 	kinds
 )
 
