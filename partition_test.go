@@ -13,7 +13,16 @@ func TestVirtualHalves(t *testing.T) {
 		stop := l.work()
 		l.pass(5 * time.Second)
 		l.split(0, 1, 2)
-		l.await("each side to suspect the other", func() bool { return l.believes(0, 3) != "alive" && l.believes(3, 0) != "alive" })
+		l.await("all of each side to suspect all of the other", func() bool {
+			for i := range 3 {
+				for j := 3; j < 6; j++ {
+					if l.believes(i, j) == "alive" || l.believes(j, i) == "alive" {
+						return false
+					}
+				}
+			}
+			return true
+		})
 		u := l.user(virtualClients)
 		for round := range 3 {
 			for i := range l.hosts {
