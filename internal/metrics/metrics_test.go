@@ -113,7 +113,7 @@ func TestFiguresOfCounters(t *testing.T) {
 		Storage: storage.Stats{
 			DiskBytes: 7, MemoryBytes: 8, Commits: 9, Fsyncs: 10, Keys: 50, LogBytes: 51, CacheHits: 52, CacheMisses: 53,
 			Flushes: 54, Compactions: 55, CompactionDebt: 56, Levels: 57, Stalls: 58, Stalled: 1500 * time.Millisecond, Damaged: 59,
-			Scrub: storage.Scrub{Bytes: 64, Passes: 65, Found: 66, Done: 0.5},
+			Scrub:  storage.Scrub{Bytes: 64, Passes: 65, Found: 66, Done: 0.5},
 			Level0: 63, StallsBy: [storage.StallReasons]storage.Stalls{{Count: 10, Spent: time.Second}, {Count: 20, Spent: 250 * time.Millisecond}},
 		},
 		Transport: transport.Stats{Sent: transport.Traffic{Envelopes: 11, Messages: 12, Bytes: 13}, Received: transport.Traffic{Envelopes: 14, Messages: 15, Bytes: 16}, Refused: 17, Failed: 18, Expired: 19, Unknown: 20, Invalid: 21},

@@ -6,16 +6,16 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
 
-// maxDamage bounds the records that a shard is told of one by one. A disk that has
+// maxDamage bounds the records that a loop is told of one by one. A disk that has
 // lost more at once has everything looked at that is in doubt.
 const maxDamage = 1024
 
 // Damage takes what the node's storage engine finds that the disk has lost to the
-// shards, which know whose it is. It is made before the engine is opened, and keeps
-// what is found until the node has a layout.
-type Damage struct{ shards []damage }
+// shards and to Control, which know whose it is. It is made before the engine is
+// opened, and keeps what is found until the node has a layout.
+type Damage struct{ loops []damage }
 
-// damage is what one shard is to be told.
+// damage is what one loop is to be told.
 type damage struct {
 	mu    sync.Mutex // guards what follows
 	found core.Damage
@@ -23,20 +23,21 @@ type damage struct {
 }
 
 // NewDamage returns one for a node of so many shards.
-func NewDamage(shards int) *Damage { return &Damage{shards: make([]damage, shards)} }
+func NewDamage(shards int) *Damage { return &Damage{loops: make([]damage, shards+1)} }
 
 // Found takes the store's key of a record that is lost. It never waits.
 func (d *Damage) Found(key []byte) {
-	for i := range d.shards {
-		d.shards[i].add(key)
+	for i := range d.loops {
+		d.loops[i].add(key)
 	}
 }
 
-// begin has the shards told from now on. It may be called again.
-func (d *Damage) begin(shards []*loop) {
-	for i := range d.shards {
-		d.shards[i].begin(shards[i].queue)
+// begin has the loops told from now on. It may be called again.
+func (d *Damage) begin(shards []*loop, control *loop) {
+	for i, l := range shards {
+		d.loops[i].begin(l.queue)
 	}
+	d.loops[len(shards)].begin(control.queue)
 }
 
 func (d *damage) add(key []byte) {

@@ -176,6 +176,8 @@ func (r *Runtime) newControl(o Options) *loop {
 				control.Load(now, *v)
 			case *core.RoomReport:
 				control.Room(now, *v)
+			case *damage:
+				control.Damaged(now, v.take(), out)
 			case *countAsk:
 				v.answer(l, control.Count)
 			}
@@ -192,7 +194,7 @@ func (r *Runtime) publish() {
 			l.queue.put(input{kind: newView, value: v})
 		}
 		if r.damage != nil && v.ReadLayout() != nil {
-			r.damage.begin(r.shards) // after the view, without which a shard does not know what is its own
+			r.damage.begin(r.shards, r.control) // after the view, without which a shard does not know what is its own
 		}
 		if r.work != nil {
 			r.work.limit(v.Budget(len(r.shards)))
