@@ -72,6 +72,12 @@ func storageFamilies() []family {
 			[]string{"reason"}, func(r *Reading, show show) {
 				stalls(r, func(reason string, s storage.Stalls) { show(s.Spent.Seconds(), reason) })
 			}),
+	}
+}
+
+// damageFamilies are what the storage engine finds that the disk has changed.
+func damageFamilies() []family {
+	return []family{
 		counter("storage_damaged_records_total", "Records that the storage engine has found damaged since it was opened.",
 			func(r *Reading) uint64 { return r.Storage.Damaged }),
 		counter("storage_scrubbed_bytes_total", "Bytes that the storage engine has read again to check them.",
