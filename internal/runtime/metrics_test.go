@@ -705,7 +705,7 @@ func elsewhere() map[string]string {
 		"dynamo_hints_refused_total":                "replica.TestHintsAreLimitedInBytesAndNeverEvicted",
 		"dynamo_hints_expired_total":                "replica.TestMarkersExpireAndLeaveTheirPartitionDirty",
 		"dynamo_hints_lost_total":                   "replica.TestALostHintIsNone",
-		"dynamo_storage_":                           "pebble.TestStats, pebble.TestStallForMemory, lss.TestDamagedValue, lss.TestScrubFindsEveryByte, dynamo.TestMetricsOfADisk",
+		"dynamo_storage_":                           "pebble.TestStats, pebble.TestStallForMemory, lss.TestDamagedValue, lss.TestScrubFindsDamageEverywhere, dynamo.TestMetricsOfADisk",
 		"dynamo_serving":                            "ends compares nodes",
 		"dynamo_under_replicated":                   "dynamo.TestMetricsOfUnderReplication",
 		"dynamo_leftover_partitions":                "handoff.TestLeftoversArePushedUntilAcknowledged; here they are gone at once",

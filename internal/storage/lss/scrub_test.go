@@ -93,11 +93,11 @@ func scrubbed(t testing.TB, fs vfs.FS) map[string][]byte {
 	return of
 }
 
-// TestScrubFindsEveryByte flips bytes of a store under an engine that nobody
+// TestScrubFindsDamageEverywhere flips bytes of a store under an engine that nobody
 // reads from. Within its interval each is found and counted; a value that it hits
 // is told of by its key, and costs that key alone; whatever else it hits is whole
 // again afterwards.
-func TestScrubFindsEveryByte(t *testing.T) {
+func TestScrubFindsDamageEverywhere(t *testing.T) {
 	disk := vfs.NewDisk()
 	var before damaged
 	e := mustOpen(t, scrubbing(disk.FS(), true, &before))
@@ -118,7 +118,7 @@ func TestScrubFindsEveryByte(t *testing.T) {
 	})
 	flips, lost := 0, 0
 	for name, b := range there {
-		for at := 0; at < len(b); at += 1 + len(b)/300 {
+		for at := 0; at < len(b); at += 1 + len(b)/150 {
 			synctest.Test(t, func(t *testing.T) {
 				key := scrubOne(t, disk.PowerCut(nil, 0).FS(), name, at, want)
 				flips++
