@@ -20,8 +20,9 @@ import (
 //
 // Where scrubbing goes on after a restart the clock says: at the share of the
 // segments that is the share of the interval that has passed by then. So nothing
-// has to be kept of how far it came, and a node that is restarted often reads what
-// comes first no more often than the rest.
+// has to be kept of how far it came, and a node that is restarted often leaves
+// nothing out. Frames are found from the head of their segment on, so it begins
+// there and is late, by less than a segment.
 type scrubber struct {
 	// These belong to the merger's goroutine.
 
@@ -48,8 +49,8 @@ func (e *Engine) scrub() (again bool) {
 	}
 	now := time.Now()
 	if k.due.IsZero() {
-		k.due, k.began = now, now
-		k.at = e.scrubFrom(now)
+		k.began = now
+		k.at, k.due = e.scrubFrom(now)
 	}
 	if wait := k.due.Sub(now); wait > 0 {
 		k.stop()
@@ -73,7 +74,7 @@ func (e *Engine) scrub() (again bool) {
 // put off those that come after it.
 func (e *Engine) scrubDone(n, total int64) {
 	k := &e.scrubber
-	k.due = k.due.Add(time.Duration(float64(e.o.ScrubInterval) * float64(n) / float64(total)))
+	k.due = k.due.Add(e.scrubTime(n, total))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.scrubbed.Bytes += uint64(n)
@@ -93,19 +94,26 @@ func (e *Engine) sealedByAge() (sealed []*segment, total int64) {
 	return sealed, total
 }
 
-// scrubFrom returns the segment at which scrubbing is by the clock.
-func (e *Engine) scrubFrom(now time.Time) position {
+// scrubFrom returns the segment at which scrubbing is by the clock, and when it
+// would have come there.
+func (e *Engine) scrubFrom(now time.Time) (position, time.Time) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	sealed, total := e.sealedByAge()
 	passed := float64(now.UnixNano()%int64(e.o.ScrubInterval)) / float64(e.o.ScrubInterval)
 	behind := int64(float64(total) * passed)
 	for _, s := range sealed {
-		if behind -= int64(s.size); behind < 0 {
-			return position{segment: s.id}
+		if behind < int64(s.size) {
+			return position{segment: s.id}, now.Add(-e.scrubTime(behind, total))
 		}
+		behind -= int64(s.size)
 	}
-	return position{}
+	return position{}, now
+}
+
+// scrubTime returns how long scrubbing takes for so many bytes of all.
+func (e *Engine) scrubTime(n, total int64) time.Duration {
+	return time.Duration(float64(e.o.ScrubInterval) * float64(n) / float64(total))
 }
 
 // scrubbedShare returns the share of the segments that is behind the scrubber. The

@@ -248,6 +248,43 @@ func TestScrubGoesOnAfterRestarts(t *testing.T) {
 	})
 }
 
+// TestScrubGoesOnWithinASegment: neither are the ends of segments left out that
+// take longer than such a life.
+func TestScrubGoesOnWithinASegment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewDisk().FS()
+		var told damaged
+		large := func(create bool) lss.Options {
+			o := scrubbing(fs, create, &told)
+			o.SegmentBytes = 1 << 20
+			return o
+		}
+		e := mustOpen(t, large(true))
+		for i := range 900 {
+			mustCommit(t, e, set(fmt.Sprintf("key %03d", i), strings.Repeat(fmt.Sprintf("%03d ", i), 250)))
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for name, b := range scrubbed(t, fs) {
+			if at := bytes.Index(b, []byte(strings.Repeat("890 ", 250))); at >= 0 && strings.HasSuffix(name, ".seg") {
+				change(t, fs, "data/"+name, at, b[at])
+			}
+		}
+		for range 12 {
+			e := mustOpen(t, large(false))
+			<-time.After(scrubEach / 12)
+			synctest.Wait()
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if keys := told.told(); len(keys) == 0 || keys[0] != "key 890" {
+			t.Errorf("it tells of %q, want key 890", keys)
+		}
+	})
+}
+
 // TestDamageIsTold: a key whose record is lost is told of when a read, a scan or a
 // merge comes upon it, and at every opening until it is written again.
 func TestDamageIsTold(t *testing.T) {
