@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -33,6 +34,8 @@ func openDirectory(fs vfs.FS) (storage.Engine, storage.Identity, error) {
 			OnFailure:    o.OnFailure,
 			SegmentBytes: smallSegment,
 			Background:   free{},
+			// In the way of everything else, all the time.
+			ScrubInterval: time.Millisecond,
 		})
 	}
 	return storage.Open(storage.Options{
