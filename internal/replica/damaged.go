@@ -9,15 +9,17 @@ import (
 )
 
 // Damaged takes what the store has found that the disk has lost, read or not. It
-// is nothing new where the records were written again meanwhile. What is kept in
-// memory of a record goes too: it would have this node acknowledge what it holds
-// on no disk.
+// is nothing new where the records were written again meanwhile. What is still in
+// memory is written again: it is what the disk had, and may be the only copy, and
+// it would have this node acknowledge what it holds on no disk.
 func (r *Replica) Damaged(d core.Damage, out *core.Out) {
 	if d.More {
 		r.damagedAnywhere(out)
 	}
 	for _, key := range d.Keys {
-		r.store.cache.drop(string(key))
+		if r.restore(key, out) {
+			continue
+		}
 		var err error
 		switch {
 		case core.IsDataKey(key) && r.trees.part(r.trees.partitionOf(core.DataPosition(key))) != nil:
@@ -31,6 +33,26 @@ func (r *Replica) Damaged(d core.Damage, out *core.Out) {
 			r.fail(key, err, out)
 		}
 	}
+}
+
+// restore writes a record again that is in the cache and that the disk has lost. It
+// reports whether it was there.
+func (r *Replica) restore(key []byte, out *core.Out) bool {
+	rec, cached, err := r.store.cache.get(key)
+	if !cached || err != nil {
+		return false
+	}
+	if core.IsDataKey(key) {
+		r.rebuildTree(r.trees.partitionOf(core.DataPosition(key))) // a scan for it may have passed over the record
+	}
+	if _, changed := r.store.pending[string(key)]; changed {
+		return true
+	}
+	if _, err := r.store.base.Get(key); !errors.Is(err, core.ErrDamaged) {
+		return true // it has been written again since; what else is wrong comes up when it is read
+	}
+	r.store.put(key, rec, out)
+	return true
 }
 
 // damagedAnywhere has everything looked at that may have lost something.

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -202,8 +203,8 @@ func TestWhatIsLostMayBeLostAgain(t *testing.T) {
 	}
 }
 
-// What is in the memory of a record that the disk has lost is not acknowledged: a
-// set that brings it back is stored.
+// What is in memory of a record that the disk has lost is not acknowledged as it is: a
+// set that brings it back is durable when it is stored again.
 func TestWhatIsCachedOfALostRecordIsNotKept(t *testing.T) {
 	for _, d := range []core.Damage{{Keys: [][]byte{core.DataKey([]byte("k"))}}, {More: true}} {
 		h := newHarness(t)
@@ -219,6 +220,48 @@ func TestWhatIsCachedOfALostRecordIsNotKept(t *testing.T) {
 		h.Damaged(d, &h.out)
 		if flush, why := h.Apply([]byte("k"), set, &h.out); flush == 0 || why != 0 || h.out.Failed != nil {
 			t.Errorf("%+v: a set that is on no disk is acknowledged as durable (%v, %v)", d, why, h.out.Failed)
+		}
+	}
+}
+
+// A record that the disk has lost and that is in memory is written again from there,
+// with all that is its own, and its tree is right, also where a scan for it has passed
+// over the record meanwhile. So is a hint, which may be the only copy.
+func TestWhatIsCachedIsWrittenAgain(t *testing.T) {
+	for _, building := range []bool{false, true} {
+		g := newGrove(t)
+		g.Replica = New(Config{Self: "a", Start: g.starts, Shard: g.shard, Shards: g.shards, MaxHintBytes: ample, CacheBytes: 1 << 20}, g.log)
+		g.view(g.layout)
+		g.OpenHints(g.layout.Partitions(), &g.out)
+		key := g.keys()[0]
+		g.put(t, key)
+		if _, why := g.Hint(core.Now{Wall: 5}, &core.Hint{Key: []byte(key), Set: setOf("c", "kept"), Owner: "b"}, false, &g.out); why != 0 {
+			t.Fatal(why)
+		}
+		g.flush(true)
+		g.build(t)
+		p := g.layout.Partition([]byte(key))
+		for _, storeKey := range [][]byte{core.DataKey([]byte(key)), core.HintKey([]byte(key))} {
+			was := g.log.pairs[string(storeKey)]
+			delete(g.log.pairs, string(storeKey))
+			g.store.base = lossy{g.log, string(storeKey)}
+			if building {
+				g.rebuildTree(p)
+				g.BuildTrees(core.Limit{Keys: 1, Bytes: 1}, &g.out)
+			}
+			g.Damaged(core.Damage{Keys: [][]byte{storeKey}}, &g.out)
+			g.flush(true)
+			g.store.base = g.log
+			if got := g.log.pairs[string(storeKey)]; !bytes.Equal(got, was) || g.out.Failed != nil {
+				t.Errorf("building %v: what was stored at %q is %q after it was lost, %v", building, storeKey, got, g.out.Failed)
+			}
+			g.build(t)
+			if g.Tree(p).Root() != g.rescan(t, p).Root() {
+				t.Errorf("building %v: the tree is not that of the keys when %q is written again", building, storeKey)
+			}
+		}
+		if h := g.Hints(); h.Lost != 0 || h.Records != 1 {
+			t.Errorf("what is kept: %+v", h)
 		}
 	}
 }
