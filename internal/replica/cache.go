@@ -110,9 +110,14 @@ func (c *cache) drop(key string) {
 	}
 }
 
-// clear forgets all keys.
-func (c *cache) clear() {
-	*c = cache{limit: c.limit, at: make(map[string]int), hits: c.hits, misses: c.misses}
+// keys returns the keys that are here, in no order that matters.
+func (c *cache) keys() (keys [][]byte) {
+	for i := range c.entries {
+		if c.entries[i].key != "" {
+			keys = append(keys, []byte(c.entries[i].key))
+		}
+	}
+	return keys
 }
 
 func (c *cache) remove(i int) {

@@ -57,7 +57,9 @@ func (r *Replica) restore(key []byte, out *core.Out) bool {
 
 // damagedAnywhere has everything looked at that may have lost something.
 func (r *Replica) damagedAnywhere(out *core.Out) {
-	r.store.cache.clear()
+	for _, key := range r.store.cache.keys() {
+		r.restore(key, out)
+	}
 	for i := range r.trees.parts {
 		p := ring.Partition(i*r.trees.shards + r.trees.shard)
 		r.rebuildTree(p)
