@@ -73,6 +73,12 @@ type Config struct {
 	// bytes, with some 72 for each key: 0, which is no limit, or at least 1 MiB.
 	// Other engines do not use it. Near it the node is full: see Room.
 	MaxMemoryBytes int64
+	// ScrubInterval is the time in which this node reads all that is stored on its
+	// disk and checks it, so that what the disk has changed is found, and brought
+	// back from the other owners, before anybody reads it: 1 min to 365 days, or 0,
+	// which is off. It is background work as Admission has it. Only the engine lss
+	// does so.
+	ScrubInterval time.Duration
 	// Sync is when a node counts a write as stored: "always" when it is safe
 	// on its disk; "interval" at once, and it is safe within a second: faster,
 	// and a write is lost when the W nodes that acknowledged it all crash
@@ -230,6 +236,8 @@ const (
 	maxLayoutDelay    = time.Hour
 	minAntiEntropy    = 10 * time.Millisecond
 	maxAntiEntropy    = 24 * time.Hour
+	minScrub          = time.Minute // a store of a few segments
+	maxScrub          = 365 * 24 * time.Hour
 	maxTombstoneTTL   = 365 * 24 * time.Hour
 	minTombstoneEach  = time.Second
 	maxTombstoneEach  = 24 * time.Hour
@@ -250,6 +258,7 @@ func DefaultConfig() *Config {
 		StorageEngine:       "pebble",
 		CacheBytes:          storage.DefaultCacheBytes,
 		RecordCacheBytes:    32 << 20,
+		ScrubInterval:       7 * 24 * time.Hour,
 		Sync:                SyncAlways,
 		RequestTimeout:      2 * time.Second,
 		PeerTimeout:         300 * time.Millisecond,
@@ -348,6 +357,8 @@ func (c *Config) checkStorage(f *faults) {
 		c.RecordCacheBytes, minCacheBytes, maxCacheBytes)
 	f.check(c.MaxMemoryBytes == 0 || c.MaxMemoryBytes >= minMemoryBytes,
 		"MaxMemoryBytes is %d; 0, which is no limit, and at least %d are allowed: leave the machine half of its memory", c.MaxMemoryBytes, minMemoryBytes)
+	f.check(c.ScrubInterval == 0 || c.ScrubInterval >= minScrub && c.ScrubInterval <= maxScrub,
+		"ScrubInterval is %v; 0s, which is off, and %v to %v are allowed: 168h suits most disks", c.ScrubInterval, minScrub, maxScrub)
 	f.check(c.Sync == SyncAlways || c.Sync == SyncInterval,
 		"Sync is %q; %s and %s are allowed: %s loses nothing that was acknowledged", c.Sync, SyncAlways, SyncInterval, SyncAlways)
 }

@@ -151,14 +151,15 @@ func (n *Node) storage() storage.Options {
 	return storage.Options{
 		Engine: n.cfg.StorageEngine, Dir: path, Node: n.id, CacheBytes: n.cfg.CacheBytes, Logger: n.logger,
 		Buckets: n.cfg.buckets(), FS: n.machine.disk, MemoryBytes: n.cfg.MaxMemoryBytes,
+		ScrubInterval: n.cfg.ScrubInterval,
 	}
 }
 
 // opened returns how the storage is opened for p: what goes on behind its commits
-// is slowed down by requests that are slow.
-func (n *Node) opened(p *parts, work *runtime.EngineWork) storage.Options {
+// is slowed down by requests that are slow, and what it finds lost is told.
+func (n *Node) opened(p *parts, work *runtime.EngineWork, damage *runtime.Damage) storage.Options {
 	o := n.storage()
-	o.OnFailure, o.Background, o.Throttled = p.fail, work, n.throttled
+	o.OnFailure, o.OnDamage, o.Background, o.Throttled = p.fail, damage.Found, work, n.throttled
 	return o
 }
 
@@ -178,15 +179,15 @@ func (n *Node) open(p *parts, seeds []string) error {
 	if err := n.openTracer(p); err != nil {
 		return err
 	}
-	work := runtime.NewEngineWork(n.cfg.Admission.MaxSlots)
-	engine, identity, err := engines.Open(n.opened(p, work))
+	work, damage := runtime.NewEngineWork(n.cfg.Admission.MaxSlots), runtime.NewDamage(shards(n.cfg.Shards))
+	engine, identity, err := engines.Open(n.opened(p, work, damage))
 	if err != nil {
 		p.closeTracer()
 		return err
 	}
 	p.engine = engine
 	o := n.runtimeOptions(p, identity, work)
-	o.Node.Seeds = seeds
+	o.Node.Seeds, o.Damage = seeds, damage
 	if p.runtime, err = runtime.New(o); err != nil {
 		p.closeTracer()
 		return errors.Join(err, engine.Close())

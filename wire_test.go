@@ -19,7 +19,7 @@ func TestEngineIsWired(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, work := &parts{failed: make(chan error, 1)}, runtime.NewEngineWork(1)
-	o := n.opened(p, work)
+	o := n.opened(p, work, runtime.NewDamage(1))
 	if o.Background != storage.Background(work) {
 		t.Errorf("the engine's work is admitted by %v", o.Background)
 	}
@@ -46,7 +46,7 @@ func TestVirtualThrottledEngine(t *testing.T) {
 	}
 	inLab(t, 1, 1, slow, func(t *testing.T, l *lab) {
 		h := l.hosts[0]
-		throttled := h.node.opened(h.node.parts.Load(), nil).Throttled
+		throttled := h.node.opened(h.node.parts.Load(), nil, runtime.NewDamage(1)).Throttled
 		for range 20 {
 			put(t, h.node, "k", "v", nil, Overwrite())
 		}

@@ -62,6 +62,7 @@ func usages() map[string]string {
 		"CacheBytes":          "cache of the storage engine, in bytes",
 		"RecordCacheBytes":    "cache of the records of keys in use, in bytes, at least 1048576; 0 is off",
 		"MaxMemoryBytes":      "most that the memory engine may take for what it holds, in bytes, at least 1048576; 0 is no limit",
+		"ScrubInterval":       "time in which all that is stored is read and checked, 1m to 8760h; 0 is off; only lss does so",
 		"Sync":                "when a write counts as stored: always (on the disk) or interval (on the disk within a second)",
 		"RequestTimeout":      "time that a request has unless it says otherwise, 1ms to 1m",
 		"PeerTimeout":         "time that a node has to answer another before the next is asked, up to request-timeout",

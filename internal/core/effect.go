@@ -17,6 +17,13 @@ var ErrNotFound = errors.New("key not found")
 // disk has lost. The store goes on, and the key can be written again.
 var ErrDamaged = errors.New("stored record is damaged")
 
+// Damage tells a shard of records that the store has found that the disk has
+// lost. They may be of other shards, or written again since.
+type Damage struct {
+	Keys [][]byte // of the store
+	More bool     // there are more than are named
+}
+
 // ErrOldDisk is why a node stops whose disk is an older copy of its data than
 // other members remember: the data must be set aside, and the node begin anew
 // with an empty disk.
@@ -182,6 +189,7 @@ type HintReport struct {
 	Delivered    uint64         // keys that a target has acknowledged durably
 	Refused      uint64         // for want of room
 	Expired      uint64         // markers that have grown too old
+	Lost         uint64         // records that the disk has lost
 }
 
 // HintsPending counts the keys that are kept for one owner.
@@ -196,7 +204,7 @@ func (h HintReport) Plus(o HintReport) HintReport {
 		Bytes: h.Bytes + o.Bytes, Limit: h.Limit + o.Limit, Records: h.Records + o.Records,
 		Pending: plusPending(h.Pending, o.Pending),
 		Stored:  h.Stored + o.Stored, Delivered: h.Delivered + o.Delivered,
-		Refused: h.Refused + o.Refused, Expired: h.Expired + o.Expired,
+		Refused: h.Refused + o.Refused, Expired: h.Expired + o.Expired, Lost: h.Lost + o.Lost,
 	}
 }
 

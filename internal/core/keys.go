@@ -106,11 +106,14 @@ func IsTallyKey(storeKey []byte) bool {
 // ControlName returns the name of Control's record at a store's key; ok is false
 // for other keys.
 func ControlName(storeKey []byte) (name string, ok bool) {
-	if len(storeKey) == 0 || storeKey[0] != prefixControl {
+	if !IsControlKey(storeKey) {
 		return "", false
 	}
 	return string(storeKey[1:]), true
 }
+
+// IsControlKey says whether a store's key is that of a record of Control's.
+func IsControlKey(storeKey []byte) bool { return len(storeKey) > 0 && storeKey[0] == prefixControl }
 
 // ControlKey returns where Control keeps its record of that name.
 func ControlKey(name string) []byte { return append([]byte{prefixControl}, name...) }

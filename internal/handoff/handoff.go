@@ -226,7 +226,7 @@ func (h *Handoff) reportDue() bool {
 func (h *Handoff) hintsToldDue() bool {
 	is, told := h.local.Hints(), &h.told
 	return !h.view.Stamp().IsZero() && (is.Stored != told.Stored || is.Delivered != told.Delivered ||
-		is.Refused != told.Refused || is.Expired != told.Expired || is.Bytes != told.Bytes || is.Limit != told.Limit)
+		is.Refused != told.Refused || is.Expired != told.Expired || is.Lost != told.Lost || is.Bytes != told.Bytes || is.Limit != told.Limit)
 }
 
 // sendReport tells Control how far this shard has come, at once when the

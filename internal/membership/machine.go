@@ -371,6 +371,16 @@ func (m *Machine) persist(out *core.Out) {
 	m.dirty = records{}
 }
 
+// Restore writes all records again: the disk has lost some of them, which the next
+// start would miss and this one has in memory.
+func (m *Machine) Restore(now core.Now, out *core.Out) {
+	if m.cluster != 0 {
+		m.dirty.identity, m.dirty.members, m.dirty.layouts = true, true, true
+		m.disk.due = now.Mono
+	}
+	m.settle(now, out)
+}
+
 // speaks says that this node's identity is durable, so that it may send.
 func (m *Machine) speaks() bool { return m.begun && m.identityAt == 0 && !m.dirty.identity }
 

@@ -25,6 +25,8 @@ func hintFamilies() []family {
 			func(r *Reading) uint64 { return r.Status.Hints.Refused }),
 		counter("hints_expired_total", "Markers, which hold no data, that grew too old; anti-entropy brings what they stood for.",
 			func(r *Reading) uint64 { return r.Status.Hints.Expired }),
+		counter("hints_lost_total", "Hints that the disk has lost; their owners have the writes from each other.",
+			func(r *Reading) uint64 { return r.Status.Hints.Lost }),
 	}
 }
 

@@ -42,6 +42,7 @@ func families() []family {
 		limitFamilies(),
 		admissionFamilies(),
 		storageFamilies(),
+		damageFamilies(),
 		transportFamilies(),
 		buildFamilies(),
 	)

@@ -64,7 +64,7 @@ func TestPendingHintsByTarget(t *testing.T) {
 func TestFiguresOfAStatus(t *testing.T) {
 	wantLines(t, &metrics.Reading{Status: core.ClusterStatus{
 		Serving: true, UnderReplicated: true,
-		Hints:     core.HintReport{Bytes: 70, Limit: 100, Stored: 9, Delivered: 6, Refused: 1, Expired: 2},
+		Hints:     core.HintReport{Bytes: 70, Limit: 100, Stored: 9, Delivered: 6, Refused: 1, Expired: 2, Lost: 3},
 		Trees:     core.TreeReport{Building: 4, Repaired: 5, Exchanges: 20, Differing: 21, Pairs: 22, Compared: 23, Built: 24, Loaded: 25, Wrong: 26},
 		Repairs:   core.RepairReport{Sent: 30, Own: 1, Dropped: 32, Waited: 33, Failed: 34},
 		Alarms:    core.Alarms{LostData: 7, Conflicts: 8},
@@ -80,6 +80,7 @@ func TestFiguresOfAStatus(t *testing.T) {
 		`dynamo_hints_refused_total 1`,
 		`dynamo_limits_hit_total{limit="hint_bytes"} 1`,
 		`dynamo_hints_expired_total 2`,
+		`dynamo_hints_lost_total 3`,
 		`dynamo_hash_trees_building 4`,
 		`dynamo_hash_trees_total{source="built"} 24`,
 		`dynamo_hash_trees_total{source="loaded"} 25`,
@@ -112,6 +113,7 @@ func TestFiguresOfCounters(t *testing.T) {
 		Storage: storage.Stats{
 			DiskBytes: 7, MemoryBytes: 8, Commits: 9, Fsyncs: 10, Keys: 50, LogBytes: 51, CacheHits: 52, CacheMisses: 53,
 			Flushes: 54, Compactions: 55, CompactionDebt: 56, Levels: 57, Stalls: 58, Stalled: 1500 * time.Millisecond, Damaged: 59,
+			Scrub:  storage.Scrub{Bytes: 64, Passes: 65, Found: 66, Done: 0.5},
 			Level0: 63, StallsBy: [storage.StallReasons]storage.Stalls{{Count: 10, Spent: time.Second}, {Count: 20, Spent: 250 * time.Millisecond}},
 		},
 		Transport: transport.Stats{Sent: transport.Traffic{Envelopes: 11, Messages: 12, Bytes: 13}, Received: transport.Traffic{Envelopes: 14, Messages: 15, Bytes: 16}, Refused: 17, Failed: 18, Expired: 19, Unknown: 20, Invalid: 21},
@@ -164,6 +166,10 @@ func TestFiguresOfCounters(t *testing.T) {
 		`dynamo_storage_stalls_total{reason="tables"} 20`,
 		`dynamo_storage_stalls_total{reason="other"} 28`,
 		`dynamo_storage_damaged_records_total 59`,
+		`dynamo_storage_scrubbed_bytes_total 64`,
+		`dynamo_storage_scrub_passes_total 65`,
+		`dynamo_storage_scrub_damage_total 66`,
+		`dynamo_storage_scrub_progress_ratio 0.5`,
 		`dynamo_storage_stalled_seconds_total{reason="memory"} 1`,
 		`dynamo_storage_stalled_seconds_total{reason="tables"} 0.25`,
 		`dynamo_storage_stalled_seconds_total{reason="other"} 0.25`,

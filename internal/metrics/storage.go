@@ -68,8 +68,22 @@ func storageFamilies() []family {
 			[]string{"reason"}, func(r *Reading, show show) {
 				stalls(r, func(reason string, s storage.Stalls) { show(s.Spent.Seconds(), reason) })
 			}),
+	}
+}
+
+// damageFamilies are what the storage engine finds that the disk has changed.
+func damageFamilies() []family {
+	return []family{
 		counter("storage_damaged_records_total", "Records that the storage engine has found damaged since it was opened.",
 			func(r *Reading) uint64 { return r.Storage.Damaged }),
+		counter("storage_scrubbed_bytes_total", "Bytes that the storage engine has read again to check them.",
+			func(r *Reading) uint64 { return r.Storage.Scrub.Bytes }),
+		counter("storage_scrub_passes_total", "Times that this has come to the end of what is stored.",
+			func(r *Reading) uint64 { return r.Storage.Scrub.Passes }),
+		counter("storage_scrub_damage_total", "Damaged places that this has found, those that cost nothing included.",
+			func(r *Reading) uint64 { return r.Storage.Scrub.Found }),
+		gauge("storage_scrub_progress_ratio", "Share of what is stored that is behind the pass under way.",
+			func(r *Reading) float64 { return r.Storage.Scrub.Done }),
 	}
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
@@ -82,6 +83,13 @@ func (c *Control) Load(now core.Now, r core.LoadReport) { c.background.report(no
 
 // Room takes how much room the storage has left, as the shell has measured it.
 func (c *Control) Room(_ core.Now, m core.RoomReport) { c.room.measure(m) }
+
+// Damaged is told of records that the store has found that the disk has lost.
+func (c *Control) Damaged(now core.Now, d core.Damage, out *core.Out) {
+	if d.More || slices.ContainsFunc(d.Keys, core.IsControlKey) {
+		c.membership.Restore(now, out)
+	}
+}
 
 // Durable is told that flush n and all before it are durable.
 func (c *Control) Durable(now core.Now, n uint64, out *core.Out) { c.membership.Durable(now, n, out) }

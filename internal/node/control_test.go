@@ -91,3 +91,38 @@ func TestControlRefusesADamagedRecord(t *testing.T) {
 		t.Error("no error for a damaged record")
 	}
 }
+
+// Records of Control that the disk has lost are written again by the node that has
+// them in memory, so that the next start finds them. What is none of its own is no
+// matter.
+func TestControlRestoresLostRecords(t *testing.T) {
+	for _, lost := range []core.Damage{{Keys: [][]byte{core.DataKey([]byte("k")), core.ControlKey("layouts")}}, {More: true}} {
+		d := coretest.NewStore()
+		c, err := node.NewControl(controlOptions("a:1"), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		drain(c, d, c.Begin)
+		formed := c.View()
+		records := d.Len()
+		*d = *coretest.NewStore() // the disk has lost them
+		drain(c, d, func(now core.Now, out *core.Out) {
+			c.Damaged(now, core.Damage{Keys: [][]byte{core.DataKey([]byte("k")), core.HintKey([]byte("k"))}}, out)
+		})
+		if n := d.Len(); n != 0 {
+			t.Errorf("%d records are written for what is not Control's", n)
+		}
+		drain(c, d, func(now core.Now, out *core.Out) { c.Damaged(now, lost, out) })
+		if n := d.Len(); n != records || !c.Status().Serving {
+			t.Errorf("%d records are written of %d", n, records)
+		}
+		again, err := node.NewControl(controlOptions("a:1"), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		drain(again, d, again.Begin)
+		if v := again.View(); v == nil || v.Cluster != formed.Cluster || v.Stamp() != formed.Stamp() {
+			t.Errorf("view %+v after a restart; want %v of cluster %x", v, formed.Stamp(), formed.Cluster)
+		}
+	}
+}

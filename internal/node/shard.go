@@ -240,6 +240,13 @@ func (s *Shard) Durable(now core.Now, n uint64, out *core.Out) {
 	s.report(now, out)
 }
 
+// Damaged is told of records that the store has found that the disk has lost. It
+// comes after the first view with a layout.
+func (s *Shard) Damaged(now core.Now, d core.Damage, out *core.Out) {
+	s.replica.Damaged(d, out)
+	s.report(now, out)
+}
+
 // SetView goes on by a newer view. Within a cluster a view's stamp is never
 // older than that of the one before; a node that leaves its cluster of one for
 // another begins anew.

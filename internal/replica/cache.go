@@ -58,23 +58,29 @@ func costOf(key string, value []byte) int { return len(key) + len(value) + cache
 // get returns the entry of a key, nil if it is not here. It is only to be read,
 // and only until the next call.
 func (c *cache) get(key []byte) *cached {
-	i, ok := c.at[string(key)]
-	if !ok {
+	e := c.find(key)
+	switch {
+	case e == nil:
 		c.misses++
-		return nil
-	}
-	e := &c.entries[i]
-	if e.flush == 0 {
+	case e.flush == 0:
 		c.hits++
 		e.chance = true
 	}
 	return e
 }
 
+// find is get for who does not use the key: it is not counted as a read.
+func (c *cache) find(key []byte) *cached {
+	if i, ok := c.at[string(key)]; ok {
+		return &c.entries[i]
+	}
+	return nil
+}
+
 // waits returns the flush that a key's state waits for, 0 if it is durable.
 func (c *cache) waits(key []byte) uint64 {
-	if i, ok := c.at[string(key)]; ok {
-		return c.entries[i].flush
+	if e := c.find(key); e != nil {
+		return e.flush
 	}
 	return 0
 }
@@ -128,6 +134,16 @@ func (c *cache) place(key []byte) int {
 	c.entries[i].key = string(key)
 	c.at[c.entries[i].key] = i
 	return i
+}
+
+// keys returns the keys that are here, in no order that matters.
+func (c *cache) keys() (keys [][]byte) {
+	for i := range c.entries {
+		if c.entries[i].key != "" {
+			keys = append(keys, []byte(c.entries[i].key))
+		}
+	}
+	return keys
 }
 
 // vacate makes an entry free that is not counted in size.

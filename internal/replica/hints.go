@@ -137,7 +137,7 @@ func (r *Replica) getHint(key []byte, out *core.Out) (rec record, flush uint64, 
 		// Its removal may still wait for a flush, and nobody waits for that.
 		return record{}, 0, true
 	}
-	rec, _, flush, err := r.storedHint(core.HintKey(key), out)
+	rec, _, flush, err := r.ownHint(core.HintKey(key), out)
 	if err != nil {
 		r.fail(key, err, out)
 		return record{}, 0, false
@@ -363,7 +363,7 @@ func (r *Replica) HoldsHint(key []byte, out *core.Out) (held bool, flush uint64)
 	if !r.hints.has(key) {
 		return false, r.store.cache.waits(hintKey) // its removal's, if any
 	}
-	_, held, flush, err := r.storedHint(hintKey, out)
+	_, held, flush, err := r.ownHint(hintKey, out)
 	if err != nil {
 		r.fail(key, err, out)
 	}

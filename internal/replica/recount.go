@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
@@ -19,21 +18,6 @@ const (
 	recountKeys  = 256
 	recountBytes = 1 << 20
 )
-
-// storedHint returns the hint record of a hint key, as overlay.get does. One that
-// the disk has lost is none: what it was for is left to anti-entropy.
-func (r *Replica) storedHint(hintKey []byte, out *core.Out) (rec record, found bool, flush uint64, err error) {
-	rec, found, flush, err = r.store.get(hintKey)
-	if !errors.Is(err, core.ErrDamaged) {
-		return rec, found, flush, err
-	}
-	if r.lose(hintKey) {
-		p := r.hints.at(core.DataPosition(hintKey))
-		r.hints.markDirty(p)
-		r.recount(p, out)
-	}
-	return record{}, false, 0, nil
-}
 
 // checkTally holds the tally of the partition with these positions to the number
 // of its hints.
@@ -101,4 +85,5 @@ func (r *Replica) recount(p ring.Partition, out *core.Out) {
 	h.tallies[i] = is
 	h.store(i, out)
 	h.sum()
+	h.revision++ // delivery looks at what is there
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/id"
-	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
 // sharing returns keys of one partition of hintPartitions.
@@ -21,63 +20,35 @@ func (h *harness) sharing(n int) (keys []string) {
 	return keys
 }
 
-// A hint that the disk has lost is none, and nobody waits for its delivery. Its
-// partition is dirty, and what else is kept there is still counted exactly.
-func TestALostHintIsNone(t *testing.T) {
-	looks := map[string]func(t *testing.T, h *harness, key []byte){
-		"read": func(t *testing.T, h *harness, key []byte) {
-			if set, _ := h.ReadHint(key, &h.out); !set.IsEmpty() {
-				t.Errorf("a lost hint reads %v", set)
-			}
-		},
-		"asked for": func(t *testing.T, h *harness, key []byte) {
-			if held, _ := h.HoldsHint(key, &h.out); held {
-				t.Error("a lost hint is held")
-			}
-		},
-		"marked": func(t *testing.T, h *harness, key []byte) {
-			h.Mark(core.Now{Wall: 7}, key, []id.Node{"c"}, &h.out)
-			if !h.Settle(key, "c", version.Siblings{}, &h.out) {
-				t.Error("the marker in its place stays")
-			}
-		},
-		"swept": func(t *testing.T, h *harness, key []byte) {
-			first, last := h.hints.span(h.hints.partition(key))
-			items, next := h.HintChunk(first, last, nil, core.Limit{Keys: 64, Bytes: 1 << 16}, &h.out)
-			if len(items) != 1 || next != nil {
-				t.Errorf("%d hints and more at %q", len(items), next)
-			}
-		},
+// A sweep passes over a hint that the disk has lost: its partition is dirty, what
+// else is kept there is counted exactly, and another hint may take its place.
+func TestASweepNoticesALostHint(t *testing.T) {
+	h := newHints(t, ample)
+	keys := h.sharing(2)
+	h.mustHint(keys[0], setOf("a", "1"), "b")
+	h.mustHint(keys[1], setOf("a", "2"), "d")
+	h.flush()
+	h.store.Damage(core.HintKey([]byte(keys[0])))
+	first, last := h.hints.span(h.hints.partition([]byte(keys[0])))
+	items, next := h.HintChunk(first, last, nil, core.Limit{Keys: 64, Bytes: 1 << 16}, &h.out)
+	if len(items) != 1 || next != nil || h.out.Failed != nil {
+		t.Fatalf("%d hints and more at %q; %v", len(items), next, h.out.Failed)
 	}
-	for name, look := range looks {
-		t.Run(name, func(t *testing.T) {
-			h := newHints(t, ample)
-			keys := h.sharing(2)
-			h.mustHint(keys[0], setOf("a", "1"), "b")
-			h.mustHint(keys[1], setOf("a", "2"), "d")
-			h.flush()
-			h.store.Damage(core.HintKey([]byte(keys[0])))
-			look(t, h, []byte(keys[0]))
-			if h.out.Failed != nil {
-				t.Fatalf("the node stops: %v", h.out.Failed)
-			}
-			if _, dirty := h.TakeDirty(); !dirty {
-				t.Error("the partition is clean")
-			}
-			h.counts(t, 1, "d")
-			h.flush()
-			h.restartHints(2, ample)
-			h.counts(t, 1, "d")
-			h.mustHint(keys[0], setOf("a", "3"), "b")
-			h.Settle([]byte(keys[1]), "d", setOf("a", "2"), &h.out)
-			h.counts(t, 1, "b")
-			h.Settle([]byte(keys[0]), "b", setOf("a", "3"), &h.out)
-			h.counts(t, 0)
-			h.flush()
-			if n := h.store.Len(); n != 0 {
-				t.Errorf("%d keys are left in the store", n)
-			}
-		})
+	if _, dirty := h.TakeDirty(); !dirty {
+		t.Error("the partition is clean")
+	}
+	h.counts(t, 1, "d")
+	h.flush()
+	h.restartHints(2, ample)
+	h.counts(t, 1, "d")
+	h.mustHint(keys[0], setOf("a", "3"), "b")
+	h.Settle([]byte(keys[1]), "d", setOf("a", "2"), &h.out)
+	h.counts(t, 1, "b")
+	h.Settle([]byte(keys[0]), "b", setOf("a", "3"), &h.out)
+	h.counts(t, 0)
+	h.flush()
+	if n := h.store.Len(); n != 0 {
+		t.Errorf("%d keys are left in the store", n)
 	}
 }
 

@@ -369,38 +369,6 @@ func (r *Replica) holds(from, to []byte, out *core.Out) (held bool, flush uint64
 	return held, flush
 }
 
-// own returns this node's record of a data key, as overlay.get does. One that
-// the disk has lost is none, as on a disk that was replaced: it takes a fresh
-// epoch, and the other owners have it. The hash tree that still counts it is
-// built anew, or they would never be asked.
-func (r *Replica) own(dataKey []byte) (rec record, found bool, flush uint64, err error) {
-	rec, found, flush, err = r.store.get(dataKey)
-	if errors.Is(err, core.ErrDamaged) {
-		if r.lose(dataKey) {
-			r.rebuildTree(r.trees.partitionOf(core.DataPosition(dataKey)))
-		}
-		return record{}, false, 0, nil
-	}
-	return rec, found, flush, err
-}
-
-// maxLost bounds the keys that are remembered as lost, so that reading one
-// again does not have its tree built, or its partition's hints counted, again.
-// Where there are more, some are.
-const maxLost = 4096
-
-// lose notes that the disk has lost a record. It reports whether that is news.
-func (r *Replica) lose(key []byte) bool {
-	if r.lost[string(key)] {
-		return false
-	}
-	if r.lost == nil || len(r.lost) >= maxLost {
-		r.lost = make(map[string]bool)
-	}
-	r.lost[string(key)] = true
-	return true
-}
-
 // fail records the first failure of a step: the node stops on it.
 func (r *Replica) fail(key []byte, err error, out *core.Out) {
 	if out.Failed == nil {

@@ -53,9 +53,10 @@ const (
 	notLooked savedTree = iota // it has not been looked for
 	noneSaved
 	isSaved
-	// isWrong: the disk has lost it, perhaps for now only, or a record that it
-	// counts. So it is removed with the next write to the partition, as one that
-	// is right, and written over by the next one that is saved.
+	// isWrong: it does not describe what is stored, or the disk has lost it,
+	// perhaps for now only. So it is removed when the tree is built anew or with
+	// the next write to the partition, and written over by the next one that is
+	// saved.
 	isWrong
 )
 
@@ -142,6 +143,9 @@ func (r *Replica) put(dataKey []byte, before, after record, out *core.Out) {
 // was saved of it in the same batch, and returns the hash of the key's new
 // state, zero where no tree has asked for it.
 func (r *Replica) changeTree(dataKey []byte, before, after record, out *core.Out) (is merkle.Hash) {
+	if len(r.lost) > 0 {
+		delete(r.lost, string(dataKey)) // what is lost after this is lost anew
+	}
 	t := &r.trees
 	if !t.known {
 		return is // nothing was written before, so that nothing can be saved
@@ -155,8 +159,7 @@ func (r *Replica) changeTree(dataKey []byte, before, after record, out *core.Out
 		r.loadTree(p, it, out) // it is right for the last time
 	}
 	if it.saved != noneSaved && !bug.On(bug.TreeOutlivesWrite) {
-		out.Writes = append(out.Writes, core.Write{Key: core.TreeKey(p), Delete: true})
-		it.saved = noneSaved
+		it.unsave(p, out)
 	}
 	covered := it.next != nil && bytes.Compare(dataKey, it.cursor) < 0
 	if it.tree == nil && !covered {
@@ -175,6 +178,12 @@ func (r *Replica) changeTree(dataKey []byte, before, after record, out *core.Out
 		it.next.Change(leaf, was, is)
 	}
 	return is
+}
+
+// unsave removes what is saved of a partition's tree.
+func (it *part) unsave(p ring.Partition, out *core.Out) {
+	out.Writes = append(out.Writes, core.Write{Key: core.TreeKey(p), Delete: true})
+	it.saved = noneSaved
 }
 
 // loadTree looks for the saved tree of a partition that has been neither
@@ -279,6 +288,9 @@ func (r *Replica) buildTree(p ring.Partition, it *part, limit *core.Limit, out *
 		t.counts.Wrong++
 	}
 	it.tree, it.next, it.cursor = it.next, nil, nil
+	if it.saved == isWrong {
+		it.unsave(p, out)
+	}
 	t.counts.Built++
 	return true
 }
@@ -333,7 +345,8 @@ func (r *Replica) checkLeaf(p ring.Partition, leaf int, sum merkle.Hash) {
 }
 
 // rebuildTree has a partition's tree built by a scan from the start. A saved
-// one, if there is any, is as wrong as the one that there is.
+// one is as wrong as the one that there is: it is not looked for, and neither is
+// the one that there is saved again.
 func (r *Replica) rebuildTree(p ring.Partition) {
 	t := &r.trees
 	it := t.part(p)
@@ -341,7 +354,7 @@ func (r *Replica) rebuildTree(p ring.Partition) {
 		return
 	}
 	if it.saved != noneSaved {
-		it.saved = isWrong
+		it.saved = isWrong // perhaps, where it has not been looked for
 	}
 	if it.tree == nil && it.next == nil {
 		return // its scan is still to begin
@@ -377,8 +390,7 @@ func (r *Replica) SaveTrees(out *core.Out) (more bool) {
 			it.saved = isSaved
 			size += len(b)
 		case !right && it.saved == isWrong:
-			out.Writes = append(out.Writes, core.Write{Key: core.TreeKey(p), Delete: true})
-			it.saved = noneSaved
+			it.unsave(p, out)
 		}
 	}
 	t.saving = 0

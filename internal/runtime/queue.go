@@ -42,6 +42,7 @@ const (
 	joinRequest
 	countRequest
 	lastRequest
+	damageReport
 	kinds
 )
 

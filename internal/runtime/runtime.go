@@ -39,13 +39,17 @@ type Handler interface {
 	SendFailed(e *core.Envelope)
 }
 
-// Options of a Runtime. Every field but EngineWork, Room and Tracer is needed.
+// Options of a Runtime. Every field but EngineWork, Damage, Room and Tracer is
+// needed.
 type Options struct {
 	Node       node.Options
 	Engine     Engine
 	Durability core.Durability
 	// EngineWork is what admits the engine's background work; nil: it has none.
 	EngineWork *EngineWork
+	// Damage has what the engine finds that the disk has lost; nil: it tells
+	// nobody.
+	Damage *Damage
 	// Connect makes the node's transport, which delivers to h from the moment
 	// it is made. mono is the clock of envelopes' deadlines.
 	Connect func(h Handler, mono func() time.Duration) (Transport, error)
@@ -63,6 +67,7 @@ type Runtime struct {
 	self      id.Node
 	engine    Engine
 	work      *EngineWork // nil: the engine has none
+	damage    *Damage     // nil: the engine tells of none
 	transport Transport
 	logger    *slog.Logger
 	tracer    Tracer // nil: nobody traces
@@ -93,7 +98,7 @@ type Runtime struct {
 // with or looks for its cluster. An error leaves nothing running.
 func New(o Options) (*Runtime, error) {
 	r := &Runtime{
-		self: o.Node.Self, engine: o.Engine, work: o.EngineWork, logger: o.Logger, tracer: o.Tracer,
+		self: o.Node.Self, engine: o.Engine, work: o.EngineWork, damage: o.Damage, logger: o.Logger, tracer: o.Tracer,
 		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}), asks: newAsks(),
 		meter: newMeter(o.Room),
 	}
@@ -143,6 +148,8 @@ func (r *Runtime) newShard(o Options, i int) *loop {
 				shard.Submit(now, v, out)
 			case *core.View:
 				shard.SetView(now, v, out)
+			case *damage:
+				shard.Damaged(now, v.take(), out)
 			case *countAsk:
 				v.answer(l, shard.Count)
 			}
@@ -170,6 +177,8 @@ func (r *Runtime) newControl(o Options) *loop {
 				control.Load(now, *v)
 			case *core.RoomReport:
 				control.Room(now, *v)
+			case *damage:
+				control.Damaged(now, v.take(), out)
 			case *countAsk:
 				v.answer(l, control.Count)
 			}
@@ -184,6 +193,9 @@ func (r *Runtime) publish() {
 		r.view.Store(v)
 		for _, l := range r.shards {
 			l.queue.put(input{kind: newView, value: v})
+		}
+		if r.damage != nil && v.ReadLayout() != nil {
+			r.damage.begin(r.shards, r.control) // after the view, without which a shard does not know what is its own
 		}
 		if r.work != nil {
 			r.work.limit(v.Budget(len(r.shards)))

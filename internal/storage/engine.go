@@ -105,6 +105,17 @@ type Stats struct {
 	// StallsBy are those of them whose reason the engine tells.
 	StallsBy [StallReasons]Stalls
 	Damaged  uint64 // records that were found damaged
+	Scrub    Scrub
+}
+
+// Scrub is how far an engine has come that reads what it has again and again, to
+// find damage before anybody else does.
+type Scrub struct {
+	Bytes  uint64 // that were looked at
+	Passes uint64 // over all that there was
+	Found  uint64 // places that were damaged, those that cost nothing included
+	// Done is the share of the pass under way that is behind it.
+	Done float64
 }
 
 // Stalls are times that commits had to wait for the engine.

@@ -37,6 +37,16 @@ type Options struct {
 	// goroutine meets the failure: it must not block and must not use the
 	// engine. The same error comes with every completion from then on.
 	OnFailure func(error)
+	// OnDamage, if not nil, is told of every key whose record the engine finds that
+	// the disk has lost: when it finds it, by whatever it does, and at each opening
+	// of those that have not been written since. Any goroutine calls it, under the
+	// engine's locks: it must not block and must not use the engine. Only lss knows
+	// such keys; another engine that comes upon damage fails.
+	OnDamage func(key []byte)
+	// ScrubInterval is within what time the engine reads again all that it has and
+	// nothing is added to, and checks it; 0: it does not. Only lss does: the others
+	// check what is read when it is read.
+	ScrubInterval time.Duration
 	// Background admits what the engine does behind the commits; nil lets it
 	// move DefaultBackgroundBytes a second. Engines of libraries that take no
 	// such orders ignore it: bolt has no such work, and pebble paces its own,
@@ -107,6 +117,9 @@ func (o Options) validate(drivers []Driver) (Driver, error) {
 	}
 	if o.MemoryBytes < 0 {
 		faults = append(faults, fmt.Errorf("memory limit of %d bytes; it must not be negative", o.MemoryBytes))
+	}
+	if o.ScrubInterval < 0 {
+		faults = append(faults, fmt.Errorf("scrub interval of %v; it must not be negative", o.ScrubInterval))
 	}
 	return driver, errors.Join(faults...)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -134,5 +135,31 @@ func TestFailureIsTold(t *testing.T) {
 	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestOnlyLSSScrubs: the other engines take what there is for scrubbing, and do
+// nothing with it; an interval that makes no sense is refused for all.
+func TestOnlyLSSScrubs(t *testing.T) {
+	for _, driver := range engines.Drivers() {
+		o := storage.Options{
+			Engine: driver.Name, Dir: t.TempDir(), Node: "n1", ScrubInterval: time.Nanosecond,
+			OnDamage: func(key []byte) { t.Errorf("%s tells that %q is lost", driver.Name, key) },
+		}
+		e, _, err := engines.Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, e, "key", "value")
+		if s := e.Stats().Scrub; driver.Name != "lss" && s != (storage.Scrub{}) {
+			t.Errorf("%s scrubs: %+v", driver.Name, s)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o.ScrubInterval = -1
+		if e, _, err := engines.Open(o); err == nil || !strings.Contains(err.Error(), "scrub interval of -1ns") {
+			t.Errorf("%s opens with a negative interval: %v, %v", driver.Name, e, err)
+		}
 	}
 }

@@ -5,13 +5,16 @@ import (
 	"path"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 	"github.com/dynamo-kv/dynamo/internal/storage/lss"
 	"github.com/dynamo-kv/dynamo/internal/storage/storagetest"
@@ -31,6 +34,8 @@ func openDirectory(fs vfs.FS) (storage.Engine, storage.Identity, error) {
 			OnFailure:    o.OnFailure,
 			SegmentBytes: smallSegment,
 			Background:   free{},
+			// In the way of everything else, all the time.
+			ScrubInterval: time.Millisecond,
 		})
 	}
 	return storage.Open(storage.Options{
@@ -188,5 +193,99 @@ func sort(op vfs.Op) string {
 		return "identity"
 	default:
 		return "other"
+	}
+}
+
+// cleans is a file system as Linux has them: what a failed sync could not write
+// counts as written. It is read as it is in memory, and no later sync writes it,
+// unless it is written to the file again.
+type cleans struct {
+	vfs.FS
+	fails atomic.Bool
+	dirty *sync.Map // by the names of files
+}
+
+type cleansFile struct {
+	vfs.File
+	fs   *cleans
+	name string
+}
+
+func (c *cleans) file(f vfs.File, err error, name string) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return cleansFile{f, c, name}, nil
+}
+
+func (c *cleans) Create(name string, k vfs.Category) (vfs.File, error) {
+	f, err := c.FS.Create(name, k)
+	return c.file(f, err, name)
+}
+
+func (c *cleans) OpenReadWrite(name string, k vfs.Category, opts ...pebblevfs.OpenOption) (vfs.File, error) {
+	f, err := c.FS.OpenReadWrite(name, k, opts...)
+	return c.file(f, err, name)
+}
+
+func (f cleansFile) Write(b []byte) (int, error) {
+	f.fs.dirty.Store(f.name, true)
+	return f.File.Write(b)
+}
+
+func (f cleansFile) WriteAt(b []byte, off int64) (int, error) {
+	f.fs.dirty.Store(f.name, true)
+	return f.File.WriteAt(b, off)
+}
+
+func (f cleansFile) Sync() error     { return f.sync(f.File.Sync) }
+func (f cleansFile) SyncData() error { return f.sync(f.File.SyncData) }
+
+func (f cleansFile) sync(sync func() error) error {
+	if _, dirty := f.fs.dirty.LoadAndDelete(f.name); !dirty {
+		return nil
+	}
+	if f.fs.fails.Load() {
+		return syscall.EIO
+	}
+	return sync()
+}
+
+// TestFailedSyncIsNotBelieved: a sync fails, which stops the engine, and the next
+// start finds what the disk does not have in the memory of the machine. What it
+// shows of that, a power cut after the start must not take away: the node has taken
+// it for durable.
+func TestFailedSyncIsNotBelieved(t *testing.T) {
+	disk := vfs.NewDisk()
+	fs := &cleans{FS: disk.FS(), dirty: new(sync.Map)}
+	e := mustOpen(t, options(fs, true))
+	lss.Settle(e)
+	mustCommit(t, e, set("before", "1"))
+	fs.fails.Store(true)
+	if err := commit(e, core.Sync, set("failed", "2")); !errors.Is(err, storage.ErrFailed) {
+		t.Fatalf("the sync that fails: %v", err)
+	}
+	_ = e.Close()
+	fs.fails.Store(false)
+	e = mustOpen(t, options(fs, false))
+	shown, err := e.Get([]byte("failed"))
+	if err != nil && !errors.Is(err, core.ErrNotFound) {
+		t.Fatal(err)
+	}
+	cut := disk.PowerCut(nil, 0)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = mustOpen(t, options(cut.FS(), false))
+	defer func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if after, err := e.Get([]byte("failed")); err != nil && shown != nil || string(after) != string(shown) {
+		t.Errorf("the start has shown %q, and after a power cut there is %q, %v", shown, after, err)
+	}
+	if v, err := e.Get([]byte("before")); err != nil || string(v) != "1" {
+		t.Errorf("what was durable before reads %q, %v", v, err)
 	}
 }

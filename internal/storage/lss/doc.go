@@ -21,6 +21,7 @@
 //	flusher.go   writing and syncing of what was committed
 //	keeper.go    sealing segments, and having the next one ready
 //	merger.go    taking back the room of what was replaced
+//	scrub.go     finding what the disk has changed
 //	recover.go   opening
 //	frame.go, hint.go, manifest.go   what is on the disk
 package lss

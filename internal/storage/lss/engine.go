@@ -37,6 +37,7 @@ type Engine struct {
 	spare    [][]byte // buffers that are not in use
 	closing  bool
 	damaged  uint64 // records that were found damaged
+	scrubbed storage.Scrub
 	stalls   uint64
 	stalled  time.Duration
 	work     sync.Cond // the flusher waits here
@@ -47,8 +48,9 @@ type Engine struct {
 	outstanding atomic.Int64
 	flushed     chan struct{} // closed when the flusher has ended
 
-	keeper keeper
-	merger merger
+	keeper   keeper
+	merger   merger
+	scrubber scrubber
 }
 
 var _ storage.Engine = (*Engine)(nil)
@@ -334,6 +336,7 @@ func (e *Engine) lost(i item, cause error) bool {
 	e.seq++
 	mark[0].seq = e.seq
 	e.append(mark, false)
+	e.o.OnDamage([]byte(i.key))
 	e.o.Logger.Error("a stored record is damaged; its key has no value until it is written again",
 		"key", fmt.Sprintf("%q", i.key), "segment", segmentName(i.seg), "offset", i.off, "error", cause)
 	return true
@@ -402,6 +405,7 @@ func (e *Engine) Close() error { return e.close() }
 func (e *Engine) shutDown() error {
 	e.gate.Close()
 	e.merger.stop()
+	e.scrubber.stop()
 	e.mu.Lock()
 	e.tail().sync = true
 	e.closing = true

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -77,7 +78,9 @@ func TestEngine(t *testing.T) {
 func TestModel(t *testing.T) { storagetest.Model(t, openMemory) }
 
 func openMemory(t testing.TB) storage.Engine {
-	return mustOpen(t, options(vfs.NewDisk().FS(), true))
+	o := options(vfs.NewDisk().FS(), true)
+	o.ScrubInterval = time.Millisecond // in the way of everything else, all the time
+	return mustOpen(t, o)
 }
 
 func openOS(t testing.TB) storage.Engine {

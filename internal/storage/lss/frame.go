@@ -249,7 +249,11 @@ func readHead(b []byte, s salt, off uint32) (head, bool) {
 	if uint64(off)+headBytes > uint64(len(b)) {
 		return head{}, false
 	}
-	h := b[off : off+headBytes]
+	return parseHead(b[off:off+headBytes], s, off)
+}
+
+// parseHead reads the head of a frame that stands at off.
+func parseHead(h []byte, s salt, off uint32) (head, bool) {
 	if binary.LittleEndian.Uint32(h) != frameMagic || binary.LittleEndian.Uint32(h[4:]) != s.sum(off, h[8:]) {
 		return head{}, false
 	}
@@ -282,19 +286,23 @@ func readFoot(b []byte, s salt, end uint32) (foot, bool) {
 	if end < segmentHeadBytes+headBytes+footBytes || uint64(end) > uint64(len(b)) {
 		return foot{}, false
 	}
-	f := b[end-footBytes : end]
+	found, ok := parseFoot(b[end-footBytes:end], s, end)
+	ok = ok && found.start >= segmentHeadBytes &&
+		uint64(found.start)+headBytes+2*uint64(found.tableBytes)+footBytes <= uint64(end)
+	return found, ok
+}
+
+// parseFoot reads the foot of a frame that ends at end.
+func parseFoot(f []byte, s salt, end uint32) (foot, bool) {
 	if binary.LittleEndian.Uint32(f[20:]) != s.sum(end-footBytes, f[:20]) {
 		return foot{}, false
 	}
-	found := foot{
+	return foot{
 		base:       binary.LittleEndian.Uint64(f),
 		start:      binary.LittleEndian.Uint32(f[8:]),
 		tableBytes: binary.LittleEndian.Uint32(f[12:]),
 		tableSum:   binary.LittleEndian.Uint32(f[16:]),
-	}
-	ok := found.start >= segmentHeadBytes &&
-		uint64(found.start)+headBytes+2*uint64(found.tableBytes)+footBytes <= uint64(end)
-	return found, ok
+	}, true
 }
 
 // frame is one batch as it was found in a segment.

@@ -8,12 +8,21 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
 
-// merger gives back the room of what was replaced.
+// merger gives back the room of what was replaced, and scrubs when it has
+// nothing to give back: one goroutine, since one at a time is admitted.
 type merger struct{ worker }
 
-// merge is one turn of the merger.
-func (e *Engine) merge() {
+// clean is one turn of the merger.
+func (e *Engine) clean() {
 	defer e.o.Background.Done()
+	for again := true; again; {
+		e.merge()
+		again = e.scrub()
+	}
+}
+
+// merge empties segments until none is worth it.
+func (e *Engine) merge() {
 	for !e.merger.stopping() {
 		victim, held := e.victim()
 		if victim == nil {
@@ -29,10 +38,11 @@ func (e *Engine) merge() {
 	}
 }
 
-// mergeable reports whether merging a segment gives back what it costs. The
-// rest of a file that was not filled is garbage as well.
+// mergeable reports whether merging a segment gives back what it costs, or mends
+// what is damaged beside its values. The rest of a file that was not filled is
+// garbage as well.
 func (e *Engine) mergeable(s *segment) bool {
-	return s.sealed && s.garbage()*100 >= s.fileBytes.Load()*mergeAt
+	return s.sealed && (s.suspect || s.garbage()*100 >= s.fileBytes.Load()*mergeAt)
 }
 
 // victim returns the sealed segment with the largest share of garbage, and the
@@ -88,10 +98,8 @@ func (e *Engine) empty(victim *segment) bool {
 // recordsOf returns the records of a sealed segment, from its hint file or, if
 // that is damaged, from itself.
 func (e *Engine) recordsOf(s *segment) ([]record, error) {
-	if b, err := e.folder.read(hintName(s.id)); err == nil {
-		if h, err := decodeHint(b); err == nil && h.salt == s.salt && h.end == s.size {
-			return h.records, nil
-		}
+	if h, ok := e.hintOf(s); ok {
+		return h.records, nil
 	}
 	e.o.Logger.Warn("a hint file is damaged; its segment is read instead", "segment", segmentName(s.id))
 	b, err := e.folder.read(segmentName(s.id))
@@ -101,6 +109,16 @@ func (e *Engine) recordsOf(s *segment) ([]record, error) {
 	found, _ := spans(b, s.seed, s.size)
 	c, err := judge(found, s.size)
 	return c.records, err
+}
+
+// hintOf returns what the hint file of a sealed segment says, if it is whole.
+func (e *Engine) hintOf(s *segment) (hint, bool) {
+	b, err := e.folder.read(hintName(s.id))
+	if err != nil {
+		return hint{}, false
+	}
+	h, err := decodeHint(b)
+	return h, err == nil && h.segment == s.id && h.salt == s.salt && h.end == s.size
 }
 
 // needed returns those of the records that must outlive their segment, in the

@@ -46,6 +46,8 @@ const (
 	// how long a commit may have to wait for it.
 	mergeBytes   = 128 << 10
 	mergeRecords = 256
+	// scrubBytes is how much scrubbing reads at once, and so what it holds in memory.
+	scrubBytes = 128 << 10
 	// mergeGap is how much garbage between two values is read with them, since
 	// that costs less than to read each by itself.
 	mergeGap = 4 << 10
@@ -58,11 +60,14 @@ type Options struct {
 	FS        vfs.FS
 	Logger    *slog.Logger
 	OnFailure func(error)
+	// OnDamage and ScrubInterval are those of storage.Options.
+	OnDamage      func(key []byte)
+	ScrubInterval time.Duration
 	// Buckets are the bounds by which the durations of syncs are counted.
 	Buckets []time.Duration
 	// SegmentBytes is where a segment is full; 0 is DefaultSegmentBytes.
 	SegmentBytes int
-	// Background admits every step of merging; nil is
+	// Background admits every step of merging and scrubbing; nil is
 	// storage.DefaultBackgroundBytes a second. What needs no copying is given
 	// back all the same.
 	Background storage.Background
@@ -79,6 +84,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Background == nil {
 		o.Background = storage.AtRate(storage.DefaultBackgroundBytes)
+	}
+	if o.OnDamage == nil {
+		o.OnDamage = func([]byte) {}
 	}
 	return o
 }
@@ -102,13 +110,15 @@ func Driver() storage.Driver {
 		Need: diskNeed,
 		Open: func(dir string, create bool, o storage.Options) (storage.Engine, error) {
 			return Open(Options{
-				Dir:        dir,
-				Create:     create,
-				FS:         o.FS,
-				Logger:     o.Logger,
-				OnFailure:  o.OnFailure,
-				Buckets:    o.Buckets,
-				Background: o.Background,
+				Dir:           dir,
+				Create:        create,
+				FS:            o.FS,
+				Logger:        o.Logger,
+				OnFailure:     o.OnFailure,
+				OnDamage:      o.OnDamage,
+				ScrubInterval: o.ScrubInterval,
+				Buckets:       o.Buckets,
+				Background:    o.Background,
 			})
 		},
 	}

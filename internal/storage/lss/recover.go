@@ -37,7 +37,7 @@ func Open(o Options) (*Engine, error) {
 	}
 	go e.flush()
 	go e.keeper.run(e.keep)
-	go e.merger.run(e.merge)
+	go e.merger.run(e.clean)
 	e.keeper.signal()
 	e.merger.signal()
 	e.close = sync.OnceValue(e.shutDown)
@@ -297,7 +297,9 @@ func (e *Engine) judge(all []*loaded) error {
 
 // replay takes what counts out of a segment without a hint file, and writes
 // one. What is replayed is durable from then on, even if the machine has it in
-// its memory only, because it was the process alone that crashed.
+// its memory only, because it was the process alone that crashed. A sync alone
+// would not do: where one has failed, the system may take what it could not write
+// for written. So all that is not known to be durable is written again.
 func (e *Engine) replay(l *loaded, durable uint32) error {
 	s := l.segment
 	if n := len(l.spans); n > 0 && l.spans[n-1].gap && l.spans[n-1].start < durable && l.bytes != nil {
@@ -309,6 +311,7 @@ func (e *Engine) replay(l *loaded, durable uint32) error {
 	if err != nil {
 		return err
 	}
+	bytes := l.bytes
 	l.spans, l.bytes = nil, nil
 	if c.damaged > 0 {
 		e.damaged += uint64(c.damaged)
@@ -320,7 +323,10 @@ func (e *Engine) replay(l *loaded, durable uint32) error {
 		return nil
 	}
 	if s.end == 0 {
-		_ = s.file.SyncData() // the disk tells of its failure itself
+		if from := max(durable, segmentHeadBytes); from < c.end {
+			_, _ = s.file.WriteAt(bytes[from:c.end], int64(from)) // the disk tells of its failure itself
+		}
+		_ = s.file.SyncData() // likewise
 	}
 	s.size = c.end
 	l.hint = newHint(s.id, s.salt, s.size, c.records)
@@ -351,6 +357,9 @@ func (e *Engine) build(all []*loaded) {
 			return
 		}
 		key, p := keys.add(r.key), placeOf(r, s.id)
+		if p.damaged() {
+			e.o.OnDamage([]byte(key))
+		}
 		e.index.Load(key, p)
 		e.keyBytes += int64(len(key))
 		s.live += recordBytes(len(key), p.valueBytes())

@@ -34,6 +34,7 @@ type segment struct {
 	sealed  bool     // and there is a hint file
 	holders int      // sets that it is in
 	retired bool     // nothing in it is current
+	suspect bool     // scrubbing has found damage in it, or in its hint file
 }
 
 // grow notes that the file has been written up to end.

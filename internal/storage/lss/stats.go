@@ -38,7 +38,7 @@ func (e *Engine) Stats() storage.Stats {
 		stats.DiskBytes += e.next.fileBytes.Load()
 	}
 	stats.Stalls, stats.Stalled = e.stalls, e.stalled
-	stats.Damaged = e.damaged
+	stats.Damaged, stats.Scrub = e.damaged, e.scrubbed
 	return stats
 }
 
