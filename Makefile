@@ -45,7 +45,7 @@ check-waiting:
 
 .PHONY: check-computing
 check-computing:
-	@nice $(MAKE) LANES= lint test-packages sim-bugs build
+	@nice $(MAKE) LANES= lint sim-bugs test-packages build
 
 .PHONY: build
 build: ## build bin/dynamo
@@ -71,7 +71,7 @@ LARGE     := ^TestMemory|^TestBounded$$|^TestEngine$$/^memory$$/^LargeValues$$|^
 LOADS     := ^TestFiguresOf|^TestAdmissionKeepsRequestsFast$$|^TestGoodputUnderOverload$$|^TestCallersThatWaitAreServed$$|^TestEveryMetricMoves$$
 COMPUTED  := $(CRASHES)|$(LARGE)|$(LOADS)
 
-# Linters have vetted all of it already, or will do so.
+# The linters vet all of it but what has the tag simbugs.
 TEST := $(GO) test -vet=off -shuffle=on -timeout 20m
 
 .PHONY: test
@@ -126,7 +126,7 @@ sim-long: ## simulate many cluster-hours, as over a night: make sim-long HOURS=1
 .PHONY: sim-bugs
 sim-bugs: ## prove that the simulator catches each seeded bug
 	@echo "== seeded bugs"
-	@$(LAVISH) $(SHIPPED) $(GO) test -vet=off -tags simbugs ./internal/sim . ./internal/replica ./internal/coordinator ./internal/handoff ./internal/forget ./internal/membership ./internal/node -run '^TestSeededBugs$$|Need(s|Their)' -timeout 20m -v
+	@$(LAVISH) $(SHIPPED) $(GO) test -tags simbugs ./internal/sim . ./internal/replica ./internal/coordinator ./internal/handoff ./internal/forget ./internal/membership ./internal/node -run '^TestSeededBugs$$|Need(s|Their)' -timeout 20m -v
 
 .PHONY: test-engines
 test-engines: ## the tests of clusters, nodes and clients on each engine: make test-engines ENGINES=lss
