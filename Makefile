@@ -16,48 +16,90 @@ KILLS    ?= 1000
 ENGINES  ?= pebble lss bolt badger memory
 
 .DEFAULT_GOAL := help
-.NOTPARALLEL: # the stages of check share two cores, and their output is read
+ifndef LANES
+.NOTPARALLEL: # the stages share two cores, and their output is read
+endif
+
+# What is built without the race detector is built as it is shipped, by the linters
+# too: all of them share what is compiled.
+SHIPPED = CGO_ENABLED=0 GOFLAGS='$(shell $(GO) env GOFLAGS) -trimpath'
+
+# Linters and simulated runs make much garbage at a time and keep little: to collect
+# it less often takes a quarter off them.
+LAVISH := GOGC=300 GOMEMLIMIT=3GiB
 
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# check has two lanes. One waits most of its time, for what real processes do; the
+# other one computes, and leaves it the cores whenever it wants one.
 .PHONY: check
-check: fmt-check archtest lint test tier3 sim-bugs build ## everything that CI runs: formatting, floors, lint, tests, seeded bugs, build
+check: fmt-check archtest ## everything that CI runs: formatting, linters, floors, tests, seeded bugs, build
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target LANES=2 check-waiting check-computing
 	@echo "== check passed"
+
+.PHONY: check-waiting
+check-waiting:
+	@$(MAKE) LANES= test-clusters tier3
+
+.PHONY: check-computing
+check-computing:
+	@nice -n 5 $(MAKE) LANES= lint sim-bugs test-packages build
 
 .PHONY: build
 build: ## build bin/dynamo
 	@echo "== build"
-	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/dynamo ./cmd/dynamo
+	@$(SHIPPED) $(GO) build -o bin/dynamo ./cmd/dynamo
 
 .PHONY: archtest
 archtest: ## the floors: which package may import what, and which must be pure
 	@echo "== archtest"
 	@$(GO) test ./internal/archtest
 
-# The packages in which some tests are long computations with hardly two goroutines
-# at a time, and the names of these: the race detector takes ten times as long for
-# them and finds nothing that the others of their packages do not show it.
-COMPUTING := ./internal/migrate ./internal/runtime ./internal/storage/...
-COMPUTED  := Everywhere$$|^TestEveryByte$$|^TestCheckFinds|^TestFiguresOf|^TestAdmissionKeepsRequestsFast$$|^TestGoodputUnderOverload$$|^TestCallersThatWaitAreServed$$
+# The packages that the race detector has nothing to look at in: machines and
+# calculators, which archtest holds to having neither a goroutine nor a lock, and the
+# simulator, whose runs have one goroutine each.
+PURE := admission|antientropy|audit|backoff|breaker|coordinator|core|forget|guard|handoff|histogram|id|kv|latency|membership|merkle|node|phi|quorum|replica|ring|room|sim|version
+
+# The packages in which some tests are long computations, or move many megabytes,
+# with hardly two goroutines at a time, and these: the race detector takes ten times
+# as long for them and finds nothing that the others of their packages do not show it.
+COMPUTING := ./internal/migrate ./internal/runtime ./internal/storage/... ./internal/transport/httpjson
+CRASHES   := Everywhere$$|^TestEveryByte$$|^TestCheck|^TestReadOnlyDisk$$|^TestRefused$$
+LARGE     := ^TestMemory|^TestBounded$$|^TestEngine$$/^memory$$/^LargeValues$$|^TestConformance$$/^OutboxIsBounded$$
+LOADS     := ^TestFiguresOf|^TestAdmissionKeepsRequestsFast$$|^TestGoodputUnderOverload$$|^TestCallersThatWaitAreServed$$|^TestEveryMetricMoves$$
+COMPUTED  := $(CRASHES)|$(LARGE)|$(LOADS)
+
+# The linters vet all of it but what has the tag simbugs.
+TEST := $(GO) test -vet=off -shuffle=on -timeout 20m
 
 .PHONY: test
-test: ## all tests but tier 3, in random order, with the race detector but for long computations
-	@echo "== test"
-	@$(GO) test -race -shuffle=on -timeout 20m -skip '$(COMPUTED)' $(COMPUTING)
-	@$(GO) test -race -shuffle=on -timeout 20m -skip '^TestTier3' $$($(GO) list ./... | grep -vE '/internal/(sim$$|migrate|runtime|storage)')
+test: archtest test-packages test-clusters ## all tests but tier 3, in random order, with the race detector where there is more than one goroutine
+
+.PHONY: test-packages
+test-packages: ## those of single packages, and of nodes that others embed
+	@echo "== test of what has one goroutine"
+	@$(LAVISH) $(SHIPPED) $(TEST) $$($(GO) list ./... | grep -E '/internal/($(PURE))$$')
 	@echo "== test of what is computed: without the race detector"
-	@$(GO) test -shuffle=on -timeout 20m -run '$(COMPUTED)' $(COMPUTING)
-	@echo "== test of the simulator: a run has one goroutine, and needs no race detector"
-	@$(GO) test -shuffle=on -timeout 20m ./internal/sim
+	@$(SHIPPED) $(TEST) -run '$(COMPUTED)' $(COMPUTING)
+	@echo "== test of nodes that speak HTTP with each other"
+	@DYNAMO_TRANSPORT=http $(SHIPPED) $(TEST) -skip '^TestVirtual' .
+	@echo "== test with the race detector"
+	@$(TEST) -race -skip '$(COMPUTED)' $(COMPUTING)
+	@$(TEST) -race $$($(GO) list ./... | grep -vE '/internal/(($(PURE)|archtest)$$|migrate|runtime|storage|transport/httpjson)|/test/')
+
+.PHONY: test-clusters
+test-clusters: ## those of clusters of processes over loopback, with each transport
+	@echo "== test of clusters, with the race detector"
+	@$(TEST) -race -skip '^TestTier3' ./test/cluster
 	@echo "== test of clusters that speak HTTP"
-	@DYNAMO_TRANSPORT=http $(GO) test -shuffle=on -timeout 20m -skip '^TestTier3' . ./test/cluster
+	@DYNAMO_TRANSPORT=http $(SHIPPED) $(TEST) -skip '^TestTier3' ./test/cluster
 
 .PHONY: tier3
 tier3: ## real processes in network namespaces, as root: make tier3 MINUTES=10
 	@echo "== tier 3"
-	@$(GO) test ./test/cluster -run '^TestTier3' -tier3.minutes=$(MINUTES) -count=1 -timeout 24h
+	@$(SHIPPED) $(GO) test -vet=off ./test/cluster -run '^TestTier3' -tier3.minutes=$(MINUTES) -count=1 -timeout 24h
 
 .PHONY: fmt
 fmt: $(LINT) ## format the code
@@ -71,7 +113,7 @@ fmt-check: $(LINT)
 .PHONY: lint
 lint: $(LINT) ## the linters of .golangci.yml
 	@echo "== lint"
-	@$(LINT) run ./...
+	@$(LAVISH) $(SHIPPED) $(LINT) run ./...
 
 .PHONY: sim
 sim: ## replay one simulated run: make sim SEED=42
@@ -84,8 +126,7 @@ sim-long: ## simulate many cluster-hours, as over a night: make sim-long HOURS=1
 .PHONY: sim-bugs
 sim-bugs: ## prove that the simulator catches each seeded bug
 	@echo "== seeded bugs"
-	@$(GO) test -tags simbugs ./internal/sim -run '^TestSeededBugs$$' -timeout 20m -v
-	@$(GO) test -tags simbugs . ./internal/replica ./internal/coordinator ./internal/handoff ./internal/forget ./internal/membership ./internal/node ./internal/sim -run 'Need(s|Their)' -v
+	@$(LAVISH) $(SHIPPED) $(GO) test -tags simbugs ./internal/sim . ./internal/replica ./internal/coordinator ./internal/handoff ./internal/forget ./internal/membership ./internal/node -run '^TestSeededBugs$$|Need(s|Their)' -timeout 20m -v
 
 .PHONY: test-engines
 test-engines: ## the tests of clusters, nodes and clients on each engine: make test-engines ENGINES=lss

@@ -24,10 +24,13 @@ import (
 // programs is the folder of the programs that the tests build.
 var programs string
 
-// binary is the dynamo program, built once for all tests of the package.
+// binary is the dynamo program as it is shipped, built once for all tests of the
+// package.
 var binary = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(programs, "dynamo")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/dynamo-kv/dynamo/cmd/dynamo").CombinedOutput()
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "github.com/dynamo-kv/dynamo/cmd/dynamo")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building dynamo: %w\n%s", err, out)
 	}
