@@ -1,21 +1,14 @@
 package replica
 
 import (
-	"encoding/binary"
-
 	"github.com/dynamo-kv/dynamo/internal/bug"
 	"github.com/dynamo-kv/dynamo/internal/core"
-	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
 // recordOverhead is about what a record needs beside its key and its versions:
 // a clock, and what the engine keeps of it.
 const recordOverhead = 256
-
-// tombstoneRoom is what a delete may add to a record: a clock entry with the
-// longest node ID and its largest numbers, and a write ID.
-const tombstoneRoom = 1 + id.MaxNodeBytes + 8 + 2*binary.MaxVarintLen64 + len(version.WriteID{})
 
 // room is what this shard may store.
 type room struct {
@@ -59,15 +52,14 @@ func (r *room) has(bytes uint64) bool {
 // take says whether there is room for a key's set to become another one, and
 // takes it. What leaves fewer values, in no more bytes, always has: it frees
 // room once the engine gives back what is no longer used, and there are only
-// so many values to take away. A tombstone may need a clock entry more than the
-// few bytes of a small value.
+// so many values to take away.
 func (r *room) take(key []byte, before, after version.Siblings) bool {
 	if r.Allowance == core.AnyRoom {
 		return true
 	}
 	size := after.Size()
 	need := uint64(len(key) + size + recordOverhead)
-	frees := len(after.Live()) < len(before.Live()) && size <= before.Size()+tombstoneRoom
+	frees := len(after.Live()) < len(before.Live()) && size <= before.Size()
 	if !frees && !r.has(need) {
 		r.refused++
 		return false

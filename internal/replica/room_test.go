@@ -68,48 +68,6 @@ func TestFullReplicaTakesWhatFreesRoom(t *testing.T) {
 	}
 }
 
-// TestFullReplicaDeletesWhatIsSmall has a full replica take a delete whose clock
-// entry is longer than the value that it takes away, minted here or at a peer.
-func TestFullReplicaDeletesWhatIsSmall(t *testing.T) {
-	elsewhere := version.Actor{Node: id.Node(strings.Repeat("n", id.MaxNodeBytes)), Epoch: version.Epoch{Start: 7, Seq: 1 << 40}}
-	stone := version.Write{ID: version.WriteID{99}, Tombstone: true}
-	for name, remove := range map[string]func(h *harness, set version.Siblings) (refused any){
-		"here": func(h *harness, set version.Siblings) any {
-			if code := h.write("", set.Clock, true); code != core.CodeOK {
-				return code
-			}
-			return nil
-		},
-		"at a peer": func(h *harness, set version.Siblings) any {
-			after, _ := set.Put(set.Clock, elsewhere, stone)
-			if _, why := h.Apply([]byte("k"), after, &h.out); why != 0 {
-				return why
-			}
-			return nil
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := newHarness(t)
-			set, _ := version.Siblings{}.Put(version.Clock{}, version.Actor{Node: "b", Epoch: version.Epoch{Start: 7, Seq: 1}}, version.Write{Data: []byte("1")})
-			h.Apply([]byte("k"), set, &h.out)
-			h.flush()
-			h.measured(core.RoomFull, 0)
-			if refused := remove(h, set); refused != nil {
-				t.Errorf("a delete: %v", refused)
-			}
-			large := version.Write{Data: bytes.Repeat([]byte("v"), 1000)}
-			two, _ := set.Put(version.Clock{}, elsewhere, version.Write{Data: []byte("2")})
-			one, _ := two.Put(two.Clock, elsewhere, large)
-			h.SetRoom(nil)
-			h.Apply([]byte("l"), two, &h.out)
-			h.measured(core.RoomFull, 0)
-			if _, why := h.Apply([]byte("l"), one, &h.out); why != core.RefusedStorageFull {
-				t.Errorf("a large value in the place of two small ones: %v", why)
-			}
-		})
-	}
-}
-
 // TestFullReplicaTakesNoHints has a full replica keep what hints it has, let go
 // of them, and take no more.
 func TestFullReplicaTakesNoHints(t *testing.T) {
