@@ -94,8 +94,8 @@ type Config struct {
 	// MaxValueBytes is the size up to which values are accepted, in bytes: up
 	// to 16 MiB.
 	MaxValueBytes int
-	// Shards is how many event loops share the partitions: 0 is twice the
-	// processor cores, at least 4.
+	// Shards is how many event loops share the partitions: 0 is one for each
+	// processor core, at least 2.
 	Shards int
 
 	// Transport is how this node sends to other nodes: "grpc", one stream to

@@ -243,13 +243,13 @@ func (n *Node) meter(engine storage.Engine) runtime.Meter {
 	return func() (core.RoomReport, error) { return engines.Room(stored, engine) }
 }
 
-// shards returns the number of shards: as configured, or twice the cores, at
-// least 4.
+// shards returns the number of shards: as configured, or one for each core (ADR
+// 40), at least 2.
 func shards(configured int) int {
 	if configured > 0 {
 		return configured
 	}
-	return min(max(4, 2*goruntime.GOMAXPROCS(0)), core.MaxShards-1)
+	return min(max(2, goruntime.GOMAXPROCS(0)), core.MaxShards-1)
 }
 
 // random returns 64 random bits that are not all zero, which stands for none.

@@ -67,7 +67,7 @@ func usages() map[string]string {
 		"RequestTimeout":      "time that a request has unless it says otherwise, 1ms to 1m",
 		"PeerTimeout":         "time that a node has to answer another before the next is asked, up to request-timeout",
 		"MaxValueBytes":       "largest value, in bytes, up to 16777216",
-		"Shards":              "event loops that share the partitions; 0 is twice the cores, at least 4",
+		"Shards":              "event loops that share the partitions; 0 is one for each core, at least 2",
 		"Transport":           "how this node sends to others: grpc, or http (JSON, slower); every node understands both",
 		"Seeds":               "addresses of nodes whose cluster a new node joins, separated by commas",
 		"AdvertiseAddr":       "host:port at which other nodes reach this one; empty is the listening address",
