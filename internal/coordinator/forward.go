@@ -139,8 +139,10 @@ type forwardKey struct {
 	id     version.WriteID
 }
 
-// forwards remembers what other nodes have forwarded here, so that each try is
-// executed once, whatever copies of it come, and one that was refused never is.
+// forwards remembers what other nodes have forwarded here, so that each write is
+// executed once, whatever copies and tries of it come, and a try that was refused
+// never is. One that has failed is not executed again either: the version may have
+// been minted and replaced meanwhile, and would come back.
 type forwards struct {
 	entries map[forwardKey]*forwardEntry // looked up by key only
 	order   []forwardExpiry              // in order of receipt: none keeps those behind it for longer than 2*forwardLimit
@@ -150,8 +152,8 @@ type forwards struct {
 type forwardEntry struct {
 	until    time.Duration // on wall: the latest limit of its tries
 	refused  uint32        // the latest attempt that was refused; 0: none
-	executed uint32        // likewise
-	finished bool          // what was executed has ended, with result
+	executed bool
+	finished bool // what was executed has ended, with result
 	result   core.Result
 }
 
@@ -226,19 +228,15 @@ func (c *Coordinator) Forward(now core.Now, e *core.Envelope, stale bool, out *c
 		c.counters.Limits[core.LimitForwards]++
 		return // a refusal that is not remembered would not be one
 	}
-	done := entry.finished && (m.Attempt <= entry.executed || entry.result.Outcome == core.Written)
-	underWay := entry.executed > 0 && !entry.finished
 	switch {
-	case done && !bug.On(bug.ForwardTwice):
+	case entry.finished && !bug.On(bug.ForwardTwice):
 		out.Sends = append(out.Sends, c.reply(now, e, &core.Forwarded{Result: entry.result}))
-	case underWay && !bug.On(bug.ForwardTwice), m.Attempt <= entry.refused:
-		// It will be answered, or is a copy of a try that was refused.
-	default: // the first, or a client has repeated what had failed
-		before := *entry
-		entry.executed, entry.finished = m.Attempt, false
+	case entry.executed && !bug.On(bug.ForwardTwice), m.Attempt <= entry.refused:
+		// Under way, or a copy of a try that was refused.
+	default:
+		entry.executed = true
 		if why := c.execute(now, e, m, stale, out); why != 0 {
-			*entry = before
-			entry.refused = m.Attempt
+			entry.executed, entry.refused = false, m.Attempt
 			c.refuse(now, e, why, out)
 		}
 	}

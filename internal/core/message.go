@@ -87,11 +87,9 @@ type (
 	ReadReply struct{ Set version.Siblings }
 
 	// Forward asks an owner to coordinate a write. It is not idempotent by
-	// nature: the receiver executes an Attempt of (From, WriteID) once, and a
-	// later one only where those before have failed, for a client that repeats
-	// it; only within the start that it names, and never after Limit. Its
-	// envelope's deadline is when the execution must have begun. Reply:
-	// Forwarded.
+	// nature: the receiver executes (From, WriteID) once, only within the
+	// start that it names, and never after Limit. Its envelope's deadline is
+	// when the execution must have begun. Reply: Forwarded.
 	Forward struct {
 		Start    uint64        // the receiver's start nonce
 		Limit    time.Duration // Wall after which it is not executed any more
