@@ -132,10 +132,9 @@ func (h *hints) partitions() int {
 
 // restoreTally writes a partition's tally again, as it is in memory.
 func (r *Replica) restoreTally(p ring.Partition, out *core.Out) {
-	i, found := r.hints.find(p)
-	if !found {
-		out.Writes = append(out.Writes, core.Write{Key: core.HintTallyKey(p), Delete: true})
+	if i, found := r.hints.find(p); found {
+		r.hints.writeTally(i, out)
 		return
 	}
-	out.Writes = append(out.Writes, core.Write{Key: core.HintTallyKey(p), Value: r.hints.tallies[i].encode()})
+	out.Writes = append(out.Writes, core.Write{Key: core.HintTallyKey(p), Delete: true})
 }

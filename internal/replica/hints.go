@@ -157,8 +157,7 @@ func (r *Replica) putHint(key []byte, before, after record, out *core.Out) (why 
 	var value []byte
 	was, is := uint64(0), uint64(0)
 	if len(before.owners) > 0 {
-		b, _ := before.encode()
-		was = uint64(len(hintKey) + len(b))
+		was = uint64(len(hintKey) + before.size())
 	}
 	if len(after.owners) > 0 {
 		value, after = after.encode()
@@ -232,11 +231,11 @@ func (h *hints) account(p ring.Partition, before, after []core.HintOwner, bytes 
 			h.report.Pending = count(h.report.Pending, o.Node, 1)
 		}
 	}
-	h.store(i, out)
+	h.writeTally(i, out)
 }
 
-// store writes the tally at an index. One of no hints is none.
-func (h *hints) store(i int, out *core.Out) {
+// writeTally stores the tally at an index. One of no hints is none.
+func (h *hints) writeTally(i int, out *core.Out) {
 	t := &h.tallies[i]
 	key := core.HintTallyKey(t.partition)
 	if t.records == 0 {
@@ -482,8 +481,8 @@ func (r *Replica) writeHint(w core.LocalWrite, out *core.Out) core.LocalResult {
 	if v, ok := before.set.Find(w.Write.ID); ok {
 		return r.repeatHint(w, before, v.Dot, flush, out)
 	}
-	after, seen, code := r.minted(before, w)
-	if code != core.CodeOK {
+	after, seen := r.minted(before, w)
+	if code := limits(before.set, after.set); code != core.CodeOK {
 		return core.LocalResult{Code: code}
 	}
 	for _, n := range w.For {

@@ -44,7 +44,20 @@ const (
 // there, so that it keeps nothing else alive.
 func (r record) encode() (value []byte, own record) {
 	var few [64]byte // without owners, as most records are, it is enough
-	head, flags := few[:0], byte(0)
+	own = r
+	value, own.set = r.set.Encode(r.appendHead(few[:0]))
+	return value, own
+}
+
+// size returns the length of the record as it is stored.
+func (r record) size() int {
+	var few [64]byte
+	return len(r.appendHead(few[:0])) + r.set.Size()
+}
+
+// appendHead appends what a stored record has before its set.
+func (r record) appendHead(head []byte) []byte {
+	flags := byte(0)
 	if !r.epoch.IsZero() {
 		flags |= flagEpoch
 	}
@@ -59,9 +72,7 @@ func (r record) encode() (value []byte, own record) {
 	if flags&flagOwners != 0 {
 		head = appendOwners(head, r.owners)
 	}
-	own = r
-	value, own.set = r.set.Encode(head)
-	return value, own
+	return head
 }
 
 // decodeRecord reads a stored record. The record's data shares b's memory.

@@ -37,6 +37,9 @@ func TestStoredRecordsAreGolden(t *testing.T) {
 		if got := hex.EncodeToString(b); got != c.want {
 			t.Errorf("%s is stored as\n%s, want\n%s", name, got, c.want)
 		}
+		if c.record.size() != len(b) {
+			t.Errorf("%s is stored in %d bytes, and has the size %d", name, len(b), c.record.size())
+		}
 		r, err := decodeRecord(b)
 		if err != nil || r.epoch != c.record.epoch || !r.set.Equal(c.record.set) || len(r.owners) != len(c.record.owners) {
 			t.Errorf("%s is read as %+v, %v", name, r, err)

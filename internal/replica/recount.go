@@ -69,8 +69,7 @@ func (r *Replica) recount(p ring.Partition, out *core.Out) {
 			return
 		}
 		for _, e := range found {
-			stored, _ := e.record.encode()
-			is.bytes += uint64(len(e.key) + len(stored))
+			is.bytes += uint64(len(e.key) + e.record.size())
 			is.records++
 			for _, o := range e.record.owners {
 				is.pending = count(is.pending, o.Node, 1)
@@ -83,7 +82,7 @@ func (r *Replica) recount(p ring.Partition, out *core.Out) {
 		h.tallies = slices.Insert(h.tallies, i, is)
 	}
 	h.tallies[i] = is
-	h.store(i, out)
+	h.writeTally(i, out)
 	h.sum()
 	h.revision++ // delivery looks at what is there
 }

@@ -168,20 +168,21 @@ func (r *Replica) Write(w core.LocalWrite, out *core.Out) core.LocalResult {
 		return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: repeated(w, rec.set, v.Dot), Flush: flush}
 	}
 	before := rec
-	rec, seen, code := r.minted(rec, w)
-	if code != core.CodeOK {
+	rec, seen := r.minted(rec, w)
+	value, rec := rec.encode() // at once: limits and room go by its length
+	if code := limits(before.set, rec.set); code != core.CodeOK {
 		return core.LocalResult{Code: code}
 	}
 	if !r.room.take(w.Key, before.set, rec.set) {
 		return core.LocalResult{Code: core.CodeStorageFull}
 	}
-	r.put(dataKey, before, rec, out)
+	r.putEncoded(dataKey, before, rec, value, out)
 	return core.LocalResult{Code: core.CodeOK, Set: rec.set, Context: seen, Flush: r.promised()}
 }
 
-// minted returns a record as a write leaves it, and what the writer has seen
-// after it; or why the write is not to be.
-func (r *Replica) minted(rec record, w core.LocalWrite) (record, version.Clock, core.Code) {
+// minted returns a record as a write leaves it, whatever its size, and what the
+// writer has seen after it.
+func (r *Replica) minted(rec record, w core.LocalWrite) (record, version.Clock) {
 	context := w.Context
 	if w.Overwrite {
 		context = rec.set.Clock.Join(context)
@@ -191,9 +192,6 @@ func (r *Replica) minted(rec record, w core.LocalWrite) (record, version.Clock, 
 		epoch = r.freshEpoch(rec.set.Clock, context)
 	}
 	set, dot := r.mint(rec.set, context, version.Actor{Node: r.config.Self, Epoch: epoch}, w.Write)
-	if code := limits(rec.set, set); code != core.CodeOK {
-		return record{}, version.Clock{}, code
-	}
 	rec.epoch, rec.set = epoch, set
 	var seen version.Clock
 	switch {
@@ -204,7 +202,7 @@ func (r *Replica) minted(rec record, w core.LocalWrite) (record, version.Clock, 
 	default:
 		seen = context.With(dot)
 	}
-	return rec, seen, core.CodeOK
+	return rec, seen
 }
 
 // repeated returns the context of a write that was minted before and is in
@@ -234,8 +232,7 @@ func (r *Replica) mint(set version.Siblings, context version.Clock, a version.Ac
 	}
 	if bug.On(bug.ContextNotJoined) {
 		after, dot := set.Put(context, a, w)
-		after.Clock = set.Clock.With(dot)
-		return after, dot
+		return version.Siblings{Clock: set.Clock.With(dot), Versions: after.Versions}, dot
 	}
 	return set.Put(context, a, w)
 }

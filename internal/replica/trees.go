@@ -135,8 +135,14 @@ func HashInput(b, key []byte, set version.Siblings) []byte {
 // put stores a key's record in place of another, and has its partition's tree
 // follow.
 func (r *Replica) put(dataKey []byte, before, after record, out *core.Out) {
+	value, own := after.encode()
+	r.putEncoded(dataKey, before, own, value, out)
+}
+
+// putEncoded is put for who has encoded the record already.
+func (r *Replica) putEncoded(dataKey []byte, before, after record, value []byte, out *core.Out) {
 	after.hash = r.changeTree(dataKey, before, after, out)
-	r.store.put(dataKey, after, out)
+	r.store.putEncoded(dataKey, after, value, out)
 }
 
 // changeTree keeps the tree of a key's partition up to a change, removes what
