@@ -65,6 +65,7 @@ func testCodeRefused(t *testing.T, policy *archtest.Policy) {
 		channel = "no channels"
 		global  = "no variable"
 		order   = "goes over a map"
+		set     = "not changed outside of package version"
 	)
 	tests := []struct{ file, source, want string }{
 		{"internal/id/now.go", `package id; import "time"; func f() time.Time { return time.Now() }`, clock},
@@ -81,7 +82,7 @@ func testCodeRefused(t *testing.T, policy *archtest.Policy) {
 		{"internal/ring/rand.go", `package ring; import "math/rand"; func f() int { return rand.Int() }`, "handed in"},
 		{"internal/ring/rand2.go", `package ring; import "math/rand/v2"; func g() int { return rand.IntN(2) }`, "handed in"},
 		{"internal/ring/generic.go", `package ring; import "math/rand/v2"; func h() int { return rand.N[int](2) }`, "handed in"},
-		{"internal/version/go.go", `package version; func f() { go f() }`, "no goroutine"},
+		{"internal/version/go.go", `package version; func f() { go f() }; type Siblings struct { Clock int; Versions []struct{ Data int } }`, "no goroutine"},
 		{"internal/version/field.go", `package version; type t struct{ c chan int }`, channel},
 		{"internal/version/send.go", `package version; func g[C interface{ ~[]int }](c C) { h() <- 1 }; func h() (c chan<- int) { return }`, channel},
 		{"internal/version/select.go", `package version; func i() { select {} }`, channel},
@@ -92,6 +93,9 @@ func testCodeRefused(t *testing.T, policy *archtest.Policy) {
 		{"internal/quorum/maps.go", `package quorum; import "maps"; func j(m M) { for k := range maps.Keys(m) { _ = k } }`, order},
 		{"internal/quorum/collect.go", `package quorum; import ("maps"; "slices"); func k(m M) []int { return slices.Collect(maps.Values(m)) }`, order},
 		{"internal/breaker/types.go", `package breaker; var _ = undefined`, "does not type-check: internal/breaker/types.go"},
+		{"internal/replica/set.go", `package replica; import "example.org/m/internal/version"; func g(s version.Siblings) { s.Clock++ }`, set},
+		{"internal/replica/pointer.go", `package replica; import "example.org/m/internal/version"; func h(s *version.Siblings) { (*s).Versions[0].Data = 1 }`, set},
+		{"internal/replica/deep.go", `package replica; import "example.org/m/internal/version"; func i(m []struct{ s version.Siblings }) { m[0].s.Versions = nil }`, set},
 		{"internal/replica/other.go", `package replica; import "example.org/m/internal/quorum"; func f(m quorum.M) { for k := range m { _ = k } }`, order},
 	}
 	files := map[string]string{}

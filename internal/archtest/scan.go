@@ -19,6 +19,7 @@ var (
 // scanner looks for what pure code may not do, in one file.
 type scanner struct {
 	tree     *tree
+	pkg      string
 	info     *types.Info
 	comments map[int]string // by line
 	sorted   map[*ast.Ident]bool
@@ -26,7 +27,7 @@ type scanner struct {
 }
 
 func scan(t *tree, f *ast.File, info *types.Info) []Problem {
-	s := &scanner{tree: t, info: info, comments: map[int]string{}, sorted: map[*ast.Ident]bool{}}
+	s := &scanner{tree: t, pkg: f.Name.Name, info: info, comments: map[int]string{}, sorted: map[*ast.Ident]bool{}}
 	for _, group := range f.Comments {
 		for _, c := range group.List {
 			s.comments[t.set.Position(c.Pos()).Line] += c.Text
@@ -99,10 +100,47 @@ func (s *scanner) node(n ast.Node) bool {
 		s.call(n)
 	case *ast.RangeStmt:
 		s.loop(n)
+	case *ast.AssignStmt:
+		for _, to := range n.Lhs {
+			s.assigned(to)
+		}
+	case *ast.IncDecStmt:
+		s.assigned(n.X)
 	case *ast.Ident:
 		s.use(n)
 	}
 	return true
+}
+
+// assigned looks for a change to a sibling set, which is an immutable value: one
+// whose encoding is known would go on with it as it was.
+func (s *scanner) assigned(to ast.Expr) {
+	for {
+		switch e := ast.Unparen(to).(type) {
+		case *ast.IndexExpr:
+			to = e.X
+		case *ast.StarExpr:
+			to = e.X
+		case *ast.SelectorExpr:
+			if s.isSet(e.X) {
+				s.report(e, "a sibling set is not changed outside of package version: make another one")
+				return
+			}
+			to = e.X
+		default:
+			return
+		}
+	}
+}
+
+// isSet says whether an expression is a version.Siblings, seen from outside.
+func (s *scanner) isSet(e ast.Expr) bool {
+	t := s.info.TypeOf(e)
+	if p, ok := t.(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	named, ok := t.(*types.Named)
+	return ok && named.Obj().Name() == "Siblings" && named.Obj().Pkg().Name() == "version" && s.pkg != "version"
 }
 
 // loop looks for an order that comes from a map.

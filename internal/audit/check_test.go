@@ -194,8 +194,7 @@ func TestBrokenPromisesAreFound(t *testing.T) {
 			s.written(first)
 			old := s.set
 			s.written(s.put(first))
-			s.set.Versions = append(old.Versions, s.set.Versions...)
-			return three(s.set)
+			return three(version.Siblings{Clock: s.set.Clock, Versions: append(old.Versions, s.set.Versions...)})
 		}, []string{"no false siblings"}},
 		"a value that nobody wrote": {func(s *story) []version.Siblings {
 			s.read()
@@ -252,8 +251,7 @@ func TestBrokenPromisesAreFound(t *testing.T) {
 		}, []string{"convergence"}},
 		"equal dots with other bytes": {func(s *story) []version.Siblings {
 			s.written(s.put(nil))
-			other := s.set
-			other.Versions = slices.Clone(other.Versions)
+			other := version.Siblings{Clock: s.set.Clock, Versions: slices.Clone(s.set.Versions)}
 			other.Versions[0].Timestamp++
 			return []version.Siblings{s.set, other, s.set}
 		}, []string{"convergence"}},

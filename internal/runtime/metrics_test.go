@@ -611,8 +611,7 @@ func (w *watched) alarms() {
 	})
 	w.grows(1, "dynamo_conflicts_total{}", func() {
 		held = n.Do(w.t.Context(), &core.Request{Op: core.OpInspect, Key: []byte(key)}, usual).Set
-		forged := held
-		forged.Versions = slices.Clone(held.Versions)
+		forged := version.Siblings{Clock: held.Clock, Versions: slices.Clone(held.Versions)}
 		forged.Versions[0].Data = []byte("forged")
 		w.deliver(n, "n1", &core.Apply{Key: []byte(key), Set: forged}, 0)
 	})

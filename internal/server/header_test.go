@@ -30,7 +30,7 @@ func TestHeadersShareMemory(t *testing.T) {
 		clock = clock.Join(version.DotClock(version.Dot{Actor: actorOf(id.Node("n-" + strings.Repeat("x", i+1))), Counter: uint64(i + 1)}))
 	}
 	set := siblings("v")
-	set.Clock = set.Clock.Join(clock)
+	set = version.Siblings{Clock: set.Clock.Join(clock), Versions: set.Versions}
 	got := call(t, &fake{result: found(set)}, http.MethodGet, "/v1/kv/k", "").Header()
 	want := map[string]string{
 		HeaderContext: token("k", set.Clock), HeaderAcknowledged: "2", HeaderRequired: "2",

@@ -173,8 +173,7 @@ func TestContextsAreChecked(t *testing.T) {
 func TestEqualDotsAreFound(t *testing.T) {
 	s := newStory(t)
 	_, set, _ := s.put(version.Siblings{}, nil)
-	other := set
-	other.Versions = slices.Clone(set.Versions)
+	other := version.Siblings{Clock: set.Clock, Versions: slices.Clone(set.Versions)}
 	other.Versions[0].Timestamp++
 	s.w.checkKey(s.layout, s.k, copies(set, other, set))
 	s.expect("equal dots")

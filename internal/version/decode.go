@@ -31,6 +31,8 @@ func DecodeSiblings(b []byte) (s Siblings, rest []byte, err error) {
 	if d.err != nil {
 		return Siblings{}, nil, fmt.Errorf("%w siblings: %w", ErrMalformed, d.err)
 	}
+	n := len(b) - len(d.rest)
+	s.encoded = b[:n:n]
 	return s, d.rest, nil
 }
 

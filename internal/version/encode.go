@@ -171,15 +171,35 @@ func (c Clock) tableSize() int {
 
 // AppendBinary appends the encoding of s to b. It panics when the clock does
 // not cover a version.
-func (s Siblings) AppendBinary(b []byte) []byte { return s.append(b, nil) }
+func (s Siblings) AppendBinary(b []byte) []byte {
+	if s.encoded != nil {
+		return append(b, s.encoded...)
+	}
+	return s.append(b, nil)
+}
 
 // Encode returns head with the encoding of s behind it, in memory of its own,
 // and s with the data of its versions in there. Who keeps that one keeps nothing
-// else alive, such as the message that brought s, and need not decode it again.
+// else alive, such as the message that brought s, and need not decode it again,
+// nor does it encode it again.
 func (s Siblings) Encode(head []byte) (b []byte, own Siblings) {
 	own = Siblings{Clock: s.Clock, Versions: slices.Clone(s.Versions)}
 	b = append(make([]byte, 0, len(head)+s.Size()), head...)
-	return s.append(b, own.Versions), own
+	if s.encoded != nil && len(s.Versions) <= 1 { // the data is the end of it
+		b = append(b, s.encoded...)
+		own.moveLast(b)
+	} else {
+		b = s.append(b, own.Versions)
+	}
+	own.encoded = b[len(head):len(b):len(b)]
+	return b, own
+}
+
+// moveLast makes the data of the last version what b ends with.
+func (s Siblings) moveLast(b []byte) {
+	if n := len(s.Versions); n > 0 && len(s.Versions[n-1].Data) > 0 {
+		s.Versions[n-1].Data = b[len(b)-len(s.Versions[n-1].Data) : len(b) : len(b)]
+	}
 }
 
 // append appends the encoding of s to b. Where own has the versions of s, and b
@@ -221,6 +241,9 @@ func (v *Version) flags() byte {
 
 // Size returns the exact length of what AppendBinary appends.
 func (s Siblings) Size() int {
+	if s.encoded != nil {
+		return len(s.encoded)
+	}
 	size := 1 + s.Clock.tableSize() + uvarintLen(uint64(len(s.Versions)))
 	w := walkTable(s.Clock)
 	for i := range s.Versions {

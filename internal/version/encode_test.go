@@ -17,6 +17,9 @@ import (
 func requireRoundTrip(t rapid.TB, s Siblings) {
 	t.Helper()
 	b := s.AppendBinary([]byte("head"))[4:]
+	if anew := bare(s).AppendBinary(nil); !bytes.Equal(anew, b) || bare(s).Size() != len(b) {
+		t.Fatalf("%v has the encoding %q, of %d bytes by Size(), and is encoded as %q", s, b, bare(s).Size(), anew)
+	}
 	whole, own := s.Encode([]byte("head"))
 	if string(whole) != "head"+string(b) || cap(whole) != len(whole) || !own.Equal(s) {
 		t.Fatalf("%v encodes behind a head as %q, and to %v", s, whole, own)
@@ -123,9 +126,13 @@ func TestEncodeOwnsItsData(t *testing.T) {
 	if got := own.Versions[0].Data; string(got) != "as it came" || cap(got) != len(got) {
 		t.Errorf("the data is %q, with room for %d bytes", got, cap(got))
 	}
+	_, again := own.Encode([]byte("head"))
 	copy(b[bytes.Index(b, []byte("as")):], "is")
 	if got := own.Versions[0].Data; string(got) != "is it came" {
 		t.Errorf("the data is %q, elsewhere than in the encoding", got)
+	}
+	if got := again.Versions[0].Data; string(got) != "as it came" || cap(got) != len(got) {
+		t.Errorf("the data of the set encoded again is %q, with room for %d bytes", got, cap(got))
 	}
 }
 

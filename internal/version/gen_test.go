@@ -104,6 +104,26 @@ func versionOf(d Dot) Version {
 	return v
 }
 
+// known draws how a set has come to where it is: as it was made, out of a
+// message, or out of a store. Its encoding is known in the last two.
+func known(t *rapid.T, s Siblings) Siblings {
+	switch rapid.IntRange(0, 2).Draw(t, "encoding known") {
+	case 0:
+		return bare(s)
+	case 1:
+		_, s = s.Encode([]byte("head"))
+		return s
+	}
+	s, _, err := DecodeSiblings(s.AppendBinary(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// bare returns s without its encoding.
+func bare(s Siblings) Siblings { return Siblings{Clock: s.Clock, Versions: s.Versions} }
+
 // genSiblings draws any clock, and any of the dots that it covers as present.
 func genSiblings(t *rapid.T) Siblings {
 	s := Siblings{Clock: genClock(t)}
@@ -112,7 +132,7 @@ func genSiblings(t *rapid.T) Siblings {
 			s.Versions = append(s.Versions, versionOf(d))
 		}
 	}
-	return s
+	return known(t, s)
 }
 
 func sortedDots(s dotSet) []Dot { return slices.SortedFunc(maps.Keys(s), Dot.Compare) }

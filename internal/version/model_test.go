@@ -146,7 +146,11 @@ func (w *modelWorld) actions() map[string]func(*rapid.T) {
 			w.contexts = append(w.contexts, modelContext{a.clock.Join(b.clock), dots})
 		},
 		"merge": func(t *rapid.T) { w.deliver(t, w.replica(t), w.replicas[w.replica(t)]) },
-		"send":  func(t *rapid.T) { w.past = append(w.past, w.replicas[w.replica(t)]) },
+		"store or receive": func(t *rapid.T) {
+			state := &w.replicas[w.replica(t)]
+			state.set = known(t, state.set)
+		},
+		"send": func(t *rapid.T) { w.past = append(w.past, w.replicas[w.replica(t)]) },
 		"late message": func(t *rapid.T) {
 			if len(w.past) > 0 {
 				w.deliver(t, w.replica(t), rapid.SampledFrom(w.past).Draw(t, "message"))

@@ -76,7 +76,7 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 		node := arg(t, d, "node")
 		set := s.nodes[node]
 		pruned := actor(arg(t, d, "actor"))
-		set.Clock = without(set.Clock, func(a Actor) bool { return a == pruned })
+		set = Siblings{Clock: without(set.Clock, func(a Actor) bool { return a == pruned }), Versions: set.Versions}
 		return s.set(node, set)
 	case "show":
 		return s.show(arg(t, d, "node"))
