@@ -178,6 +178,10 @@ func (s Siblings) AppendBinary(b []byte) []byte {
 	return s.append(b, nil)
 }
 
+// Encoded returns what AppendBinary appends where that is known, else nil. It is
+// only to be read.
+func (s Siblings) Encoded() []byte { return s.encoded }
+
 // Encode returns head with the encoding of s behind it, in memory of its own,
 // and s with the data of its versions in there. Who keeps that one keeps nothing
 // else alive, such as the message that brought s, and need not decode it again,

@@ -20,6 +20,9 @@ func requireRoundTrip(t rapid.TB, s Siblings) {
 	if anew := bare(s).AppendBinary(nil); !bytes.Equal(anew, b) || bare(s).Size() != len(b) {
 		t.Fatalf("%v has the encoding %q, of %d bytes by Size(), and is encoded as %q", s, b, bare(s).Size(), anew)
 	}
+	if known := s.Encoded(); known != nil && !bytes.Equal(known, b) || bare(s).Encoded() != nil {
+		t.Fatalf("%v knows the encoding %q, and is encoded as %q", s, known, b)
+	}
 	whole, own := s.Encode([]byte("head"))
 	if string(whole) != "head"+string(b) || cap(whole) != len(whole) || !own.Equal(s) {
 		t.Fatalf("%v encodes behind a head as %q, and to %v", s, whole, own)

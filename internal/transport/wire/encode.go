@@ -171,10 +171,14 @@ func (c *Encoder) envelope(s *slot, now time.Duration, e *core.Envelope) {
 	}
 }
 
-// set encodes s into the scratch memory; none is empty.
+// set returns the encoding of s, in the scratch memory unless it is known; none
+// is empty.
 func (c *Encoder) set(s version.Siblings) []byte {
 	if s.IsEmpty() {
 		return nil
+	}
+	if b := s.Encoded(); b != nil {
+		return b
 	}
 	from := len(c.sets)
 	c.sets = s.AppendBinary(c.sets)
