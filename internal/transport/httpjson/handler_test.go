@@ -335,7 +335,8 @@ func TestBadRequests(t *testing.T) {
 		{"no JSON", http.MethodPost, GetPath, `key=cart`, http.StatusBadRequest, `write it like {"key": "cart"}`},
 		{"no key", http.MethodPost, GetPath, `{}`, http.StatusBadRequest, "one of key and key_base64"},
 		{"two keys", http.MethodPost, GetPath, `{"key":"a","key_base64":"YQ=="}`, http.StatusBadRequest, "one of key and key_base64"},
-		{"a number", http.MethodPost, GetPath, `{"key":7}`, http.StatusBadRequest, "cannot unmarshal"},
+		{"a number", http.MethodPost, GetPath, `{"key":7}`, http.StatusBadRequest, "request: key is of the type number; a string is allowed; write"},
+		{"a list", http.MethodPost, GetPath, `[]`, http.StatusBadRequest, "request: it is of the type array; an object is allowed; write"},
 		{"an empty key", http.MethodPost, GetPath, `{"key":""}`, http.StatusBadRequest, "1 to 2048"},
 		{"a long key", http.MethodPost, GetPath, `{"key":"` + long + `"}`, http.StatusBadRequest, "2049 bytes"},
 		{"bad base64", http.MethodPost, GetPath, `{"key_base64":"?"}`, http.StatusBadRequest, "base64 with padding"},
@@ -346,8 +347,12 @@ func TestBadRequests(t *testing.T) {
 
 		{"put without a key", http.MethodPost, PutPath, `{` + oneVersion + `}`, http.StatusBadRequest, "one of key and key_base64"},
 		{"put of nothing", http.MethodPost, PutPath, `{"key":"a"}`, http.StatusBadRequest, "give one of value"},
-		{"put of a text", http.MethodPost, PutPath, `{"key":"a","value":"b"}`, http.StatusBadRequest, `write it like {"key": "cart", "value"`},
-		{"a bad time", http.MethodPost, PutPath, `{"key":"a","value":{"timestamp":"yesterday"}}`, http.StatusBadRequest, "not a request"},
+		{"put of a text", http.MethodPost, PutPath, `{"key":"a","value":"b"}`, http.StatusBadRequest, `value is of the type string; an object is allowed; write it like {"key": "cart", "value"`},
+		{"a bad time", http.MethodPost, PutPath, `{"key":"a","value":{"timestamp":"yesterday"}}`, http.StatusBadRequest, `a time is "yesterday"; RFC 3339 is allowed`},
+		{"bad data", http.MethodPost, PutPath, `{"key":"a","value":{"data":5}}`, http.StatusBadRequest, "value.data is of the type number; a string in base64 is allowed"},
+		{"a bad counter", http.MethodPost, PutPath, `{"key":"a","value":{"vector_clock":{"a":-1}}}`, http.StatusBadRequest, "value.vector_clock is of the type number -1; a whole number from 0 on is allowed"},
+		{"a bad kind", http.MethodPost, PutPath, `{"key":"a","value":{"is_tombstone":"yes"}}`, http.StatusBadRequest, "value.is_tombstone is of the type string; true or false is allowed"},
+		{"a version for all", http.MethodPost, PutPath, `{"key":"a","versions":{}}`, http.StatusBadRequest, "versions is of the type object; a list is allowed"},
 		{"many versions", http.MethodPost, PutPath, `{"key":"a","versions":[` + strings.Repeat("{},", maxObjects) + `{}]}`, http.StatusBadRequest, "objects and lists"},
 		{"many values", http.MethodPost, PutPath, `{"key":"a","x":[` + strings.Repeat("1,", maxValues+1) + `1]}`, http.StatusBadRequest, "values; at most"},
 
@@ -365,7 +370,7 @@ func TestBadRequests(t *testing.T) {
 		{"a bad end", http.MethodPost, SyncPath, `{"key_range":{"end":"-000000000000001"}}`, http.StatusBadRequest, "end is"},
 		{"no range", http.MethodPost, SyncPath, `{"key_range":{"start":"0000000000000002","end":"0000000000000001"}}`, http.StatusBadRequest, "after its end"},
 		{"a short root", http.MethodPost, SyncPath, `{"tree_root":"00"}`, http.StatusBadRequest, "32 hexadecimal digits"},
-		{"a bad root", http.MethodPost, SyncPath, `{"tree_root":"` + strings.Repeat("g", 32) + `"}`, http.StatusBadRequest, "16 hexadecimal digits"},
+		{"a bad root", http.MethodPost, SyncPath, `{"tree_root":"` + strings.Repeat("g", 32) + `"}`, http.StatusBadRequest, `tree_root is "gggggggggggggggggggggggggggggggg"; 32 hexadecimal digits`},
 		{"a list", http.MethodPost, SyncPath, `[]`, http.StatusBadRequest, "write it like"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
