@@ -2,8 +2,8 @@ package dynamo
 
 import (
 	"crypto/tls"
-	"io"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -81,9 +81,7 @@ func knobs(of reflect.Type, prefix string, index []int) map[string][]int {
 			all[prefix+f.Name] = at
 			continue
 		}
-		for name, within := range knobs(f.Type, prefix+f.Name+".", at) {
-			all[name] = within
-		}
+		maps.Copy(all, knobs(f.Type, prefix+f.Name+".", at))
 	}
 	return all
 }
@@ -96,7 +94,7 @@ func turn(t *testing.T, name string, v reflect.Value) {
 		"RecordCacheBytes": int64(0), "MaxMemoryBytes": int64(1 << 20), "Sync": SyncInterval, "Transport": TransportHTTP,
 		"Seeds": []string{"127.0.0.1:1"}, "AdvertiseAddr": "127.0.0.1:2", "Zone": "z", "Datacentre": "d",
 		"Read.Fanout": FanoutAll, "Metrics.Buckets": []time.Duration{time.Second}, "Tracing.Endpoint": "http://127.0.0.1:3",
-		"TLS": &tls.Config{Certificates: []tls.Certificate{{}}}, "Logger": slog.New(slog.NewTextHandler(io.Discard, nil)),
+		"TLS": &tls.Config{Certificates: []tls.Certificate{{}}}, "Logger": slog.Default(),
 	}
 	if other, ok := others[name]; ok {
 		v.Set(reflect.ValueOf(other))

@@ -381,8 +381,7 @@ func TestScraperThatHasGone(t *testing.T) {
 			handler := metrics.Handler(metrics.New(func() (*metrics.Reading, bool) { return nil, false }), logger)
 			w := &brokenWriter{header: http.Header{}, err: tt.err}
 			handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
-			lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-			for _, line := range lines {
+			for line := range strings.SplitSeq(strings.TrimSpace(log.String()), "\n") {
 				if !strings.Contains(line, "level="+tt.level) || !strings.Contains(line, tt.err.Error()) {
 					t.Errorf("%s; want %s of %v", line, tt.level, tt.err)
 				}
