@@ -3,14 +3,18 @@ package httpjson
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -545,4 +549,78 @@ func FuzzParseSync(f *testing.F) {
 			}
 		}
 	})
+}
+
+// pipe is a listener for one connection.
+type pipe struct{ conns chan net.Conn }
+
+func (p pipe) Accept() (net.Conn, error) {
+	if conn, ok := <-p.conns; ok {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipe) Close() error   { return nil }
+func (p pipe) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestSlowCallers: a body has ten seconds to come, and an answer has as many to be
+// taken.
+func TestSlowCallers(t *testing.T) {
+	const header = "POST " + GetPath + " HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n"
+	for _, tt := range []struct {
+		name, request string
+		reads         bool
+		want          string
+	}{
+		{"a body that does not come", header + `{"key":`, true, "400 Bad Request"},
+		{"an answer that is not taken", header + `{"key":"a"}`, false, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				routes := NewHandler(&backend{result: core.Result{Code: core.CodeNotFound}}, slog.New(slog.DiscardHandler)).Routes()
+				ended := make(chan time.Duration, 1)
+				began := time.Now()
+				server := &http.Server{
+					Handler: routes[GetPath], ReadHeaderTimeout: time.Hour, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+					ConnState: func(_ net.Conn, state http.ConnState) {
+						if state == http.StateClosed {
+							ended <- time.Since(began)
+						}
+					},
+				}
+				conn, other := net.Pipe()
+				l := pipe{make(chan net.Conn, 1)}
+				l.conns <- other
+				served := make(chan error, 1)
+				go func() { served <- server.Serve(l) }()
+				if _, err := io.WriteString(conn, tt.request); err != nil {
+					t.Fatal(err)
+				}
+				if tt.reads {
+					answer, err := io.ReadAll(conn)
+					if err != nil || !strings.Contains(string(answer), tt.want) {
+						t.Errorf("the answer is %q: %v", answer, err)
+					}
+				}
+				if after := <-ended; after != 10*time.Second {
+					t.Errorf("the connection ended after %v, want ten seconds", after)
+				}
+				close(l.conns)
+				_ = conn.Close()
+				if err := <-served; !errors.Is(err, net.ErrClosed) {
+					t.Errorf("Serve: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestPool: connections are kept for the next call, as many and as long as
+// documented.
+func TestPool(t *testing.T) {
+	pool := NewClient(nil).pool
+	if pool.MaxIdleConns != 100 || pool.MaxIdleConnsPerHost != 10 || pool.IdleConnTimeout != 90*time.Second || pool.DisableKeepAlives {
+		t.Errorf("%d idle connections, %d to an address, for %v", pool.MaxIdleConns, pool.MaxIdleConnsPerHost, pool.IdleConnTimeout)
+	}
 }
