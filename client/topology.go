@@ -6,7 +6,10 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"time"
+
+	"google.golang.org/grpc/status"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
 	"github.com/dynamo-kv/dynamo/internal/latency"
@@ -79,7 +82,7 @@ func (c *Client) follow() {
 			return
 		}
 		c.mu.Lock()
-		c.failure = fmt.Errorf("%s: %w", addr, err)
+		c.failure = fmt.Errorf("%s: %s", addr, reason(err))
 		c.mu.Unlock()
 		c.logger.Debug("the topology must be asked of another node", "addr", addr, "error", err)
 		if learned {
@@ -141,6 +144,15 @@ func (c *Client) watch(addr string) (learned bool, err error) {
 			return learned, err
 		}
 	}
+}
+
+// reason returns why a node has told nothing, without what gRPC says around it.
+func reason(err error) string {
+	text := status.Convert(err).Message()
+	if _, dialling, ok := strings.Cut(text, "Error while dialing: "); ok {
+		return strings.TrimSuffix(dialling, `"`)
+	}
+	return text
 }
 
 // causeOf returns why ctx has ended if it has, since that is what gRPC's error

@@ -245,6 +245,12 @@ func (b *benchmark) run(cmd *cobra.Command) (err error) {
 		b.addrs = b.self.cluster.Addrs()
 	}
 	db, err := b.connect(ctx)
+	if err != nil && !b.self.on && ctx.Err() == nil {
+		return &exitError{
+			code: exitUnreachable, err: err,
+			hint: "Start a cluster with 'dynamo dev', name a node with --addr, or have one started with --self.",
+		}
+	}
 	if err != nil {
 		return stoppedOr(ctx, exitUnreachable, err)
 	}

@@ -114,9 +114,13 @@ func (s *faults) check(f *pflag.FlagSet, b *benchmark) error {
 		return errors.New("a fault happens in a run, and the phase is load; use all")
 	case s.kill != 0 && s.stop != 0:
 		return errors.New("kill-at and stop-at were given; give one of them, for there is one fault a run")
-	case s.restart != 0 && (s.kill == 0 || s.restart <= s.kill):
+	case s.restart != 0 && s.kill == 0:
+		return fmt.Errorf("restart-at is %v, and nothing is killed before; give --kill-at too", s.restart)
+	case s.resume != 0 && s.stop == 0:
+		return fmt.Errorf("cont-at is %v, and nothing is stopped before; give --stop-at too", s.resume)
+	case s.restart != 0 && s.restart <= s.kill:
 		return fmt.Errorf("restart-at is %v; it must come after kill-at, which is %v", s.restart, s.kill)
-	case s.resume != 0 && (s.stop == 0 || s.resume <= s.stop):
+	case s.resume != 0 && s.resume <= s.stop:
 		return fmt.Errorf("cont-at is %v; it must come after stop-at, which is %v", s.resume, s.stop)
 	case !some && (f.Changed("fault-node") || f.Changed("settle")):
 		return errors.New("fault-node and settle are about a fault; give --kill-at or --stop-at too")

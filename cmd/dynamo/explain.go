@@ -69,7 +69,7 @@ are kept of the key are shown beside that. Below stands when each of these
 siblings was written, and its clock: what its writer had seen. Values are not
 shown.`,
 		Example: `  dynamo explain greeting
-  dynamo explain greeting --json | jq '.nodes[] | {id, copy}'`,
+  dynamo explain greeting --json | jq '.nodes[] | {id, copy: .held.copy}'`,
 		Args: arguments(1, 1),
 	}
 	q.registerAddr(cmd, "print what the node sends, as JSON")

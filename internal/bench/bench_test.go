@@ -505,7 +505,7 @@ func TestTable(t *testing.T) {
 		Load: &Result{Seconds: 2, Rate: 3},
 		Result: &Result{
 			Seconds: 5, Rate: 2, Figures: figures, NotStarted: 4, Pause: 250, Interrupted: true,
-			ByOp: map[string]Figures{"get": figures, "put": figures}, Examples: map[string]string{"timeout": "late"},
+			ByOp: map[string]Figures{"get": figures, "put": figures}, Examples: map[string]string{"timeout": "timeout: late"},
 			Marks: []Mark{{1.25, "n3 killed"}}, Segments: []Segment{{Name: "before", Figures: figures}},
 		},
 	}
@@ -514,7 +514,7 @@ func TestTable(t *testing.T) {
 		"workload a: zipfian keys, 7 of them with 8 bytes\n9 callers through http, 70 operations a second, 70 % of the peak\n",
 		"written in 2.0 s, 3 a second", "10 operations in 5.0 s: 2 a second", "interrupted", "2 reads found no such key",
 		"4 operations were due and never sent", "stood still for up to 250 ms", "3 failed:\n  3 timeout, such as: late\n", "at 1.2 s: n3 killed",
-		"since it was sent", "  get  ", "  put  ", "before", "12.3 µs of CPU", "n1: 1.5 s of CPU, 2 MiB in memory, 3 at most",
+		"since it was sent   10      2       3", "  get  ", "  put  ", "before", "12.3 µs of CPU", "n1: 1.5 s of CPU, 2 MiB in memory, 3 at most",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the table does not say %q:\n%s", want, got)

@@ -100,7 +100,7 @@ func (r *Report) notes(b *strings.Builder) {
 		fmt.Fprintf(b, "%d failed:\n", r.Errors)
 	}
 	for _, kind := range r.Kinds() {
-		fmt.Fprintf(b, "  %d %s, such as: %s\n", r.ErrorsByKind[kind], kind, r.Examples[kind])
+		fmt.Fprintf(b, "  %d %s, such as: %s\n", r.ErrorsByKind[kind], kind, strings.TrimPrefix(r.Examples[kind], kind+": "))
 	}
 	for _, m := range r.Marks {
 		fmt.Fprintf(b, "at %.1f s: %s\n", m.Seconds, m.Name)
@@ -121,7 +121,7 @@ func (r *Report) latencies(b *strings.Builder) {
 	}
 	line("all", r.Rate, &r.Figures)
 	if r.Service != nil {
-		line("since it was sent", r.Rate, &Figures{Operations: r.Operations, Latency: *r.Service})
+		line("since it was sent", r.Rate, &Figures{Operations: r.Operations, Errors: r.Errors, Latency: *r.Service})
 	}
 	for o := range ops {
 		if f, ok := r.ByOp[o.String()]; ok && len(r.ByOp) > 1 {

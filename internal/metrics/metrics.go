@@ -1,9 +1,14 @@
 package metrics
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -154,7 +159,7 @@ func Handler(c *Collector, logger *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	scrape := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelError),
+		ErrorLog: scrapeLog{logger},
 		// One a scraper and some to spare: what is more waits for nothing.
 		MaxRequestsInFlight: maxScrapes,
 		EnableOpenMetrics:   true,
@@ -171,3 +176,19 @@ func Handler(c *Collector, logger *slog.Logger) http.Handler {
 
 // maxScrapes bounds the scrapes at a time. Each has the loops asked in turn.
 const maxScrapes = 4
+
+// scrapeLog logs what went wrong with a scrape. That its scraper has gone is
+// nobody's error.
+type scrapeLog struct{ logger *slog.Logger }
+
+// Println gets a text, and the error that it is about.
+func (l scrapeLog) Println(v ...any) {
+	level := slog.LevelError
+	for _, part := range v {
+		var gone *net.OpError
+		if err, ok := part.(error); ok && errors.As(err, &gone) {
+			level = slog.LevelDebug
+		}
+	}
+	l.logger.Log(context.Background(), level, strings.TrimSuffix(fmt.Sprintln(v...), "\n"))
+}

@@ -1,11 +1,15 @@
 package metrics_test
 
 import (
+	"errors"
 	"log/slog"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -346,5 +350,42 @@ func TestMethods(t *testing.T) {
 		if w.Code != want || (w.Header().Get("Allow") != "") != (want != http.StatusOK) {
 			t.Errorf("%s: status %d, Allow %q", method, w.Code, w.Header().Get("Allow"))
 		}
+	}
+}
+
+// brokenWriter is the connection of a scraper that has gone.
+type brokenWriter struct {
+	header http.Header
+	err    error
+}
+
+func (w *brokenWriter) Header() http.Header       { return w.header }
+func (w *brokenWriter) WriteHeader(int)           {}
+func (w *brokenWriter) Write([]byte) (int, error) { return 0, w.err }
+
+// TestScraperThatHasGone: what is wrong with a scrape is an error in the log,
+// and not that nobody waits for its answer any more.
+func TestScraperThatHasGone(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		err   error
+		level string
+	}{
+		{"its connection is closed", &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}, "DEBUG"},
+		{"its time is up", &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded}, "DEBUG"},
+		{"anything else", errors.New("no such luck"), "ERROR"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var log strings.Builder
+			logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			handler := metrics.Handler(metrics.New(func() (*metrics.Reading, bool) { return nil, false }), logger)
+			w := &brokenWriter{header: http.Header{}, err: tt.err}
+			handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+			for line := range strings.SplitSeq(strings.TrimSpace(log.String()), "\n") {
+				if !strings.Contains(line, "level="+tt.level) || !strings.Contains(line, tt.err.Error()) {
+					t.Errorf("%s; want %s of %v", line, tt.level, tt.err)
+				}
+			}
+		})
 	}
 }

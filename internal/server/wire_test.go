@@ -375,6 +375,42 @@ func TestSilentClient(t *testing.T) {
 	})
 }
 
+// A connection is kept for the next request for a minute.
+func TestIdleClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(&fake{})
+		l := newPipeListener()
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		conn := l.dial()
+		from := bufio.NewReader(conn)
+		if _, err := io.WriteString(conn, "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(from, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := from.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("the connection ended with %v", err)
+		}
+		if idle := time.Since(began); idle != time.Minute {
+			t.Errorf("cut off after %v, want a minute", idle)
+		}
+		if err := s.Stop(t.Context()); err != nil {
+			t.Errorf("Stop: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+}
+
 // pipeListener is a listener whose connections are pipes.
 type pipeListener struct {
 	conns chan net.Conn

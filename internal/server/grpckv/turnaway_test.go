@@ -1,6 +1,7 @@
 package grpckv
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -88,7 +89,7 @@ func BenchmarkTurnAway(b *testing.B) {
 	for name, full := range map[string]bool{"as it came": true, "begun": false} {
 		b.Run(name, func(b *testing.B) {
 			f := &turningAway{fake{result: overloaded()}, full}
-			s := newService(Options{Backend: f, Limits: testLimits})
+			s := newService(Options{Backend: f, Limits: testLimits, Logger: slog.New(slog.DiscardHandler)})
 			session := &session{service: s, wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 			e := encoder{overloaded: s.overloaded}
 			var d decoder

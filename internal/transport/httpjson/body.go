@@ -33,11 +33,11 @@ func newBudget() budget {
 // its memory back to the budget, to be called when the request ends. Memory is
 // taken as bytes come in, so that a length that is only announced costs
 // nothing. The error is a *http.MaxBytesError, errBodies, or that of the
-// connection.
+// connection; with any of them the deadline stays, since net/http waits for the
+// rest of a body before it lets the connection go.
 func (b budget) read(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, release func(), err error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(b.timeout)) // a recorder of tests has none
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	in := http.MaxBytesReader(w, r.Body, limit)
 	held := int64(0)
 	release = func() { b.bytes.Release(held) }
@@ -54,6 +54,7 @@ func (b budget) read(w http.ResponseWriter, r *http.Request, limit int64) (body 
 		n, err := in.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
 		if errors.Is(err, io.EOF) {
+			_ = control.SetReadDeadline(time.Time{})
 			return body, release, nil
 		}
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -116,7 +117,7 @@ func decode(raw []byte, q any, example string) error {
 		return fmt.Errorf("the body has %d values; at most %d are allowed", n, maxValues)
 	}
 	if err := json.Unmarshal(raw, q); err != nil {
-		return fmt.Errorf(`the body is not a request: %w; write it like %s`, err, example)
+		return fmt.Errorf(`the body is not a request: %w; write it like %s`, misfit(err), example)
 	}
 	return nil
 }
@@ -362,8 +363,8 @@ func parseRoot(s string) (h core.TreeHash, err error) {
 		return h, fmt.Errorf("tree_root has %d characters; 32 hexadecimal digits are allowed, or none", len(s))
 	}
 	for i, half := range []string{s[16:], s[:16]} {
-		if h[i], err = parseDigits("a half of tree_root", half, 0); err != nil {
-			return core.TreeHash{}, err
+		if h[i], err = strconv.ParseUint(half, 16, 64); err != nil {
+			return core.TreeHash{}, fmt.Errorf("tree_root is %q; 32 hexadecimal digits are allowed, or none", s)
 		}
 	}
 	return h, nil

@@ -3,14 +3,18 @@ package httpjson
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -335,7 +339,8 @@ func TestBadRequests(t *testing.T) {
 		{"no JSON", http.MethodPost, GetPath, `key=cart`, http.StatusBadRequest, `write it like {"key": "cart"}`},
 		{"no key", http.MethodPost, GetPath, `{}`, http.StatusBadRequest, "one of key and key_base64"},
 		{"two keys", http.MethodPost, GetPath, `{"key":"a","key_base64":"YQ=="}`, http.StatusBadRequest, "one of key and key_base64"},
-		{"a number", http.MethodPost, GetPath, `{"key":7}`, http.StatusBadRequest, "cannot unmarshal"},
+		{"a number", http.MethodPost, GetPath, `{"key":7}`, http.StatusBadRequest, "request: key is of the type number; a string is allowed; write"},
+		{"a list", http.MethodPost, GetPath, `[]`, http.StatusBadRequest, "request: it is of the type array; an object is allowed; write"},
 		{"an empty key", http.MethodPost, GetPath, `{"key":""}`, http.StatusBadRequest, "1 to 2048"},
 		{"a long key", http.MethodPost, GetPath, `{"key":"` + long + `"}`, http.StatusBadRequest, "2049 bytes"},
 		{"bad base64", http.MethodPost, GetPath, `{"key_base64":"?"}`, http.StatusBadRequest, "base64 with padding"},
@@ -346,8 +351,12 @@ func TestBadRequests(t *testing.T) {
 
 		{"put without a key", http.MethodPost, PutPath, `{` + oneVersion + `}`, http.StatusBadRequest, "one of key and key_base64"},
 		{"put of nothing", http.MethodPost, PutPath, `{"key":"a"}`, http.StatusBadRequest, "give one of value"},
-		{"put of a text", http.MethodPost, PutPath, `{"key":"a","value":"b"}`, http.StatusBadRequest, `write it like {"key": "cart", "value"`},
-		{"a bad time", http.MethodPost, PutPath, `{"key":"a","value":{"timestamp":"yesterday"}}`, http.StatusBadRequest, "not a request"},
+		{"put of a text", http.MethodPost, PutPath, `{"key":"a","value":"b"}`, http.StatusBadRequest, `value is of the type string; an object is allowed; write it like {"key": "cart", "value"`},
+		{"a bad time", http.MethodPost, PutPath, `{"key":"a","value":{"timestamp":"yesterday"}}`, http.StatusBadRequest, `a time is "yesterday"; RFC 3339 is allowed`},
+		{"bad data", http.MethodPost, PutPath, `{"key":"a","value":{"data":5}}`, http.StatusBadRequest, "value.data is of the type number; a string in base64 is allowed"},
+		{"a bad counter", http.MethodPost, PutPath, `{"key":"a","value":{"vector_clock":{"a":-1}}}`, http.StatusBadRequest, "value.vector_clock is of the type number -1; a whole number from 0 on is allowed"},
+		{"a bad kind", http.MethodPost, PutPath, `{"key":"a","value":{"is_tombstone":"yes"}}`, http.StatusBadRequest, "value.is_tombstone is of the type string; true or false is allowed"},
+		{"a version for all", http.MethodPost, PutPath, `{"key":"a","versions":{}}`, http.StatusBadRequest, "versions is of the type object; a list is allowed"},
 		{"many versions", http.MethodPost, PutPath, `{"key":"a","versions":[` + strings.Repeat("{},", maxObjects) + `{}]}`, http.StatusBadRequest, "objects and lists"},
 		{"many values", http.MethodPost, PutPath, `{"key":"a","x":[` + strings.Repeat("1,", maxValues+1) + `1]}`, http.StatusBadRequest, "values; at most"},
 
@@ -365,7 +374,7 @@ func TestBadRequests(t *testing.T) {
 		{"a bad end", http.MethodPost, SyncPath, `{"key_range":{"end":"-000000000000001"}}`, http.StatusBadRequest, "end is"},
 		{"no range", http.MethodPost, SyncPath, `{"key_range":{"start":"0000000000000002","end":"0000000000000001"}}`, http.StatusBadRequest, "after its end"},
 		{"a short root", http.MethodPost, SyncPath, `{"tree_root":"00"}`, http.StatusBadRequest, "32 hexadecimal digits"},
-		{"a bad root", http.MethodPost, SyncPath, `{"tree_root":"` + strings.Repeat("g", 32) + `"}`, http.StatusBadRequest, "16 hexadecimal digits"},
+		{"a bad root", http.MethodPost, SyncPath, `{"tree_root":"` + strings.Repeat("g", 32) + `"}`, http.StatusBadRequest, `tree_root is "gggggggggggggggggggggggggggggggg"; 32 hexadecimal digits`},
 		{"a list", http.MethodPost, SyncPath, `[]`, http.StatusBadRequest, "write it like"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -540,4 +549,78 @@ func FuzzParseSync(f *testing.F) {
 			}
 		}
 	})
+}
+
+// pipe is a listener for one connection.
+type pipe struct{ conns chan net.Conn }
+
+func (p pipe) Accept() (net.Conn, error) {
+	if conn, ok := <-p.conns; ok {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipe) Close() error   { return nil }
+func (p pipe) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestSlowCallers: a body has ten seconds to come, and an answer has as many to be
+// taken.
+func TestSlowCallers(t *testing.T) {
+	const header = "POST " + GetPath + " HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n"
+	for _, tt := range []struct {
+		name, request string
+		reads         bool
+		want          string
+	}{
+		{"a body that does not come", header + `{"key":`, true, "400 Bad Request"},
+		{"an answer that is not taken", header + `{"key":"a"}`, false, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				routes := NewHandler(&backend{result: core.Result{Code: core.CodeNotFound}}, slog.New(slog.DiscardHandler)).Routes()
+				ended := make(chan time.Duration, 1)
+				began := time.Now()
+				server := &http.Server{
+					Handler: routes[GetPath], ReadHeaderTimeout: time.Hour, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+					ConnState: func(_ net.Conn, state http.ConnState) {
+						if state == http.StateClosed {
+							ended <- time.Since(began)
+						}
+					},
+				}
+				conn, other := net.Pipe()
+				l := pipe{make(chan net.Conn, 1)}
+				l.conns <- other
+				served := make(chan error, 1)
+				go func() { served <- server.Serve(l) }()
+				if _, err := io.WriteString(conn, tt.request); err != nil {
+					t.Fatal(err)
+				}
+				if tt.reads {
+					answer, err := io.ReadAll(conn)
+					if err != nil || !strings.Contains(string(answer), tt.want) {
+						t.Errorf("the answer is %q: %v", answer, err)
+					}
+				}
+				if after := <-ended; after != 10*time.Second {
+					t.Errorf("the connection ended after %v, want ten seconds", after)
+				}
+				close(l.conns)
+				_ = conn.Close()
+				if err := <-served; !errors.Is(err, net.ErrClosed) {
+					t.Errorf("Serve: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestPool: connections are kept for the next call, as many and as long as
+// documented.
+func TestPool(t *testing.T) {
+	pool := NewClient(nil).pool
+	if pool.MaxIdleConns != 100 || pool.MaxIdleConnsPerHost != 10 || pool.IdleConnTimeout != 90*time.Second || pool.DisableKeepAlives {
+		t.Errorf("%d idle connections, %d to an address, for %v", pool.MaxIdleConns, pool.MaxIdleConnsPerHost, pool.IdleConnTimeout)
+	}
 }
