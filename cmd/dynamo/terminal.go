@@ -43,13 +43,22 @@ func (l *logging) logger(cmd *cobra.Command) (*slog.Logger, error) {
 	w := cmd.ErrOrStderr()
 	switch {
 	case l.format == "json":
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), nil
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: withUnit})), nil
 	case l.format == "auto" && isTerminal(w):
 		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: !colours(w)})), nil
 	case l.format == "auto" || l.format == "text":
 		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), nil
 	}
 	return nil, usagef(cmd, "log-format is %q; auto, text and json are allowed", l.format)
+}
+
+// withUnit has durations in JSON as they are in text, which would be bare numbers
+// there.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // printf prints to a command's standard output.
