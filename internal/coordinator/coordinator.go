@@ -273,9 +273,8 @@ func (c *Coordinator) ask(now core.Now, s *slot, t *try, out *core.Out) {
 
 // arm makes sure that the slot is woken when it is due.
 func (c *Coordinator) arm(s *slot) {
-	if at := s.due(); at < s.armed {
-		s.armed = at
-		c.timers.push(at, s.id)
+	if at := s.due(); s.place == 0 || at < s.armed {
+		c.timers.arm(s, at)
 	}
 }
 
@@ -321,6 +320,7 @@ func (c *Coordinator) finish(now core.Now, s *slot, r core.Result, out *core.Out
 	c.repairs.ended(now, s)
 	s.traceEnd(now, out)
 	c.letGo(s, out)
+	c.timers.disarm(s)
 	c.probes.ended(s)
 	c.background--
 	generation, peers := s.id.Generation(), s.peers
@@ -352,7 +352,7 @@ func (c *Coordinator) take() *slot {
 		return nil
 	}
 	s := c.slots[i]
-	*s = slot{id: c.reqID(i, s.id.Generation()+1), peers: s.peers, armed: core.Never, hedge: core.Never}
+	*s = slot{id: c.reqID(i, s.id.Generation()+1), peers: s.peers, hedge: core.Never}
 	return s
 }
 

@@ -177,11 +177,8 @@ func (c *Coordinator) Next() (time.Duration, bool) {
 // Tick wakes the requests that are due.
 func (c *Coordinator) Tick(now core.Now, out *core.Out) {
 	c.dropLate(now, out)
-	for req, ok := c.timers.pop(now.Mono); ok; req, ok = c.timers.pop(now.Mono) {
-		if s := c.slot(req); s != nil {
-			s.armed = core.Never
-			c.wake(now, s, out)
-		}
+	for s := c.timers.pop(now.Mono); s != nil; s = c.timers.pop(now.Mono) {
+		c.wake(now, s, out)
 	}
 	c.open(now, out)
 }
@@ -308,7 +305,7 @@ func (c *Coordinator) beginAnew(now core.Now, s *slot, out *core.Out) {
 // taken for one of after: the same node may now be asked for something else.
 func (c *Coordinator) renew(s *slot) {
 	s.id = c.reqID(s.id.Slot(), s.id.Generation()+1)
-	s.armed = core.Never
+	c.timers.disarm(s)
 }
 
 // readAnew starts a read over where its layout has changed.

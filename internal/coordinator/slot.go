@@ -44,7 +44,12 @@ type slot struct {
 	began     time.Duration // at this node
 	arrived   time.Duration // likewise, before it waited for its shard
 	deadline  time.Duration
-	armed     time.Duration // the earliest timer in the heap for this slot
+
+	// When it is woken: for those that are, armed has the time, armedSeq the order
+	// among equals, and place where it stands among the timers, 1 the first.
+	armed    time.Duration
+	armedSeq uint64
+	place    int // 0: it is not
 
 	// Who waits: a client of this node, or another node that forwarded.
 	client  core.ReqID

@@ -1,70 +1,78 @@
 package coordinator
 
 import (
+	"container/heap"
 	"time"
-
-	"github.com/dynamo-kv/dynamo/internal/core"
 )
 
-// timers is a heap of wake-ups, earliest first, in order of arming among
-// equals. Entries whose request is over stay until they are due and then miss
-// their slot's generation.
+// timers has the slots that are to be woken. One that is over leaves it: each
+// wake-up is a turn of the shard's loop, and nearly all requests end before
+// theirs.
 type timers struct {
-	heap []timer
+	heap slotHeap
 	seq  uint64
 }
 
-type timer struct {
-	at  time.Duration
-	seq uint64
-	req core.ReqID
+// arm has s woken at a time, and at no other.
+func (t *timers) arm(s *slot, at time.Duration) {
+	t.seq++
+	s.armed, s.armedSeq = at, t.seq
+	if s.place == 0 {
+		heap.Push(&t.heap, s)
+		return
+	}
+	heap.Fix(&t.heap, s.place-1)
 }
 
-func (a timer) before(b timer) bool {
-	return a.at < b.at || a.at == b.at && a.seq < b.seq
-}
-
-func (h *timers) push(at time.Duration, req core.ReqID) {
-	h.seq++
-	h.heap = append(h.heap, timer{at: at, seq: h.seq, req: req})
-	for i := len(h.heap) - 1; i > 0; {
-		parent := (i - 1) / 2
-		if !h.heap[i].before(h.heap[parent]) {
-			return
-		}
-		h.heap[i], h.heap[parent] = h.heap[parent], h.heap[i]
-		i = parent
+// disarm has s not woken any more.
+func (t *timers) disarm(s *slot) {
+	if s.place != 0 {
+		heap.Remove(&t.heap, s.place-1)
 	}
 }
 
-func (h *timers) next() (time.Duration, bool) {
-	if len(h.heap) == 0 {
+// next returns when the earliest is to be woken.
+func (t *timers) next() (time.Duration, bool) {
+	if len(t.heap) == 0 {
 		return 0, false
 	}
-	return h.heap[0].at, true
+	return t.heap[0].armed, true
 }
 
-// pop takes the earliest wake-up that is due.
-func (h *timers) pop(now time.Duration) (core.ReqID, bool) {
-	if len(h.heap) == 0 || h.heap[0].at > now {
-		return 0, false
+// pop takes the earliest that is due, which is armed no more; nil: none is.
+func (t *timers) pop(now time.Duration) *slot {
+	if len(t.heap) == 0 || t.heap[0].armed > now {
+		return nil
 	}
-	req := h.heap[0].req
-	last := len(h.heap) - 1
-	h.heap[0] = h.heap[last]
-	h.heap = h.heap[:last]
-	for i := 0; ; {
-		child := 2*i + 1
-		if child >= last {
-			return req, true
-		}
-		if child+1 < last && h.heap[child+1].before(h.heap[child]) {
-			child++
-		}
-		if !h.heap[child].before(h.heap[i]) {
-			return req, true
-		}
-		h.heap[i], h.heap[child] = h.heap[child], h.heap[i]
-		i = child
-	}
+	return heap.Pop(&t.heap).(*slot)
+}
+
+// slotHeap is a heap.Interface: earliest first, in order of arming among equals.
+type slotHeap []*slot
+
+func (h slotHeap) Len() int { return len(h) }
+
+func (h slotHeap) Less(i, j int) bool {
+	a, b := h[i], h[j]
+	return a.armed < b.armed || a.armed == b.armed && a.armedSeq < b.armedSeq
+}
+
+func (h slotHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i+1, j+1
+}
+
+// Push adds a slot at the end.
+func (h *slotHeap) Push(s any) {
+	*h = append(*h, s.(*slot))
+	(*h)[len(*h)-1].place = len(*h)
+}
+
+// Pop takes the last one.
+func (h *slotHeap) Pop() any {
+	last := len(*h) - 1
+	s := (*h)[last]
+	s.place = 0
+	*h = (*h)[:last]
+	return s
 }
