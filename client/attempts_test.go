@@ -367,6 +367,42 @@ func TestStalledNodesComeBack(t *testing.T) {
 	}
 }
 
+// TestRepetitionIsEarnedLater: a request that nobody answers, and that may not be
+// repeated since too many are, is repeated as soon as others have earned it.
+func TestRepetitionIsEarnedLater(t *testing.T) {
+	cfg := patient()
+	cfg.AttemptTimeout = 50 * time.Millisecond
+	standsStill := func(r *dynamov1.Request) *dynamov1.Reply {
+		if r.GetPut() != nil {
+			return nil
+		}
+		return succeeds(r)
+	}
+	fakes, c := startFakes(t, cfg, standsStill, succeeds)
+	c.Spend()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.Put(t.Context(), key, nil, nil, client.Overwrite())
+		ended <- err
+	}()
+	fakes[0].await(1)
+	await(t, "the node to be passed over", func() bool {
+		c.Spend()
+		if _, err := c.Get(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		return len(fakes[1].requests()) > 0
+	})
+	for range 10 { // one repetition is a tenth of the requests
+		if _, err := c.Get(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRepliesThatNobodyAskedFor are ignored: twice the same, and to requests
 // that were never made.
 func TestRepliesThatNobodyAskedFor(t *testing.T) {

@@ -67,7 +67,7 @@ func (c *Client) ask(r *request) {
 		}
 		if r.last = n.put(a); r.last == nil {
 			r.open++
-			r.pausing, r.next = false, time.Now().Add(c.cfg.AttemptTimeout)
+			r.pausing, r.late, r.next = false, false, time.Now().Add(c.cfg.AttemptTimeout)
 			return
 		}
 	}
@@ -92,12 +92,15 @@ func (c *Client) overdue(r *request, now time.Time) {
 		c.ask(r)
 		return
 	}
-	r.tried[len(r.tried)-1].late(now, c.cfg.AttemptTimeout)
+	if !r.late {
+		r.late = true
+		r.tried[len(r.tried)-1].late(now, c.cfg.AttemptTimeout)
+	}
 	if c.budget.spend() {
 		c.ask(r)
 		return
 	}
-	r.next = r.deadline
+	r.next = now.Add(repetitionWait)
 }
 
 // judge takes the answer to an attempt, and says whether it ends the request:

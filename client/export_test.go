@@ -12,6 +12,9 @@ func Addrs(c *Client) (addrs []string, width int) {
 	return addrs, t.width
 }
 
+// Spend has the client believe that it has repeated as many requests as it may.
+func (c *Client) Spend() { c.budget.spent.Store(maxSpent) }
+
 // Overload has the client believe that all nodes turn all requests away, for as
 // long as a test lasts, and that it has repeated as many as it may.
 func (c *Client) Overload() {
@@ -20,5 +23,5 @@ func (c *Client) Overload() {
 	for _, n := range c.nodes {
 		n.throttle.at, n.throttle.away = time.Hour, 1e15
 	}
-	c.budget.spent.Store(maxSpent)
+	c.Spend()
 }

@@ -45,6 +45,11 @@ const (
 	// window is how much a node may have sent that has not been read.
 	window = 4 << 20
 
+	// repetitionWait is how long a request waits that nobody answers, when others
+	// are being repeated as often as may be: those that end soon earn more. All
+	// requests to a node that stands still are late at once.
+	repetitionWait = 50 * time.Millisecond
+
 	// A request tells its node that it ends a little before it does, so that
 	// the node's own answer, which knows how far it came, is the one that is
 	// heard: by maxMargin, or a tenth of a shorter time.

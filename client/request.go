@@ -51,6 +51,7 @@ type request struct {
 	next    time.Time // when something is to be done, if no answer comes
 	pausing bool      // until next, and nobody has been asked
 	pauses  int       // so far
+	late    bool      // the latest attempt has had its time
 	second  bool      // it goes on after a quorum that was not met
 	maybe   bool      // a node may have carried out the write
 	last    error     // why the latest attempt failed
