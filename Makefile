@@ -6,14 +6,15 @@ LINT       := $(TOOLS)/golangci-lint
 GENERATORS := $(addprefix $(TOOLS)/,buf protoc-gen-go protoc-gen-go-grpc protoc-gen-go-vtproto)
 
 # What the targets below take.
-SEED     ?= 1
-HOURS    ?= 1000
-FUZZTIME ?= 20s
-BENCH    ?= .
-MINUTES  ?= 0.2
-OPS      ?= 250
-KILLS    ?= 1000
-ENGINES  ?= pebble lss bolt badger memory
+SEED      ?= 1
+HOURS     ?= 1000
+FUZZTIME  ?= 20s
+BENCH     ?= .
+BENCHTIME ?= 1s
+MINUTES   ?= 0.2
+OPS       ?= 250
+KILLS     ?= 1000
+ENGINES   ?= pebble lss bolt badger memory
 
 .DEFAULT_GOAL := help
 ifndef LANES
@@ -161,8 +162,8 @@ fuzz: ## run every fuzzer for FUZZTIME: make fuzz FUZZTIME=1m
 	done
 
 .PHONY: bench
-bench: ## benchmarks: make bench BENCH=Put
-	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+bench: ## benchmarks: make bench BENCH=Put, or BENCHTIME=1x to see that all of them run
+	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -benchmem -timeout 1h ./...
 
 .PHONY: cover
 cover: ## test coverage by package
