@@ -128,6 +128,56 @@ func TestUnansweredForwardGoesToTheNewOwner(t *testing.T) {
 	}
 }
 
+// The layout changes while a forward is under way to an owner that restarts. Where
+// that may have executed it, it is sent the same forward again, which its next start
+// refuses; who provably has not is sent it as one of its next start.
+func TestForwardBegunAnewIsTheSameForward(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer func(b *bench, e core.Envelope)
+		start  uint64
+	}{
+		"no answer":     {func(b *bench, _ core.Envelope) { b.pass(b.config.PeerTimeout) }, 1},
+		"too late":      {func(b *bench, e core.Envelope) { b.answer(e, &core.Refused{Why: core.RefusedExpired}) }, 1},
+		"a later start": {func(b *bench, e core.Envelope) { b.answer(e, &core.Refused{Why: core.RefusedStart}) }, 1},
+		"refused":       {func(b *bench, e core.Envelope) { b.answer(e, &core.Refused{Why: core.RefusedInvalid}) }, 2},
+		"never left":    {func(b *bench, e core.Envelope) { b.SendFailed(b.now, &e, &b.out); b.collect() }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, "f", 6)
+			r := b.put(false)
+			r.Options.Quorum = core.QuorumStrict
+			var gone id.Node
+			var next *ring.Layout
+			r.Key, gone, next = b.gained("e")
+			l := b.Coordinator.view.ReadLayout()
+			owner := l.Owners(l.Partition(r.Key))[0]
+			if owner == gone {
+				owner = l.Owners(l.Partition(r.Key))[1]
+			}
+			b.prefer(owner)
+			b.submit(r)
+			first := b.take(owner)
+			b.now.Wall += time.Second
+			v := &core.View{Self: "f", Cluster: 1, Layouts: core.LayoutState{Live: []*ring.Layout{next}, Phase: core.PhaseDone}}
+			for _, m := range next.Members() {
+				p := core.Peer{ID: m.ID, Addr: string(m.ID), Start: 2, Status: core.Alive, P99: 9 * ms}
+				if m.ID == owner {
+					p.P99 = ms
+				}
+				v.Peers = append(v.Peers, p)
+			}
+			b.SetView(b.now, v, &b.out)
+			b.collect()
+			b.silent()
+			c.answer(b, first)
+			was, is := first.Msg.(*core.Forward), b.take(owner).Msg.(*core.Forward)
+			if is.Start != c.start || (is.Limit == was.Limit) != (c.start == was.Start) || is.Attempt == was.Attempt {
+				t.Errorf("then it is sent %+v; it was %+v", is, was)
+			}
+		})
+	}
+}
+
 // A write that was forwarded here takes no second hop: where this node has ceased
 // to own the key before it has written anything, its sender hears so.
 func TestForwardedDeleteEndsWhereTheKeyHasMoved(t *testing.T) {

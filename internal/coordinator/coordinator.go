@@ -352,7 +352,7 @@ func (c *Coordinator) take() *slot {
 		return nil
 	}
 	s := c.slots[i]
-	*s = slot{id: c.reqID(i, s.id.Generation()+1), peers: s.peers, hedge: core.Never}
+	*s = slot{id: c.reqID(i, s.id.Generation()+1), peers: s.peers, handed: s.handed[:0], hedge: core.Never}
 	return s
 }
 

@@ -77,6 +77,9 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 		return
 	}
 	s.unsure = s.unsure || s.stage == forwarding && t.refused
+	if !t.refused && why != core.RefusedStart && why != core.RefusedExpired {
+		t.first = forwardedTo{} // it has not executed what it was sent, and will not
+	}
 	t.refused = true
 	switch why {
 	case core.RefusedStale, core.RefusedNotOwner, core.RefusedBehind:
@@ -141,6 +144,9 @@ func (c *Coordinator) SendFailed(now core.Now, e *core.Envelope, out *core.Out) 
 		return
 	}
 	s.traceAsked(now, t, "not sent", out)
+	if !t.refused {
+		t.first = forwardedTo{}
+	}
 	c.fail(now, s, t, guard.Unsent, out)
 	c.settle(now, s, out)
 	c.open(now, out)

@@ -48,13 +48,46 @@ func (c *Coordinator) startForward(now core.Now, s *slot, out *core.Out) {
 	c.settle(now, s, out)
 }
 
-func (c *Coordinator) forwardMessage(now core.Now, s *slot, t *try) *core.Forward {
+// forwardedTo is a forward as it was sent to a node for the first time. A receiver
+// remembers what it has executed within one start and up to the limit. So whoever
+// may have executed a forward is sent it with these again, and refuses it where it
+// has forgotten (seed 650: the layout changed, and an owner that had executed the
+// write and crashed was sent it as one of its next start).
+type forwardedTo struct {
+	node  id.Node
+	start uint64
+	limit time.Duration
+}
+
+// forwardTo returns what the next forward to a node goes by.
+func (c *Coordinator) forwardTo(now core.Now, s *slot, t *try) forwardedTo {
+	if t.first.node != "" {
+		return t.first
+	}
+	if i := slices.IndexFunc(s.handed, func(f forwardedTo) bool { return f.node == t.node }); i >= 0 {
+		return s.handed[i]
+	}
 	peer, _ := c.view.Peer(t.node)
+	return forwardedTo{node: t.node, start: peer.Start, limit: now.Wall + forwardLimit}
+}
+
+// handOver notes who may have executed the write, before others take their places.
+func (s *slot) handOver() {
+	for i := range s.peers {
+		first := s.peers[i].first
+		if first.node != "" && !slices.ContainsFunc(s.handed, func(f forwardedTo) bool { return f.node == first.node }) {
+			s.handed = append(s.handed, first)
+		}
+	}
+}
+
+func (c *Coordinator) forwardMessage(now core.Now, s *slot, t *try) *core.Forward {
+	t.first = c.forwardTo(now, s, t)
 	c.attempts = max(1, c.attempts+1)
 	c.counters.Forwarded++
 	return &core.Forward{
-		Start:    peer.Start,
-		Limit:    now.Wall + forwardLimit,
+		Start:    t.first.start,
+		Limit:    t.first.limit,
 		Timeout:  s.deadline - now.Mono,
 		Attempt:  c.attempts,
 		Fallback: t.owner != "",
@@ -78,6 +111,7 @@ func (c *Coordinator) settleForward(now core.Now, s *slot, out *core.Out) {
 	}
 	if c.view.ReadLayout().Name() != s.layout {
 		s.unsure = s.unsure || forwardOutcome(s) == core.Unknown
+		s.handOver()
 		c.beginAnew(now, s, out)
 		return
 	}
@@ -121,7 +155,7 @@ func forwardOutcome(s *slot) core.Outcome {
 // with others or at all, has not executed it, and never will: the next owner may.
 func (c *Coordinator) forwarded(now core.Now, s *slot, t *try, r core.Result, out *core.Out) {
 	if r.Code == core.CodeStorageFull && r.Outcome == core.NotWritten {
-		t.state, s.full = failed, true
+		t.state, t.first, s.full = failed, forwardedTo{}, true
 		c.settle(now, s, out)
 		return
 	}

@@ -82,7 +82,10 @@ type slot struct {
 	minted core.Stamp    // the view's when it was minted
 
 	overloaded bool // a forward: an owner refused it for its load
-	full       bool // a write: a node had no room for it, this one perhaps
+	// handed are those who may have executed the write when its forwarding began
+	// anew.
+	handed []forwardedTo
+	full   bool // a write: a node had no room for it, this one perhaps
 
 	trace *trace // nil: nobody looks
 }
@@ -117,9 +120,11 @@ type try struct {
 	// is left, and spent that it had its tries before that: this is the last.
 	resort, spent bool
 	sent          time.Duration
-	trace         *core.Trace      // of the wait for its answer; nil: nobody looks, or it is over
-	seen          version.Siblings // its answer to a read, as an owner
-	due           time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
+	// first is the forward that it was sent, as long as it may have executed that.
+	first forwardedTo
+	trace *core.Trace      // of the wait for its answer; nil: nobody looks, or it is over
+	seen  version.Siblings // its answer to a read, as an owner
+	due   time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
 }
 
 // find returns how node n stands as an owner.

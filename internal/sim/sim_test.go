@@ -49,6 +49,7 @@ func regressions() map[uint64]string {
 		846:  "the times were taken for calm right after a fault that had gone on until everything healed",
 		1177: "a leftover that came back while its partition was being handed over stayed for good",
 		1373: "a forward whose layout changed was executed again by an owner at which it had failed, and minted twice",
+		650:  "a forward whose layout changed was sent to an owner's next start, which minted it as well",
 		1793: "a forward that the next start of its receiver had refused was sent to that one again, and minted twice",
 		497:  "the context of a repeated Overwrite did not cover what it had replaced, and the checker did not count what that had replaced in turn",
 		222:  "an acknowledgement of a request before a crash was taken for one of the request after it that had the same ID",
