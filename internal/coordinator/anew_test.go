@@ -80,6 +80,15 @@ func (b *bench) gained(n id.Node) (key []byte, replaced id.Node, next *ring.Layo
 	return nil, "", nil
 }
 
+// strictPut returns a put, without fallbacks, of such a key.
+func (b *bench) strictPut(n id.Node) (r core.Request, replaced id.Node, next *ring.Layout) {
+	b.t.Helper()
+	r = b.put(false)
+	r.Options.Quorum = core.QuorumStrict
+	r.Key, replaced, next = b.gained(n)
+	return r, replaced, next
+}
+
 // A forward that was asked by the layout before, and that nobody has executed, is
 // a write of this node where it has come to own the key.
 func TestForwardBecomesAWriteOfTheNewOwner(t *testing.T) {
@@ -107,11 +116,7 @@ func TestForwardBecomesAWriteOfTheNewOwner(t *testing.T) {
 // gets the write, and what became of it is not known if that fails.
 func TestUnansweredForwardGoesToTheNewOwner(t *testing.T) {
 	b := newBench(t, "f", 6)
-	r := b.put(false)
-	r.Options.Quorum = core.QuorumStrict
-	var gone id.Node
-	var next *ring.Layout
-	r.Key, gone, next = b.gained("e")
+	r, gone, next := b.strictPut("e")
 	b.prefer(gone)
 	b.submit(r)
 	b.take(gone)
@@ -144,11 +149,7 @@ func TestForwardBegunAnewIsTheSameForward(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, "f", 6)
-			r := b.put(false)
-			r.Options.Quorum = core.QuorumStrict
-			var gone id.Node
-			var next *ring.Layout
-			r.Key, gone, next = b.gained("e")
+			r, gone, next := b.strictPut("e")
 			l := b.Coordinator.view.ReadLayout()
 			owner := l.Owners(l.Partition(r.Key))[0]
 			if owner == gone {
