@@ -351,21 +351,15 @@ func TestPanicsAreLogged(t *testing.T) {
 	s.ServeHTTP(httptest.NewRecorder(), r)
 }
 
-// A client that sends no header is cut off.
-func TestSilentClient(t *testing.T) {
+// onPipe has a server serve one connection in virtual time, of which talk has the
+// other end, and stops it.
+func onPipe(t *testing.T, talk func(t *testing.T, conn net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(&fake{})
 		l := newPipeListener()
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }()
-		conn := l.dial()
-		began := time.Now()
-		if _, err := io.ReadAll(conn); err != nil {
-			t.Errorf("the connection ended with %v", err)
-		}
-		if waited := time.Since(began); waited != headerTimeout {
-			t.Errorf("cut off after %v, want %v", waited, headerTimeout)
-		}
+		talk(t, l.dial())
 		if err := s.Stop(t.Context()); err != nil {
 			t.Errorf("Stop: %v", err)
 		}
@@ -375,14 +369,22 @@ func TestSilentClient(t *testing.T) {
 	})
 }
 
+// A client that sends no header is cut off.
+func TestSilentClient(t *testing.T) {
+	onPipe(t, func(t *testing.T, conn net.Conn) {
+		began := time.Now()
+		if _, err := io.ReadAll(conn); err != nil {
+			t.Errorf("the connection ended with %v", err)
+		}
+		if waited := time.Since(began); waited != headerTimeout {
+			t.Errorf("cut off after %v, want %v", waited, headerTimeout)
+		}
+	})
+}
+
 // A connection is kept for the next request for a minute.
 func TestIdleClient(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newServer(&fake{})
-		l := newPipeListener()
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(l) }()
-		conn := l.dial()
+	onPipe(t, func(t *testing.T, conn net.Conn) {
 		from := bufio.NewReader(conn)
 		if _, err := io.WriteString(conn, "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
@@ -401,12 +403,6 @@ func TestIdleClient(t *testing.T) {
 		}
 		if idle := time.Since(began); idle != time.Minute {
 			t.Errorf("cut off after %v, want a minute", idle)
-		}
-		if err := s.Stop(t.Context()); err != nil {
-			t.Errorf("Stop: %v", err)
-		}
-		if err := <-served; err != nil {
-			t.Errorf("Serve: %v", err)
 		}
 	})
 }
