@@ -74,11 +74,24 @@ func Names(t testing.TB, fs vfs.FS, dir, file string) bool {
 	return slices.ContainsFunc(m, func(u use) bool { return segmentName(u.id) == file })
 }
 
-// Settle waits until the keeper has taken two whole turns that began after the
-// call, so that nothing is half done: a second signal is taken in when the turn
-// of the first has begun, and a third one when that has ended.
-func Settle(e *Engine) {
+// Settle waits until what is full is sealed, and nothing of that is half done.
+func Settle(e *Engine) { e.keeper.settle() }
+
+// settleMerged is Settle, and waits also until what is worth it is merged. All
+// background work must be admitted.
+func settleMerged(e *Engine) {
+	for merges := ^uint64(0); merges != e.merges.Load(); {
+		merges = e.merges.Load()
+		e.keeper.settle()
+		e.merger.settle()
+	}
+}
+
+// settle waits until the worker has taken two whole turns that began after the
+// call: a second signal is taken in when the turn of the first has begun, and a
+// third one when that has ended.
+func (w *worker) settle() {
 	for range 4 {
-		e.keeper.wake <- struct{}{}
+		w.wake <- struct{}{}
 	}
 }
