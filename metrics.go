@@ -33,6 +33,7 @@ func (n *Node) reading() (*metrics.Reading, bool) {
 		Storage:   p.engine.Stats(),
 		Transport: p.peers.Stats(),
 		Build:     metrics.ReadBuild(),
+		Process:   metrics.ReadProcess(),
 		Buckets:   n.cfg.Metrics.Buckets,
 	}, true
 }

@@ -132,6 +132,20 @@ func TestMetricsEndpoint(t *testing.T) {
 	}
 }
 
+// Nodes of one process say that they are: what the process uses is theirs
+// together.
+func TestMetricsOfTheProcess(t *testing.T) {
+	nodes := startCluster(t, 2, memoryConfig(2))
+	const started = "dynamo_process_start_time_seconds"
+	first, second := value(t, nodes[0], started, ""), value(t, nodes[1], started, "")
+	if now := float64(time.Now().Unix()); first != second || first > now+1 || first < now-86_400 {
+		t.Errorf("the nodes' process was started at %f and at %f", first, second)
+	}
+	if got := value(t, nodes[0], "dynamo_process_memory_peak_bytes", ""); got < 1<<20 {
+		t.Errorf("at most %v bytes were in memory", got)
+	}
+}
+
 func TestMetricsOff(t *testing.T) {
 	c := memoryConfig(1)
 	c.Metrics.Enabled = false

@@ -76,6 +76,9 @@ The workloads are those of YCSB: a (half reads, half updates), b (5 % updates),
 c (reads), d (reads of the newest keys, 5 % inserts), f (half of the operations
 read a key and replace what they read). Puts overwrite what is stored.
 
+The report has the CPU and the memory of each node, wherever it runs, from its
+metrics. What cannot be read is said, and changes nothing else.
+
 With --self every setting of 'dynamo serve' that does not name a place is taken
 too, such as --engine memory, and goes to each node. The faults --kill-at,
 --restart-at, --stop-at and --cont-at befall one of these nodes.`,
@@ -280,32 +283,27 @@ func (b *benchmark) measure(ctx context.Context, cmd *cobra.Command, db bench.DB
 	}
 	show := flaggedProgress(cmd.ErrOrStderr(), b.progress)
 	defer show.end()
-	if b.phase != phaseRun {
-		use := b.watchUsage(report)
-		use.begin()
+	fill := func() (*bench.Result, error) {
 		filled, err := load.Fill(ctx, show.ofLoad("load"))
 		if err != nil {
 			return nil, fmt.Errorf("writing the keys: %w", err)
 		}
-		use.stop()
-		if b.phase == phaseLoad {
-			use.sum(filled.Operations)
-			report.Result = filled
-			return report, nil
+		return filled, nil
+	}
+	var err error
+	if b.phase == phaseLoad {
+		return report, b.watch(ctx, report, fill)
+	}
+	if b.phase == phaseAll {
+		if report.Load, err = fill(); err != nil {
+			return nil, err
 		}
-		report.Load = filled
 	}
 	plan, err := b.plan(ctx, load, report, show)
 	if err != nil {
 		return nil, err
 	}
-	use := b.watchUsage(report)
-	plan.Started, plan.Ended = use.begin, use.stop
-	if report.Result, err = load.Run(ctx, plan); err != nil {
-		return nil, err
-	}
-	use.sum(report.Operations)
-	return report, nil
+	return report, b.watch(ctx, report, func() (*bench.Result, error) { return load.Run(ctx, plan) })
 }
 
 // plan returns the run that is measured, after those that come before it.

@@ -1,66 +1,30 @@
 package main
 
 import (
+	"context"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dynamo-kv/dynamo/internal/bench"
 	"github.com/dynamo-kv/dynamo/internal/bench/plot"
-	"github.com/dynamo-kv/dynamo/internal/bench/procs"
+	"github.com/dynamo-kv/dynamo/internal/bench/usage"
+	"github.com/dynamo-kv/dynamo/internal/self"
 )
 
-// usage is what this program and its nodes use in a time.
-type usage struct {
-	report        *bench.Report
-	nodes         []*procs.Node
-	before, after []procs.Usage // empty where it is not known
-	own, ownAfter time.Duration
-}
-
-func (b *benchmark) watchUsage(report *bench.Report) *usage {
-	u := &usage{report: report}
-	if b.self.cluster != nil {
-		u.nodes = b.self.cluster.Nodes()
+// watch runs what is measured, and has in the report what it has shown and what
+// the nodes and this program have used for it. The nodes are asked at the end
+// also where ctx has ended, and the run with it.
+func (b *benchmark) watch(ctx context.Context, report *bench.Report, run func() (*bench.Result, error)) (err error) {
+	nodes := usage.New(b.addrs, b.secure)
+	nodes.Begin(ctx)
+	own := self.CPU()
+	if report.Result, err = run(); err != nil {
+		return err
 	}
-	return u
-}
-
-func (u *usage) begin() { u.before, u.own = u.now() }
-
-func (u *usage) stop() { u.after, u.ownAfter = u.now() }
-
-// now returns what each node has used since it was started, and this program.
-func (u *usage) now() (nodes []procs.Usage, own time.Duration) {
-	for _, n := range u.nodes {
-		used, err := n.Usage()
-		if err != nil {
-			nodes = nil // not on this system
-			break
-		}
-		nodes = append(nodes, used)
-	}
-	return nodes, procs.OwnCPU()
-}
-
-// sum puts it into the report, of so many operations.
-func (u *usage) sum(operations int64) {
-	u.report.GeneratorCPU = (u.ownAfter - u.own).Seconds()
-	if len(u.before) == 0 || len(u.after) != len(u.before) {
-		return
-	}
-	total := time.Duration(0)
-	for i, n := range u.nodes {
-		used := u.after[i].CPU - u.before[i].CPU
-		total += used
-		u.report.Nodes = append(u.report.Nodes, bench.NodeUsage{
-			ID: n.ID(), CPUSeconds: used.Seconds(), RSS: u.after[i].RSS, PeakRSS: u.after[i].PeakRSS,
-		})
-	}
-	if operations > 0 {
-		u.report.CPUPerOperation = float64(total.Nanoseconds()) / 1e3 / float64(operations)
-	}
+	report.GeneratorCPU = (self.CPU() - own).Seconds()
+	report.Spent(nodes.End(context.WithoutCancel(ctx)))
+	return nil
 }
 
 // print prints the report, and draws it where that was asked for: last, so that

@@ -38,7 +38,7 @@ func floors() []floor {
 		{"4", false, []string{
 			"internal/storage/...", "internal/transport/...", "internal/runtime",
 			"internal/server/...", "internal/tracing", "internal/sim/...", "internal/archtest",
-			"internal/bench/...",
+			"internal/bench/...", "internal/self",
 			"internal/core/coretest", // helps tests of the floors below
 		}},
 		{"4½", false, []string{

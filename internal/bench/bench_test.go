@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -501,7 +502,7 @@ func TestTable(t *testing.T) {
 	}
 	r := Report{
 		Workload: "a", Distribution: "zipfian", Protocol: "http", Keys: 7, ValueBytes: 8, Concurrency: 9,
-		TargetRate: 70, PeakRate: 100, Nodes: []NodeUsage{{"n1", 1.5, 2 << 20, 3 << 20}}, CPUPerOperation: 12.34,
+		TargetRate: 70, PeakRate: 100,
 		Load: &Result{Seconds: 2, Rate: 3},
 		Result: &Result{
 			Seconds: 5, Rate: 2, Figures: figures, NotStarted: 4, Pause: 250, Interrupted: true,
@@ -514,7 +515,7 @@ func TestTable(t *testing.T) {
 		"workload a: zipfian keys, 7 of them with 8 bytes\n9 callers through http, 70 operations a second, 70 % of the peak\n",
 		"written in 2.0 s, 3 a second", "10 operations in 5.0 s: 2 a second", "interrupted", "2 reads found no such key",
 		"4 operations were due and never sent", "stood still for up to 250 ms", "3 failed:\n  3 timeout, such as: late\n", "at 1.2 s: n3 killed",
-		"since it was sent   10      2       3", "  get  ", "  put  ", "before", "12.3 µs of CPU", "n1: 1.5 s of CPU, 2 MiB in memory, 3 at most",
+		"since it was sent   10      2       3", "  get  ", "  put  ", "before",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the table does not say %q:\n%s", want, got)
@@ -527,5 +528,52 @@ func TestTable(t *testing.T) {
 	r.TargetRate = 0
 	if got := r.Title(); !strings.HasSuffix(got, "closed loop") {
 		t.Errorf("%s", got)
+	}
+}
+
+// The CPU of an operation is that of all nodes, each process once, or it is not
+// known.
+func TestSpent(t *testing.T) {
+	spent := func(nodes ...NodeUsage) Report {
+		r := Report{Result: &Result{Figures: Figures{Operations: 100_000}}}
+		r.Spent(nodes)
+		return r
+	}
+	json := func(r Report) string {
+		b, err := json.Marshal(struct {
+			Nodes []NodeUsage `json:"nodes"`
+			CPU   float64     `json:"cpu"`
+		}{r.Nodes, r.CPUPerOperation})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	a, b := NodeUsage{ID: "n1", Used: &Used{1.5, 2 << 20, 3 << 20}}, NodeUsage{ID: "n2", Used: &Used{CPUSeconds: 2}}
+	same, lost := NodeUsage{ID: "n3", ProcessOf: "n1"}, NodeUsage{ID: "n4", Unknown: "no answer"}
+	for _, c := range []struct {
+		report      Report
+		json, table string
+	}{
+		{
+			spent(a, b, same),
+			`{"nodes":[{"id":"n1","cpu_seconds":1.5,"rss_bytes":2097152,"peak_rss_bytes":3145728},` +
+				`{"id":"n2","cpu_seconds":2},{"id":"n3","process_of":"n1"}],"cpu":35}`,
+			"\n35.0 µs of CPU an operation on the nodes together\n" +
+				"  n1: 1.5 s of CPU, 2 MiB in memory, 3 at most since it was started\n" +
+				"  n2: 2.0 s of CPU\n  n3: in the process of n1\n",
+		},
+		{
+			spent(b, lost),
+			`{"nodes":[{"id":"n2","cpu_seconds":2},{"id":"n4","unknown":"no answer"}],"cpu":0}`,
+			"\nthe CPU of an operation is not known\n  n2: 2.0 s of CPU\n  n4: not known, no answer\n",
+		},
+	} {
+		if got := json(c.report); got != c.json {
+			t.Errorf("%s; want %s", got, c.json)
+		}
+		if got := c.report.Table(); !strings.HasSuffix(got, c.table) {
+			t.Errorf("%s\nwant %s", got, c.table)
+		}
 	}
 }

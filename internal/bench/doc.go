@@ -16,5 +16,5 @@
 // of operation, and for each segment between the marks that events leave, such
 // as the death of a node. The database is a [DB], which httpkv and the Go
 // client implement. Sub-packages draw keys (keys), run nodes as processes
-// (procs) and draw the result (plot).
+// (procs), ask nodes what they use (usage) and draw the result (plot).
 package bench

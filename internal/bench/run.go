@@ -33,9 +33,6 @@ type Plan struct {
 	Settle time.Duration
 	// Progress is told each second, from one goroutine; it may be nil.
 	Progress func(Progress)
-	// Started is called before the first operation is due, and may be nil. Ended
-	// likewise, when the last has ended.
-	Started, Ended func()
 }
 
 // Event is something that happens at a time of a run. Do calls mark when it
@@ -156,9 +153,6 @@ func (c *caller) insert(ctx context.Context, i uint64) error {
 // Run does the plan. It returns what was measured also when ctx has ended
 // before the plan has; the error is that of an event.
 func (l *Load) Run(interrupted context.Context, p Plan) (*Result, error) {
-	if p.Started != nil {
-		p.Started()
-	}
 	r := l.begin(p, uint64(p.Duration.Seconds()*p.Rate))
 	ctx, cancel := context.WithCancelCause(interrupted)
 	defer cancel(nil)
@@ -175,9 +169,6 @@ func (l *Load) Run(interrupted context.Context, p Plan) (*Result, error) {
 		work = r.open
 	}
 	r.callers(ctx, work)
-	if p.Ended != nil {
-		p.Ended()
-	}
 	err := context.Cause(ctx)
 	cancel(nil) // what an event still waits for
 	events.Wait()

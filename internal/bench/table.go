@@ -6,12 +6,22 @@ import (
 	"text/tabwriter"
 )
 
-// NodeUsage is what a node has used while it was measured.
+// NodeUsage is what a node has used while it was measured. One of Used,
+// ProcessOf and Unknown is set.
 type NodeUsage struct {
-	ID         string  `json:"id"`
+	ID string `json:"id"`
+	*Used
+	// ProcessOf is the node that has the same process: what both use together
+	// is said there.
+	ProcessOf string `json:"process_of,omitempty"`
+	Unknown   string `json:"unknown,omitempty"` // why it is not known
+}
+
+// Used is what a process has used.
+type Used struct {
 	CPUSeconds float64 `json:"cpu_seconds"`
-	RSS        int64   `json:"rss_bytes"`      // at the end
-	PeakRSS    int64   `json:"peak_rss_bytes"` // since its process was started
+	RSS        int64   `json:"rss_bytes,omitempty"`      // at the end; 0: not known
+	PeakRSS    int64   `json:"peak_rss_bytes,omitempty"` // since the process was started; 0: not known
 }
 
 // Report is a run with what it was a run of.
@@ -30,13 +40,30 @@ type Report struct {
 	PeakRate float64 `json:"peak_ops_per_second,omitempty"`
 	*Result
 	Load *Result `json:"load,omitempty"` // the writing of the keys, where it came first
-	// Nodes, and what they used together for an operation, where they are this
-	// program's own.
+	// Nodes are those of the cluster, and CPUPerOperation what they used
+	// together for an operation: 0 where that of one of them is not known.
 	Nodes           []NodeUsage `json:"nodes,omitempty"`
 	CPUPerOperation float64     `json:"cpu_us_per_operation,omitempty"`
 	// GeneratorCPU is what this program itself has used: on a machine that it
 	// shares with the nodes they do without it.
 	GeneratorCPU float64 `json:"generator_cpu_seconds"`
+}
+
+// Spent puts what the nodes have used into the report of its operations.
+func (r *Report) Spent(nodes []NodeUsage) {
+	r.Nodes = nodes
+	total := 0.0
+	for _, n := range nodes {
+		if n.Unknown != "" {
+			return
+		}
+		if n.Used != nil {
+			total += n.CPUSeconds
+		}
+	}
+	if r.Operations > 0 {
+		r.CPUPerOperation = total * 1e6 / float64(r.Operations)
+	}
 }
 
 // Title says what was run, on one line.
@@ -135,10 +162,30 @@ func (r *Report) latencies(b *strings.Builder) {
 }
 
 func (r *Report) usage(b *strings.Builder) {
-	for i, n := range r.Nodes {
-		if i == 0 {
-			fmt.Fprintf(b, "\n%.1f µs of CPU an operation on the nodes together\n", r.CPUPerOperation)
-		}
-		fmt.Fprintf(b, "  %s: %.1f s of CPU, %d MiB in memory, %d at most\n", n.ID, n.CPUSeconds, n.RSS>>20, n.PeakRSS>>20)
+	switch {
+	case r.CPUPerOperation > 0:
+		fmt.Fprintf(b, "\n%.1f µs of CPU an operation on the nodes together\n", r.CPUPerOperation)
+	case len(r.Nodes) > 0:
+		b.WriteString("\nthe CPU of an operation is not known\n")
 	}
+	for _, n := range r.Nodes {
+		fmt.Fprintf(b, "  %s: %s\n", n.ID, n.text())
+	}
+}
+
+func (n *NodeUsage) text() string {
+	switch {
+	case n.Unknown != "":
+		return "not known, " + n.Unknown
+	case n.Used == nil:
+		return "in the process of " + n.ProcessOf
+	}
+	out := fmt.Sprintf("%.1f s of CPU", n.CPUSeconds)
+	if n.RSS > 0 {
+		out += fmt.Sprintf(", %d MiB in memory", n.RSS>>20)
+	}
+	if n.PeakRSS > 0 {
+		out += fmt.Sprintf(", %d at most since it was started", n.PeakRSS>>20)
+	}
+	return out
 }

@@ -12,8 +12,8 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/dynamo-kv/dynamo/internal/bench/procs"
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/self"
 	"github.com/dynamo-kv/dynamo/internal/storage"
 )
 
@@ -167,7 +167,7 @@ func Measure(ctx context.Context, o Options, tell func(stage string)) (r Report,
 		return r, nil, err
 	}
 	r.Stalled = e.Stats().Stalled.Seconds()
-	r.RSS, r.PeakRSS = procs.OwnMemory()
+	r.RSS, r.PeakRSS = self.Memory()
 	if Durable(o.Engine) {
 		r.DiskBytes = onDisk(o.Dir)
 	}
@@ -207,7 +207,7 @@ func (l *load) measure(ctx context.Context, e storage.Engine, o *Options, pool [
 		took       = latencies()
 		workers    gosync.WaitGroup
 	)
-	began, spent := time.Now(), procs.OwnCPU()
+	began, spent := time.Now(), self.CPU()
 	for n := range l.workers {
 		workers.Go(func() {
 			done, own, err := l.work(within, newWorker(e, o, pool, uint64(n)+1))
@@ -219,7 +219,7 @@ func (l *load) measure(ctx context.Context, e storage.Engine, o *Options, pool [
 		})
 	}
 	workers.Wait()
-	elapsed, used := time.Since(began), procs.OwnCPU()-spent
+	elapsed, used := time.Since(began), self.CPU()-spent
 	f := Figures{
 		Name: l.name, Operations: operations.Load(), Rate: float64(operations.Load()) / elapsed.Seconds(),
 		P50: float64(took.ValueAtQuantile(50)) / 1e3, P99: float64(took.ValueAtQuantile(99)) / 1e3,
@@ -263,7 +263,7 @@ func Reopen(o Options) (Opened, error) {
 		return Opened{}, err
 	}
 	opened := Opened{Milliseconds: float64(time.Since(began).Microseconds()) / 1e3}
-	opened.RSS, _ = procs.OwnMemory()
+	opened.RSS, _ = self.Memory()
 	for n := uint64(0); n < o.Keys && err == nil; n += 100 {
 		if _, err = e.Get(key(n)); err != nil {
 			err = fmt.Errorf("key %q, which was durable: %w", key(n), err)

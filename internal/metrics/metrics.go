@@ -30,6 +30,7 @@ type Reading struct {
 	Storage   storage.Stats
 	Transport transport.Stats
 	Build     Build
+	Process   Process
 	// Buckets are the bounds of those histograms that have none, since nobody
 	// has them filled.
 	Buckets []time.Duration
@@ -50,6 +51,7 @@ func families() []family {
 		damageFamilies(),
 		transportFamilies(),
 		buildFamilies(),
+		processFamilies(),
 	)
 }
 

@@ -122,6 +122,7 @@ func TestFiguresOfCounters(t *testing.T) {
 		},
 		Transport: transport.Stats{Sent: transport.Traffic{Envelopes: 11, Messages: 12, Bytes: 13}, Received: transport.Traffic{Envelopes: 14, Messages: 15, Bytes: 16}, Refused: 17, Failed: 18, Expired: 19, Unknown: 20, Invalid: 21},
 		Build:     metrics.Build{Version: "v1", Revision: "abc", Go: "go9"},
+		Process:   metrics.Process{Started: time.Unix(70, 500_000_000), Peak: 67},
 	}
 	c := &r.Counters
 	c.Requests[core.OpPut][core.CodeQuorum] = 30
@@ -190,6 +191,8 @@ func TestFiguresOfCounters(t *testing.T) {
 		`dynamo_transport_dropped_total{reason="unknown"} 20`,
 		`dynamo_transport_dropped_total{reason="invalid"} 21`,
 		`dynamo_build_info{goversion="go9",revision="abc",version="v1"} 1`,
+		`dynamo_process_start_time_seconds 70.5`,
+		`dynamo_process_memory_peak_bytes 67`,
 		`dynamo_requests_total{op="put",status="quorum"} 30`,
 		`dynamo_requests_total{op="get",status="quorum"} 0`,
 		`dynamo_quorum_total{result="lost",type="write"} 31`,

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 )
 
 // maxSaid is how much of what a node prints to standard error is kept, from
@@ -24,10 +23,9 @@ type Node struct {
 	program, name string
 	args          []string
 
-	mu    sync.Mutex // guards what follows
-	addr  string
-	proc  *process
-	spent time.Duration // CPU time of its processes that have ended
+	mu   sync.Mutex // guards what follows
+	addr string
+	proc *process
 }
 
 // process is one process of a node.
@@ -120,16 +118,7 @@ func (n *Node) Kill() error {
 		return fmt.Errorf("node %s cannot be killed: %w", n.id, err)
 	}
 	<-p.exited
-	n.settle()
 	return nil
-}
-
-// settle adds up what the process that has ended has used.
-func (n *Node) settle() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	state := n.proc.cmd.ProcessState
-	n.spent += state.UserTime() + state.SystemTime()
 }
 
 // end kills the process, if it runs.

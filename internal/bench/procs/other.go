@@ -5,7 +5,6 @@ package procs
 import (
 	"errors"
 	"syscall"
-	"time"
 )
 
 func alone() *syscall.SysProcAttr { return nil }
@@ -18,6 +17,3 @@ func (n *Node) Stop() error { return errNoSignals }
 
 // Continue says that it cannot be done.
 func (n *Node) Continue() error { return errNoSignals }
-
-// OwnCPU returns 0: it is not known here.
-func OwnCPU() time.Duration { return 0 }
