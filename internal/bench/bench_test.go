@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -351,6 +352,25 @@ func TestFillComesBackToAnOverloadedNode(t *testing.T) {
 		until = time.Hour
 		if _, err := New(db, options(t, "a", 2)).Fill(t.Context(), nil); !errors.Is(err, busy) {
 			t.Errorf("the error of a node that stays overloaded is %v", err)
+		}
+	})
+}
+
+// A node that takes less than it is sent will have taken all of it in the end,
+// whichever keys it turns away how often.
+func TestFillGoesOnWhileKeysAreTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const room = 50 * time.Millisecond // for one key
+		var last atomic.Int64
+		db := newFake(always(time.Millisecond), func(at time.Duration) error {
+			if now := int64(at/room) + 1; last.Swap(now) != now {
+				return nil
+			}
+			return &Failure{KindOverloaded, errors.New("too much")}
+		})
+		r, err := New(db, options(t, "a", 64)).Fill(t.Context(), nil)
+		if err != nil || r.Operations != 100 || r.Errors < 100 {
+			t.Errorf("%d of 100 keys were written, %d times one was turned away: %v", r.Operations, r.Errors, err)
 		}
 	})
 }

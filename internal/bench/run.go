@@ -79,7 +79,8 @@ type run struct {
 	plan   Plan
 	start  time.Time
 	next   atomic.Uint64
-	total  uint64 // operations of a fill, or of an open loop
+	total  uint64       // operations of a fill, or of an open loop
+	filled atomic.Int64 // when a fill has last had a key taken, in nanoseconds since start
 	every  time.Duration
 	points []Point
 	pause  time.Duration // the most by which a point was late
@@ -105,16 +106,19 @@ func (l *Load) begin(p Plan, total uint64) *run {
 	return r
 }
 
-// A node that is overloaded is asked to take a key again after a pause that
-// grows from fillPause to fillLongest: some six seconds in all.
 const (
+	// A node that is overloaded is asked to take a key again after a pause that
+	// grows from fillPause to fillLongest.
 	fillPause   = 50 * time.Millisecond
 	fillLongest = 3 * time.Second
+	// fillPatience is how long no key at all may be taken. That one key is turned
+	// away says nothing: with many callers some are, again and again.
+	fillPatience = 10 * time.Second
 )
 
-// Fill writes every key once. It ends with the first error, but that of a node
-// which stays overloaded for a while: keys that are missing would make what is
-// measured after it worthless.
+// Fill writes every key once. It ends with the first error, but for that of nodes
+// which are overloaded and still take keys: those that are missing would make
+// what is measured after it worthless.
 func (l *Load) Fill(ctx context.Context, progress func(Progress)) (*Result, error) {
 	r := l.begin(Plan{Progress: progress}, l.opts.Keys)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -136,10 +140,14 @@ func (l *Load) Fill(ctx context.Context, progress func(Progress)) (*Result, erro
 
 // insert writes a key, and again while its node is overloaded.
 func (c *caller) insert(ctx context.Context, i uint64) error {
-	for pause := fillPause; ; pause *= 2 {
+	for pause := fillPause; ; pause = min(2*pause, fillLongest) {
 		now := time.Now()
 		err := c.do(ctx, OpInsert, i, now, now)
-		if err == nil || kindOf(err) != KindOverloaded || pause > fillLongest {
+		if err == nil {
+			c.filled.Store(int64(time.Since(c.start)))
+			return nil
+		}
+		if kindOf(err) != KindOverloaded || time.Since(c.start)-time.Duration(c.filled.Load()) > fillPatience {
 			return err
 		}
 		select {
