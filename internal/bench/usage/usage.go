@@ -103,16 +103,20 @@ func (m *Meter) joined(ctx context.Context) (nodes []bench.NodeUsage) {
 	return nodes
 }
 
-// learn asks the nodes at the addresses for the members, and takes the answer
-// of the first in order.
+// learn asks the nodes at the addresses for the members, and waits for no other
+// when one has answered.
 func (m *Meter) learn(ctx context.Context) (members []member, err error) {
+	ctx, answered := context.WithCancel(ctx)
+	defer answered()
 	answers, errs := make([]struct{ Members []member }, len(m.addrs)), make([]error, len(m.addrs))
 	each(len(m.addrs), func(i int) {
 		body, err := m.get(ctx, m.addrs[i], "/v1/status")
 		if err == nil {
 			err = json.Unmarshal(body, &answers[i])
 		}
-		errs[i] = err
+		if errs[i] = err; err == nil {
+			answered()
+		}
 	})
 	i := max(0, slices.Index(errs, nil))
 	if errs[i] != nil {

@@ -162,15 +162,17 @@ func TestNodeThatLeaves(t *testing.T) {
 	})
 }
 
-// One address that answers is enough to know who the members are, and where
-// none does, each of them says why.
+// One address that answers is enough to know who the members are, with nobody
+// waiting for those that do not; and where none does, each of them says why.
 func TestAddressesThatDoNotAnswer(t *testing.T) {
 	nodes := cluster(t, [2]string{shown("2", "5", 0, 0), shown("2", "6", 0, 0)})
 	gone, stranger := httptest.NewServer(http.NotFoundHandler()), httptest.NewServer(http.NotFoundHandler())
 	defer stranger.Close()
 	gone.Close()
 	away := []string{gone.Listener.Addr().String(), stranger.Listener.Addr().String()}
-	m := New(append(away, nodes[0].addr()), nil)
+	hangs := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer hangs.Close()
+	m := New(append(away, hangs.Listener.Addr().String(), nodes[0].addr()), nil)
 	m.Begin(t.Context())
 	expect(t, m.End(t.Context()), []bench.NodeUsage{{ID: "n1", Used: &bench.Used{CPUSeconds: 1}}})
 
