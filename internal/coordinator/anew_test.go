@@ -159,23 +159,95 @@ func TestForwardBegunAnewIsTheSameForward(t *testing.T) {
 			b.submit(r)
 			first := b.take(owner)
 			b.now.Wall += time.Second
-			v := &core.View{Self: "f", Cluster: 1, Layouts: core.LayoutState{Live: []*ring.Layout{next}, Phase: core.PhaseDone}}
-			for _, m := range next.Members() {
-				p := core.Peer{ID: m.ID, Addr: string(m.ID), Start: 2, Status: core.Alive, P99: 9 * ms}
-				if m.ID == owner {
-					p.P99 = ms
-				}
-				v.Peers = append(v.Peers, p)
-			}
-			b.SetView(b.now, v, &b.out)
-			b.collect()
+			b.restart(next, owner)
 			b.silent()
 			c.answer(b, first)
-			was, is := first.Msg.(*core.Forward), b.take(owner).Msg.(*core.Forward)
+			again := b.take(owner)
+			was, is := first.Msg.(*core.Forward), again.Msg.(*core.Forward)
 			if is.Start != c.start || (is.Limit == was.Limit) != (c.start == was.Start) || is.Attempt == was.Attempt {
 				t.Errorf("then it is sent %+v; it was %+v", is, was)
 			}
+			b.refuse(again) // which says nothing of the first
+			for range 2 {
+				b.answer(b.take(b.sent[0].To), &core.Refused{Why: core.RefusedInvalid})
+			}
+			want := core.NotWritten
+			if c.start == was.Start {
+				want = core.Unknown
+			}
+			if got := b.result(); got.Code != core.CodeQuorum || got.Outcome != want {
+				t.Errorf("%+v; want %v", got, want)
+			}
 		})
+	}
+}
+
+// restart gives the coordinator a view of another layout, by which all others have
+// started again and one of them is the fastest.
+func (b *bench) restart(next *ring.Layout, fastest id.Node) {
+	v := &core.View{Self: b.config.Self, Cluster: 1, Layouts: core.LayoutState{Live: []*ring.Layout{next}, Phase: core.PhaseDone}}
+	for _, m := range next.Members() {
+		p := core.Peer{ID: m.ID, Addr: string(m.ID), Start: 2, Status: core.Alive, P99: 9 * ms}
+		if m.ID == fastest {
+			p.P99 = ms
+		}
+		v.Peers = append(v.Peers, p)
+	}
+	b.SetView(b.now, v, &b.out)
+	b.collect()
+}
+
+// overwriteDelete returns a delete of a key that this node comes to own by the
+// next layout, in place of another.
+func (b *bench) overwriteDelete() (r core.Request, replaced id.Node, next *ring.Layout) {
+	b.t.Helper()
+	r = core.Request{Op: core.OpDelete, Options: core.Options{Overwrite: true, WriteID: version.WriteID{1}}}
+	r.Key, replaced, next = b.gained(b.config.Self)
+	return r, replaced, next
+}
+
+// No owner answers, and this node begins to stand in for them. Then it owns the key
+// itself, has no room, and hands the write to an owner that may have executed it: it
+// is the same forward to that one.
+func TestForwardAfterAFallbackIsTheSameForward(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r, _, next := b.overwriteDelete()
+	owners, fallbacks := b.places(r.Key)
+	b.believe(core.Dead, fallbacks...)
+	b.submit(r)
+	asked := map[id.Node]core.Envelope{}
+	for _, n := range owners {
+		asked[n] = b.take(n)
+		b.pass(b.config.PeerTimeout)
+	}
+	b.read()
+	b.sent = nil
+	b.fill(true)
+	b.restart(next, "f")
+	b.answer(b.read(), &core.ReadReply{})
+	is := b.sent[len(b.sent)-1]
+	was, known := asked[is.To]
+	if m, ok := is.Msg.(*core.Forward); !ok || !known || m.Start != 1 || m.Limit != was.Msg.(*core.Forward).Limit {
+		t.Errorf("then %s is sent %+v; it was %+v", is.To, is.Msg, was.Msg)
+	}
+}
+
+// An owner that may have executed a delete refuses the read that this node begins
+// with, as an owner by the next layout. That says nothing of the delete.
+func TestRefusalOfAReadIsNoneOfTheForwardBefore(t *testing.T) {
+	b := newBench(t, "f", 6)
+	r, gone, next := b.overwriteDelete()
+	r.Options.Quorum = core.QuorumStrict
+	b.believe(core.Suspected, gone) // so that it is another that gets it
+	b.submit(r)
+	b.take(b.sent[0].To)
+	b.move(core.PhaseDone, next)
+	b.pass(b.config.PeerTimeout)
+	for range 2 {
+		b.answer(b.read(), &core.Refused{Why: core.RefusedInvalid})
+	}
+	if got := b.result(); got.Code != core.CodeQuorum || got.Outcome != core.Unknown {
+		t.Errorf("%+v", got)
 	}
 }
 

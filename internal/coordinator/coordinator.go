@@ -280,7 +280,7 @@ func (c *Coordinator) arm(s *slot) {
 
 // answer replies to whoever waits; the slot may go on.
 func (c *Coordinator) answer(now core.Now, s *slot, r core.Result, out *core.Out) {
-	if s.unsure && r.Outcome == core.NotWritten {
+	if len(s.unsure) > 0 && r.Outcome == core.NotWritten {
 		r.Outcome = core.Unknown
 	}
 	if r.Code == core.CodeOverloaded && r.Outcome == core.Unknown { // it says that nothing was done
@@ -323,10 +323,8 @@ func (c *Coordinator) finish(now core.Now, s *slot, r core.Result, out *core.Out
 	c.timers.disarm(s)
 	c.probes.ended(s)
 	c.background--
-	generation, peers := s.id.Generation(), s.peers
-	i := s.id.Slot()
-	*s = slot{id: c.reqID(i, generation), peers: peers}
-	c.free = append(c.free, i)
+	*s = slot{id: s.id, peers: s.peers, unsure: s.unsure[:0]}
+	c.free = append(c.free, s.id.Slot())
 }
 
 // letGo forgets who takes part in a request.
@@ -352,7 +350,7 @@ func (c *Coordinator) take() *slot {
 		return nil
 	}
 	s := c.slots[i]
-	*s = slot{id: c.reqID(i, s.id.Generation()+1), peers: s.peers, handed: s.handed[:0], hedge: core.Never}
+	*s = slot{id: c.reqID(i, s.id.Generation()+1), peers: s.peers, unsure: s.unsure, hedge: core.Never}
 	return s
 }
 

@@ -76,9 +76,8 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 	if t.state != asked {
 		return
 	}
-	s.unsure = s.unsure || s.stage == forwarding && t.refused
-	if !t.refused && why != core.RefusedStart && why != core.RefusedExpired {
-		t.first = forwardedTo{} // it has not executed what it was sent, and will not
+	if s.stage == forwarding && !t.refused && why != core.RefusedStart && why != core.RefusedExpired {
+		s.spared(t.node)
 	}
 	t.refused = true
 	switch why {
@@ -99,7 +98,7 @@ func (c *Coordinator) refused(now core.Now, s *slot, t *try, e *core.Envelope, w
 		// the limit: a copy of this forward may have been executed before. So
 		// it is asked no more, or it would mint the write twice, and another
 		// owner gets it, as where nobody answers.
-		t.state, s.unsure = failed, s.unsure || s.stage == forwarding
+		t.state = failed
 		c.guard.Refused(&t.call)
 	case core.RefusedStorageFull:
 		t.state = failed
@@ -139,14 +138,13 @@ func (c *Coordinator) SendFailed(now core.Now, e *core.Envelope, out *core.Out) 
 		t = s.find(e.To)
 	case *core.Hint:
 		t = s.findStandIn(e.To)
+	case *core.Forward:
+		s.spared(e.To)
 	}
 	if t == nil || t.state != asked {
 		return
 	}
 	s.traceAsked(now, t, "not sent", out)
-	if !t.refused {
-		t.first = forwardedTo{}
-	}
 	c.fail(now, s, t, guard.Unsent, out)
 	c.settle(now, s, out)
 	c.open(now, out)

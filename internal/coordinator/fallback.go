@@ -241,7 +241,6 @@ func (c *Coordinator) fallBack(now core.Now, s *slot, out *core.Out) bool {
 	if !room {
 		return false
 	}
-	s.unsure = s.unsure || forwardOutcome(s) == core.Unknown
 	c.letGo(s, out)
 	s.fallback, s.stage, s.local = true, free, idle
 	c.beginAnew(now, s, out)

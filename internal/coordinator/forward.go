@@ -48,46 +48,50 @@ func (c *Coordinator) startForward(now core.Now, s *slot, out *core.Out) {
 	c.settle(now, s, out)
 }
 
-// forwardedTo is a forward as it was sent to a node for the first time. A receiver
-// remembers what it has executed within one start and up to the limit. So whoever
-// may have executed a forward is sent it with these again, and refuses it where it
-// has forgotten (seed 650: the layout changed, and an owner that had executed the
-// write and crashed was sent it as one of its next start).
+// forwardedTo is a node that may have executed a forward, with the start and the
+// limit of its first sending. A receiver remembers what it has executed within one
+// start and up to the limit. So it is sent the forward with these again, and refuses
+// it where it has forgotten (seed 650: the layout changed, and an owner that had
+// executed the write and crashed was sent it as one of its next start).
 type forwardedTo struct {
-	node  id.Node
-	start uint64
-	limit time.Duration
+	node     id.Node
+	start    uint64
+	limit    time.Duration
+	sendings int // that it may have executed
 }
 
-// forwardTo returns what the next forward to a node goes by.
-func (c *Coordinator) forwardTo(now core.Now, s *slot, t *try) forwardedTo {
-	if t.first.node != "" {
-		return t.first
+// forwardTo notes that a node is about to be sent the write, and returns what that
+// goes by.
+func (c *Coordinator) forwardTo(now core.Now, s *slot, n id.Node) forwardedTo {
+	i := slices.IndexFunc(s.unsure, func(f forwardedTo) bool { return f.node == n })
+	if i < 0 {
+		peer, _ := c.view.Peer(n)
+		i = len(s.unsure)
+		s.unsure = append(s.unsure, forwardedTo{node: n, start: peer.Start, limit: now.Wall + forwardLimit})
 	}
-	if i := slices.IndexFunc(s.handed, func(f forwardedTo) bool { return f.node == t.node }); i >= 0 {
-		return s.handed[i]
-	}
-	peer, _ := c.view.Peer(t.node)
-	return forwardedTo{node: t.node, start: peer.Start, limit: now.Wall + forwardLimit}
+	s.unsure[i].sendings++
+	return s.unsure[i]
 }
 
-// handOver notes who may have executed the write, before others take their places.
-func (s *slot) handOver() {
-	for i := range s.peers {
-		first := s.peers[i].first
-		if first.node != "" && !slices.ContainsFunc(s.handed, func(f forwardedTo) bool { return f.node == first.node }) {
-			s.handed = append(s.handed, first)
-		}
+// spared notes that a node has not executed one sending of the write, and never will.
+func (s *slot) spared(n id.Node) {
+	i := slices.IndexFunc(s.unsure, func(f forwardedTo) bool { return f.node == n })
+	if i < 0 {
+		return // it says so twice
+	}
+	s.unsure[i].sendings--
+	if s.unsure[i].sendings == 0 {
+		s.unsure = slices.Delete(s.unsure, i, i+1)
 	}
 }
 
 func (c *Coordinator) forwardMessage(now core.Now, s *slot, t *try) *core.Forward {
-	t.first = c.forwardTo(now, s, t)
+	to := c.forwardTo(now, s, t.node)
 	c.attempts = max(1, c.attempts+1)
 	c.counters.Forwarded++
 	return &core.Forward{
-		Start:    t.first.start,
-		Limit:    t.first.limit,
+		Start:    to.start,
+		Limit:    to.limit,
 		Timeout:  s.deadline - now.Mono,
 		Attempt:  c.attempts,
 		Fallback: t.owner != "",
@@ -110,8 +114,6 @@ func (c *Coordinator) settleForward(now core.Now, s *slot, out *core.Out) {
 		}
 	}
 	if c.view.ReadLayout().Name() != s.layout {
-		s.unsure = s.unsure || forwardOutcome(s) == core.Unknown
-		s.handOver()
 		c.beginAnew(now, s, out)
 		return
 	}
@@ -140,30 +142,18 @@ func (c *Coordinator) settleForward(now core.Now, s *slot, out *core.Out) {
 	}
 }
 
-// forwardOutcome tells whether any owner may have executed the slot's write:
-// one that was asked and has neither refused nor provably never got it.
-func forwardOutcome(s *slot) core.Outcome {
-	for i := range s.peers {
-		if s.peers[i].state == asked {
-			return core.Unknown
-		}
-	}
-	return core.NotWritten
-}
-
 // forwarded passes an owner's result on. One that has found no room for the write,
 // with others or at all, has not executed it, and never will: the next owner may.
 func (c *Coordinator) forwarded(now core.Now, s *slot, t *try, r core.Result, out *core.Out) {
+	if r.Outcome == core.NotWritten {
+		s.spared(t.node)
+	}
 	if r.Code == core.CodeStorageFull && r.Outcome == core.NotWritten {
-		t.state, t.first, s.full = failed, forwardedTo{}, true
+		t.state, s.full = failed, true
 		c.settle(now, s, out)
 		return
 	}
 	t.state = done
-	if r.Outcome == core.NotWritten {
-		// Another owner may have executed it all the same.
-		r.Outcome = forwardOutcome(s)
-	}
 	c.finish(now, s, r, out)
 }
 

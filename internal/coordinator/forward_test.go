@@ -82,6 +82,12 @@ func TestForwardUnansweredIsUnknown(t *testing.T) {
 	if got := b.result(); got.Outcome != core.Unknown {
 		t.Errorf("the first owner may have executed it, yet: %+v", got)
 	}
+	r := b.put(false)
+	r.Options.W = 4
+	b.submit(r) // in the same slot
+	if got := b.result(); got.Outcome != core.NotWritten {
+		t.Errorf("nobody has got the next one, yet: %+v", got)
+	}
 }
 
 // A copy of a forward that comes late, to another start or past its limit, is
@@ -379,6 +385,37 @@ func TestCopyOfARefusalLeavesTheOutcomeUnknown(t *testing.T) {
 	b.pass(staleRetry)
 	if got := b.result(); got.Outcome != core.Unknown {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A try that provably never left is as if it had not been, and says nothing of the
+// one before it.
+func TestForwardThatNeverLeftWasNotExecuted(t *testing.T) {
+	for _, c := range []struct {
+		copied bool // the refusal is, so that the second try may be executed
+		want   core.Outcome
+	}{{false, core.NotWritten}, {true, core.Unknown}} {
+		b := newBench(t, "f", 6)
+		r := b.put(false)
+		r.Options.Quorum = core.QuorumStrict
+		owners, _ := b.places(r.Key)
+		b.submit(r)
+		first := b.take(owners[0])
+		stale := &core.Refused{Why: core.RefusedStale}
+		b.answer(first, stale)
+		for _, n := range owners[1:] {
+			b.answer(b.take(n), &core.Refused{Why: core.RefusedInvalid})
+		}
+		b.pass(staleRetry)
+		if c.copied {
+			b.take(owners[0])
+			b.answer(first, stale)
+			b.pass(staleRetry)
+		}
+		b.refuse(b.take(owners[0]))
+		if got := b.result(); got.Code != core.CodeQuorum || got.Outcome != c.want {
+			t.Errorf("the refusal is copied, %t: %+v; want %v", c.copied, got, c.want)
+		}
 	}
 }
 

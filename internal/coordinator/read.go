@@ -247,7 +247,6 @@ func (c *Coordinator) expired(s *slot) core.Result {
 		r.Acknowledged, r.Required = t.Yes, t.Need
 	case forwarding:
 		r.Required = c.need(s, c.view.ReadLayout())
-		r.Outcome = forwardOutcome(s)
 	case probing, free:
 	}
 	return r

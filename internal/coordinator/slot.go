@@ -30,11 +30,9 @@ type slot struct {
 	// answered says that the client has its reply, while replicas that have
 	// not acknowledged yet are still being awaited and tried again.
 	answered bool
-	// sloppy says that fallbacks may stand in for owners; fallback that this
-	// node is one, which mints into its hints since no owner can be reached;
-	// unsure that somebody may have executed the write before it came to that,
-	// or before it was refused.
-	sloppy, fallback, unsure bool
+	// sloppy says that fallbacks may stand in for owners, fallback that this
+	// node is one, which mints into its hints since no owner can be reached.
+	sloppy, fallback bool
 
 	key       []byte
 	partition ring.Partition
@@ -81,11 +79,11 @@ type slot struct {
 	seen   version.Clock // the context to answer with
 	minted core.Stamp    // the view's when it was minted
 
+	// unsure are the nodes that may have executed the write, which they were
+	// forwarded by this layout or by one before.
+	unsure     []forwardedTo
 	overloaded bool // a forward: an owner refused it for its load
-	// handed are those who may have executed the write when its forwarding began
-	// anew.
-	handed []forwardedTo
-	full   bool // a write: a node had no room for it, this one perhaps
+	full       bool // a write: a node had no room for it, this one perhaps
 
 	trace *trace // nil: nobody looks
 }
@@ -120,11 +118,9 @@ type try struct {
 	// is left, and spent that it had its tries before that: this is the last.
 	resort, spent bool
 	sent          time.Duration
-	// first is the forward that it was sent, as long as it may have executed that.
-	first forwardedTo
-	trace *core.Trace      // of the wait for its answer; nil: nobody looks, or it is over
-	seen  version.Siblings // its answer to a read, as an owner
-	due   time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
+	trace         *core.Trace      // of the wait for its answer; nil: nobody looks, or it is over
+	seen          version.Siblings // its answer to a read, as an owner
+	due           time.Duration    // of asked: when it counts as failed; of waiting and stale: when it is asked again
 }
 
 // find returns how node n stands as an owner.
