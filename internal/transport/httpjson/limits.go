@@ -45,6 +45,15 @@ const (
 	maxObjects = 1 << 15
 	maxValues  = 1 << 21
 
+	// maxExcerpt bounds what an error shows of a text that a caller sent: the
+	// longest actor with a sequence of six digits.
+	maxExcerpt = id.MaxNodeBytes + 1 + 16 + 1 + 6
+
+	// maxActorBytes and maxTimeBytes bound an actor, which is node~start.sequence,
+	// and a time, of which the longest that has a meaning is half of that.
+	maxActorBytes = id.MaxNodeBytes + 1 + 16 + 1 + 20
+	maxTimeBytes  = 70
+
 	// maxSyncKeys bounds the keys of one answer to a sync: 2 MiB of the
 	// longest.
 	maxSyncKeys = 1000
