@@ -93,14 +93,18 @@ func refuseBody(w http.ResponseWriter, err error, fail failer) {
 	}
 }
 
-// allow says whether the request has the method, and answers it otherwise, once
-// its body has come in or has had the time for that: net/http waits for it before
-// it sends the answer.
+// allow says whether the request has the method, and answers it otherwise. It drops
+// the body first, for which it has the time that a body has: a client that is still
+// sending would not see the answer, and net/http would wait for the body for longer
+// than the answer may take to leave.
 func allow(w http.ResponseWriter, r *http.Request, method string, fail failer) bool {
 	if r.Method == method {
 		return true
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout)) // a recorder of tests has none
+	if _, err := io.CopyN(io.Discard, r.Body, maxDrain); !errors.Is(err, io.EOF) {
+		w.Header().Set("Connection", "close")
+	}
 	w.Header().Set("Allow", method)
 	fail(w, http.StatusMethodNotAllowed, "the method "+r.Method+" is not allowed here; use "+method)
 	return false

@@ -38,6 +38,10 @@ const (
 	// node is overloaded.
 	maxBodies = 4 * id.MaxMessageBytes
 
+	// maxDrain is how much is dropped of the body of a request that is refused
+	// whatever its body is.
+	maxDrain = 16 << 20
+
 	// maxObjects and maxValues bound what a body of at most maxSetBody may
 	// have, since an empty version takes 3 bytes in JSON and fifty times as
 	// much in memory: some thousands of siblings, which only merges leave, with
