@@ -70,7 +70,7 @@ func (r *rpc) sync(n *Node, start, end, root string) httpjson.SyncReply {
 }
 
 func byHand(data string, seen map[string]uint64) httpjson.Version {
-	return httpjson.Version{Data: []byte(data), VectorClock: seen, Timestamp: time.Date(2026, 11, 26, 10, 0, 0, 1, time.UTC)}
+	return httpjson.Version{Data: []byte(data), VectorClock: seen, Timestamp: httpjson.Time{Time: time.Date(2026, 11, 26, 10, 0, 0, 1, time.UTC)}}
 }
 
 // await polls until ok.

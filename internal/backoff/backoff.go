@@ -12,7 +12,7 @@ type Policy struct {
 	Retries int           // after the first try
 	Base    time.Duration // before the first retry
 	Factor  float64       // by which the delay grows with each retry, at least 1
-	Max     time.Duration // the cap, applied after the jitter
+	Max     time.Duration // the cap, applied after the jitter; delays stop growing there, so that they still differ
 	Jitter  float64       // ±, as a share of the delay: 0.2 is ±20 %
 }
 

@@ -42,6 +42,26 @@ func TestDelayStaysBelowItsCap(t *testing.T) {
 	})
 }
 
+// At its cap a delay still has its jitter, downward: else all that wait for one
+// peer would come back at the same moment.
+func TestDelaysAtTheCapDiffer(t *testing.T) {
+	p := Policy{Retries: 100, Base: time.Second, Factor: 10, Max: 5 * time.Second, Jitter: 0.2}
+	rng := rand.New(rand.NewPCG(1, 2))
+	below := 0
+	for attempt := range 90 {
+		d, ok := p.Delay(attempt+10, rng)
+		if !ok || d < p.Max*8/10 || d > p.Max {
+			t.Fatalf("Delay(%d) = %v, %v; want 4s to 5s", attempt+10, d, ok)
+		}
+		if d < p.Max {
+			below++
+		}
+	}
+	if below < 20 || below > 70 {
+		t.Errorf("%d of 90 delays are below their cap; want about half", below)
+	}
+}
+
 // Without jitter a delay is exactly its factor times the one before, up to the
 // cap.
 func TestDelayGrowsByItsFactor(t *testing.T) {

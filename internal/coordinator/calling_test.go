@@ -79,6 +79,39 @@ func TestOpenBreakerInAStrictQuorum(t *testing.T) {
 	}
 }
 
+// A cluster of N nodes has no fallbacks. One whose breaker is open, or that is
+// believed dead, is passed over there as well, for as long as the others do.
+func TestPassedOverWithoutFallbacks(t *testing.T) {
+	for name, pass := range map[string]func(*bench){
+		"open": func(b *bench) { b.open("b") },
+		"dead": func(b *bench) { b.believe(core.Dead, "b") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, "a", 3)
+			pass(b)
+			b.submit(b.put(true))
+			if got := b.targets(); !slices.Equal(got, []id.Node{"c"}) {
+				t.Errorf("asked %v; want c", got)
+			}
+			b.answer(b.take("c"), &core.Applied{})
+			b.flush()
+			if r := b.result(); r.Code != core.CodeOK || len(b.sent) != 0 || b.Active() != 0 {
+				t.Errorf("%+v; sent to %v, %d requests under way", r, b.targets(), b.Active())
+			}
+			if p := b.replica.Hints().Pending; len(p) != 1 || p[0].Target != "b" {
+				t.Errorf("kept for later: %+v", p)
+			}
+			b.submit(b.put(true))
+			b.flush()
+			b.refuse(b.take("c"))
+			b.answer(b.take("b"), &core.Applied{}) // at once: c has failed, and nobody else is left
+			if r := b.result(); r.Code != core.CodeOK {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
 func TestOpenBreakersAreTheLastResort(t *testing.T) {
 	for _, quorum := range []core.Quorum{core.QuorumSloppy, core.QuorumStrict} {
 		b := newBench(t, "a", 3)

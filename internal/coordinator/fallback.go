@@ -185,8 +185,8 @@ func (c *Coordinator) wanting(s *slot, l *ring.Layout) []id.Node {
 }
 
 // standIn asks the next fallbacks of a write for the owners that are missing.
-// Where there are none left, an owner that is believed dead is asked after
-// all.
+// Where there are none left for one that has failed, or whose fallback has, those
+// that are believed dead are asked after all.
 func (c *Coordinator) standIn(now core.Now, s *slot, out *core.Out) {
 	if !s.sloppy {
 		return
@@ -194,6 +194,9 @@ func (c *Coordinator) standIn(now core.Now, s *slot, out *core.Out) {
 	for _, l := range c.view.Layouts.Live {
 		for _, owner := range c.wanting(s, l) {
 			n, ok := c.takeSpare(s, l)
+			if !ok && s.passedOver(owner) {
+				continue
+			}
 			if !ok {
 				c.askAvoided(now, s, out)
 				break
@@ -280,6 +283,13 @@ func (c *Coordinator) remember(now core.Now, s *slot, out *core.Out) {
 // stoodIn says whether a fallback durably keeps the write for an owner.
 func (s *slot) stoodIn(owner id.Node) bool {
 	return slices.ContainsFunc(s.peers, func(t try) bool { return t.owner == owner && t.state == done })
+}
+
+// passedOver says whether an owner is not asked, and nobody else in its place: the
+// others will do, and if not, the write is lost without it.
+func (s *slot) passedOver(owner id.Node) bool {
+	t := s.find(owner)
+	return t != nil && t.state == avoided && !slices.ContainsFunc(s.peers, func(t try) bool { return t.owner == owner })
 }
 
 // waits says whether any node is being waited for or will be asked again.

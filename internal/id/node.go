@@ -1,6 +1,9 @@
 package id
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // MaxNodeBytes bounds a node's ID. IDs stand in every clock entry and every
 // message, so a long one would be paid for in each.
@@ -19,9 +22,9 @@ func ParseNode(s string) (Node, error) {
 	if len(s) > MaxNodeBytes {
 		return "", fmt.Errorf("node ID has %d characters; at most %d are allowed", len(s), MaxNodeBytes)
 	}
-	for i := range len(s) {
-		if !nameByte(s[i]) {
-			return "", fmt.Errorf("node ID %q has the character %q; only A-Z a-z 0-9 . _ - are allowed", s, s[i])
+	for _, r := range s {
+		if r >= utf8.RuneSelf || !nameByte(byte(r)) {
+			return "", fmt.Errorf("node ID %q has the character %q; only A-Z a-z 0-9 . _ - are allowed", s, r)
 		}
 	}
 	return Node(s), nil

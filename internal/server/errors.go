@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
 )
@@ -50,6 +51,9 @@ func refusal(op core.Op, err error) failure {
 		f.Code = codeContext
 	case errors.As(err, &refused) && refused.Kind == KindTooLarge:
 		f.status, f.Code, f.closes = http.StatusRequestEntityTooLarge, codeTooLarge, true
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		f.Message, f.closes = fmt.Sprintf("the body has not come in whole within %v of its request's begin; "+
+			"send it without pauses, and as long as its header says", headerTimeout+bodyTimeout), true
 	case refused == nil: // the connection failed while the body came in
 		f.Message, f.closes = fmt.Sprintf("the body could not be read: %v", err), true
 	}

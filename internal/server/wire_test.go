@@ -382,6 +382,35 @@ func TestSilentClient(t *testing.T) {
 	})
 }
 
+// A body has its time to come in, and then its client is told.
+func TestSlowBody(t *testing.T) {
+	for name, request := range map[string]string{
+		"announced": "PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nmil",
+		"chunked":   "PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nmil\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			onPipe(t, func(t *testing.T, conn net.Conn) {
+				began := time.Now()
+				if _, err := io.WriteString(conn, request); err != nil {
+					t.Fatal(err)
+				}
+				answer, err := io.ReadAll(conn)
+				if err != nil {
+					t.Errorf("the connection ended with %v", err)
+				}
+				for _, want := range []string{"400 Bad Request", "Connection: close", "the body has not come in whole within 1m10s of its request's begin;", `"outcome":"not_written"`} {
+					if !strings.Contains(string(answer), want) {
+						t.Errorf("the answer does not say %q: %s", want, answer)
+					}
+				}
+				if waited := time.Since(began); waited != headerTimeout+bodyTimeout {
+					t.Errorf("cut off after %v, want %v", waited, headerTimeout+bodyTimeout)
+				}
+			})
+		})
+	}
+}
+
 // A connection is kept for the next request for a minute.
 func TestIdleClient(t *testing.T) {
 	onPipe(t, func(t *testing.T, conn net.Conn) {

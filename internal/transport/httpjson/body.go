@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -59,9 +60,22 @@ func (b budget) read(w http.ResponseWriter, r *http.Request, limit int64) (body 
 		}
 		if err != nil {
 			release()
-			return nil, nil, fmt.Errorf("the body could not be read within %v: %w", b.timeout, err)
+			return nil, nil, b.unread(err, len(body), r.ContentLength)
 		}
 	}
+}
+
+// unread says why a body could not be read, of which some bytes have come of
+// those that were announced, -1 for none.
+func (b budget) unread(err error, some int, announced int64) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the body could not be read: %w", err)
+	}
+	all := "bytes"
+	if announced >= 0 {
+		all = fmt.Sprintf("%d bytes", announced)
+	}
+	return fmt.Errorf("the body has not come in whole within %v: %d of its %s have; nothing was done; send it without pauses, and as long as its header says", b.timeout, some, all)
 }
 
 // refuseBody answers a request whose body could not be had.
@@ -79,10 +93,17 @@ func refuseBody(w http.ResponseWriter, err error, fail failer) {
 	}
 }
 
-// allow says whether the request has the method, and answers it otherwise.
+// allow says whether the request has the method, and answers it otherwise. It drops
+// the body first, for which it has the time that a body has: a client that is still
+// sending would not see the answer, and net/http would wait for the body for longer
+// than the answer may take to leave.
 func allow(w http.ResponseWriter, r *http.Request, method string, fail failer) bool {
 	if r.Method == method {
 		return true
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout)) // a recorder of tests has none
+	if _, err := io.CopyN(io.Discard, r.Body, maxDrain); !errors.Is(err, io.EOF) {
+		w.Header().Set("Connection", "close")
 	}
 	w.Header().Set("Allow", method)
 	fail(w, http.StatusMethodNotAllowed, "the method "+r.Method+" is not allowed here; use "+method)

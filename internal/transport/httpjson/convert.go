@@ -84,7 +84,7 @@ func (v *Versions) set(key []byte) (version.Siblings, error) {
 	}
 	clock, err := v.Clock.clock()
 	if err != nil {
-		return version.Siblings{}, err
+		return version.Siblings{}, fmt.Errorf("clock: %w", err)
 	}
 	set := version.Siblings{Clock: clock}
 	for i := range v.Versions {
@@ -103,7 +103,7 @@ func (v *Versions) set(key []byte) (version.Siblings, error) {
 func (v *Version) alone(key []byte) (version.Siblings, error) {
 	seen, err := (&Clock{Vector: v.VectorClock}).clock()
 	if err != nil {
-		return version.Siblings{}, err
+		return version.Siblings{}, fmt.Errorf("value.vector_clock: %w", err)
 	}
 	out, err := v.bare()
 	if err != nil {
@@ -112,10 +112,7 @@ func (v *Version) alone(key []byte) (version.Siblings, error) {
 	if v.Dot == nil {
 		out.Dot = syntheticDot(key, seen, &out)
 	} else if out.Dot, err = v.Dot.dot(); err != nil {
-		return version.Siblings{}, err
-	}
-	if _, err := version.NewClock(nil, []version.Dot{out.Dot}); err != nil {
-		return version.Siblings{}, err
+		return version.Siblings{}, fmt.Errorf("value.dot: %w", err)
 	}
 	set := version.Siblings{Clock: seen.With(out.Dot), Versions: []version.Version{out}}
 	return set, set.Validate()
@@ -148,8 +145,10 @@ func (v *Version) version() (version.Version, error) {
 	if v.Dot == nil {
 		return version.Version{}, errors.New("it has no dot, which the versions of a set have")
 	}
-	out.Dot, err = v.Dot.dot()
-	return out, err
+	if out.Dot, err = v.Dot.dot(); err != nil {
+		return version.Version{}, fmt.Errorf("dot: %w", err)
+	}
+	return out, nil
 }
 
 // bare returns all of a version but its dot.
@@ -166,8 +165,8 @@ func (v *Version) bare() (out version.Version, err error) {
 	}
 	if !v.Timestamp.IsZero() {
 		out.Timestamp = v.Timestamp.UnixNano()
-		if !time.Unix(0, out.Timestamp).Equal(v.Timestamp) {
-			return out, fmt.Errorf("the timestamp %v; those from 1678 to 2262 are allowed", v.Timestamp)
+		if !time.Unix(0, out.Timestamp).Equal(v.Timestamp.Time) {
+			return out, fmt.Errorf("the timestamp is %s; those from 1678 to 2262 are allowed", v.Timestamp.Format(time.RFC3339Nano))
 		}
 	}
 	if v.WriteID != "" {
@@ -178,17 +177,29 @@ func (v *Version) bare() (out version.Version, err error) {
 
 func (d *Dot) dot() (version.Dot, error) {
 	a, err := parseActor(d.Actor)
-	return version.Dot{Actor: a, Counter: d.Counter}, err
+	if err != nil {
+		return version.Dot{}, err
+	}
+	if d.Counter == 0 || d.Counter > version.MaxCounter {
+		return version.Dot{}, fmt.Errorf("the counter of %q is %d; 1 to %d are allowed", d.Actor, d.Counter, uint64(version.MaxCounter))
+	}
+	return version.Dot{Actor: a, Counter: d.Counter}, nil
 }
 
 // parseActor parses node~epoch. A name by itself, as people write it, is that
 // of an actor of an epoch that no node ever draws.
 func parseActor(s string) (version.Actor, error) {
+	if len(s) > maxActorBytes {
+		return version.Actor{}, fmt.Errorf("the actor %q: node~epoch has at most %d characters", excerpt(s), maxActorBytes)
+	}
 	if strings.Contains(s, "~") {
 		return version.ParseActor(s)
 	}
 	node, err := id.ParseNode(s)
-	return version.Actor{Node: node, Epoch: version.Epoch{Seq: 1}}, err
+	if err != nil {
+		return version.Actor{}, fmt.Errorf("the actor %q: %w", s, err)
+	}
+	return version.Actor{Node: node, Epoch: version.Epoch{Seq: 1}}, nil
 }
 
 // clock returns the clock, which has one form however it was written.
@@ -221,7 +232,7 @@ func versionsOf(set version.Siblings) []Version {
 		out[i] = Version{
 			Data:        orEmpty(v.Data),
 			VectorClock: clockOf(set.ClockOf(i)).Vector,
-			Timestamp:   time.Unix(0, v.Timestamp).UTC(),
+			Timestamp:   Time{time.Unix(0, v.Timestamp).UTC()},
 			IsTombstone: v.Tombstone,
 			Dot:         &dot,
 		}
@@ -263,7 +274,7 @@ func parseDigits(what, s string, none uint64) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(s, 16, 64)
 	if err != nil || len(s) != 16 {
-		return 0, fmt.Errorf("%s is %q; 16 hexadecimal digits are allowed", what, s)
+		return 0, fmt.Errorf("%s is %q; 16 hexadecimal digits are allowed", what, excerpt(s))
 	}
 	return n, nil
 }

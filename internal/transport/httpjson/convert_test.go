@@ -120,7 +120,7 @@ func TestTimestamps(t *testing.T) {
 			t.Errorf("%d ns came back as %v: %v", at, got, err)
 		}
 	}
-	elsewhere := Version{Timestamp: time.Date(2026, 11, 26, 12, 0, 0, 0, time.FixedZone("", 7200))}
+	elsewhere := Version{Timestamp: Time{time.Date(2026, 11, 26, 12, 0, 0, 0, time.FixedZone("", 7200))}}
 	if v, err := elsewhere.bare(); err != nil || v.Timestamp != time.Date(2026, 11, 26, 10, 0, 0, 0, time.UTC).UnixNano() {
 		t.Errorf("a time of another zone is %d ns: %v", v.Timestamp, err)
 	}
@@ -129,7 +129,7 @@ func TestTimestamps(t *testing.T) {
 // handMade returns the set of a version without a dot.
 func handMade(t *testing.T, change func(*Version)) version.Siblings {
 	t.Helper()
-	v := Version{Data: []byte("milk"), VectorClock: map[string]uint64{"n1~00000000000000ab.1": 2}, Timestamp: time.Unix(1, 0)}
+	v := Version{Data: []byte("milk"), VectorClock: map[string]uint64{"n1~00000000000000ab.1": 2}, Timestamp: Time{time.Unix(1, 0)}}
 	change(&v)
 	in := Versions{Value: &v}
 	set, err := in.set([]byte("cart"))
@@ -162,10 +162,10 @@ func TestSyntheticDots(t *testing.T) {
 	for name, change := range map[string]func(*Version){
 		"data":      func(v *Version) { v.Data = []byte("bread") },
 		"clock":     func(v *Version) { v.VectorClock["n1~00000000000000ab.1"] = 3 },
-		"timestamp": func(v *Version) { v.Timestamp = time.Unix(2, 0) },
+		"timestamp": func(v *Version) { v.Timestamp = Time{time.Unix(2, 0)} },
 		"write ID":  func(v *Version) { v.WriteID = strings.Repeat("7", 32) },
 		"tombstone": func(v *Version) { v.IsTombstone, v.Data = true, nil },
-		"a zone":    func(v *Version) { v.Timestamp = v.Timestamp.In(time.FixedZone("", 3600)) },
+		"a zone":    func(v *Version) { v.Timestamp.Time = v.Timestamp.In(time.FixedZone("", 3600)) },
 	} {
 		other := handMade(t, change)
 		same := other.Versions[0].Dot == first.Versions[0].Dot
@@ -208,16 +208,16 @@ func TestMalformedVersions(t *testing.T) {
 			Versions{Value: &Version{VectorClock: map[string]uint64{"n1": 1, "n1~0000000000000000.1": 2}}}, "two vector entries",
 		},
 		"no epoch":           {Versions{Value: &Version{VectorClock: map[string]uint64{"n1~0000000000000000.0": 1}}}, "no epoch"},
-		"a counter of 0":     {Versions{Value: &Version{VectorClock: map[string]uint64{dot.Actor: 0}}}, "counter 0"},
-		"a large counter":    {Versions{Value: &Version{VectorClock: map[string]uint64{dot.Actor: 1 << 63}}}, "counter 9223372036854775808"},
-		"a dot of 0":         {Versions{Value: &Version{Dot: &Dot{Actor: dot.Actor}}}, "counter 0"},
+		"a counter of 0":     {Versions{Value: &Version{VectorClock: map[string]uint64{dot.Actor: 0}}}, "is 0; 1 to"},
+		"a large counter":    {Versions{Value: &Version{VectorClock: map[string]uint64{dot.Actor: 1 << 63}}}, "is 9223372036854775808; 1 to 9223372036854775807"},
+		"a dot of 0":         {Versions{Value: &Version{Dot: &Dot{Actor: dot.Actor}}}, "is 0; 1 to"},
 		"a dot's actor":      {Versions{Value: &Version{Dot: &Dot{Actor: "n~1~2", Counter: 1}}}, "malformed actor"},
 		"dots of a clock":    {Versions{Clock: &Clock{Dots: []Dot{*dot, *dot}}}, "stands twice"},
 		"a bad dot":          {Versions{Clock: &Clock{Dots: []Dot{{Actor: "?", Counter: 1}}}}, "node ID"},
 		"a tombstone's data": {Versions{Value: &Version{IsTombstone: true, Data: []byte("x")}}, "it has none"},
 		"a large value":      {Versions{Value: &Version{Data: make([]byte, id.MaxValueBytes+1)}}, "at most 16777216"},
 		"a write ID":         {Versions{Value: &Version{WriteID: "7"}}, "32 hexadecimal digits"},
-		"a year":             {Versions{Value: &Version{Timestamp: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}}, "1678 to 2262"},
+		"a year":             {Versions{Value: &Version{Timestamp: Time{time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}}}, "1678 to 2262"},
 	} {
 		if set, err := c.in.set([]byte("key")); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, and the error %v does not say %q", name, set, err, c.want)

@@ -272,10 +272,10 @@ func (q *GossipRequest) check() (out gossiped, err error) {
 	whole, own := out.cluster != 0, false
 	for i := range q.Members {
 		m := &q.Members[i]
+		if _, err := id.ParseNode(m.NodeID); err != nil {
+			return gossiped{}, fmt.Errorf("member %d of %d: node_id: %w", i+1, len(q.Members), err)
+		}
 		if m.Record == nil {
-			if _, err := id.ParseNode(m.NodeID); err != nil {
-				return gossiped{}, err
-			}
 			whole = false
 			continue
 		}

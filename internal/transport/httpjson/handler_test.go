@@ -352,9 +352,21 @@ func TestBadRequests(t *testing.T) {
 		{"put without a key", http.MethodPost, PutPath, `{` + oneVersion + `}`, http.StatusBadRequest, "one of key and key_base64"},
 		{"put of nothing", http.MethodPost, PutPath, `{"key":"a"}`, http.StatusBadRequest, "give one of value"},
 		{"put of a text", http.MethodPost, PutPath, `{"key":"a","value":"b"}`, http.StatusBadRequest, `value is of the type string; an object is allowed; write it like {"key": "cart", "value"`},
-		{"a bad time", http.MethodPost, PutPath, `{"key":"a","value":{"timestamp":"yesterday"}}`, http.StatusBadRequest, `a time is "yesterday"; RFC 3339 is allowed`},
-		{"bad data", http.MethodPost, PutPath, `{"key":"a","value":{"data":5}}`, http.StatusBadRequest, "value.data is of the type number; a string in base64 is allowed"},
-		{"a bad counter", http.MethodPost, PutPath, `{"key":"a","value":{"vector_clock":{"a":-1}}}`, http.StatusBadRequest, "value.vector_clock is of the type number -1; a whole number from 0 on is allowed"},
+		{"a bad time", http.MethodPost, PutPath, `{"key":"a","value":{"timestamp":"yesterday"}}`, http.StatusBadRequest, `request: value.timestamp is "yesterday"; a string of RFC 3339, as in "2006-01-02T15:04:05Z", is allowed; write it like`},
+		{"a number for a time", http.MethodPost, PutPath, `{"key":"a","value":{"timestamp":7}}`, http.StatusBadRequest, `value.timestamp is 7; a string of RFC 3339, as in`},
+		{"a bool for a time", http.MethodPost, PutPath, `{"key":"a","versions":[{"timestamp":true}]}`, http.StatusBadRequest, `versions.timestamp is true; a string of RFC 3339`},
+		{"an object for a time", http.MethodPost, GossipPath, `{"from_node":"n1","members":[{"timestamp":{}}]}`, http.StatusBadRequest, `members.timestamp is {}; a string of RFC 3339`},
+		{"bad data", http.MethodPost, PutPath, `{"key":"a","value":{"data":5}}`, http.StatusBadRequest, "value.data is of the type number; a string in base64 with padding is allowed"},
+		{"data without padding", http.MethodPost, PutPath, `{"key":"a","value":{"data":"YQ"}}`, http.StatusBadRequest, `value.data is "YQ"; a string in base64 with padding is allowed`},
+		{"data as a list", http.MethodPost, PutPath, `{"key":"a","value":{"data":[1,2]}}`, http.StatusBadRequest, "value.data is of the type array; a string in base64 with padding is allowed"},
+		{"a bad counter", http.MethodPost, PutPath, `{"key":"a","value":{"vector_clock":{"a":-1}}}`, http.StatusBadRequest, "an entry of value.vector_clock is the number -1; a whole number of 0 to 18446744073709551615, in digits, is allowed"},
+		{"a text for a counter", http.MethodPost, PutPath, `{"key":"a","value":{"vector_clock":{"a":"1"}}}`, http.StatusBadRequest, "an entry of value.vector_clock is of the type string; a whole number"},
+		{"a list for a clock", http.MethodPost, PutPath, `{"key":"a","value":{"vector_clock":[]}}`, http.StatusBadRequest, "request: value.vector_clock is of the type array; an object is allowed"},
+		{"a counter of 0", http.MethodPost, PutPath, `{"key":"a","value":{"vector_clock":{"a":0}}}`, http.StatusBadRequest, `value.vector_clock: the counter of "a" is 0; 1 to 9223372036854775807 are allowed`},
+		{"a dot without an actor", http.MethodPost, PutPath, `{"key":"a","value":{"dot":{"counter":1}}}`, http.StatusBadRequest, `value.dot: the actor "": node ID is empty`},
+		{"a dot without a counter", http.MethodPost, PutPath, `{"key":"a","value":{"dot":{"actor":"a"}}}`, http.StatusBadRequest, `value.dot: the counter of "a" is 0; 1 to`},
+		{"a dot of a clock", http.MethodPost, PutPath, `{"key":"a","clock":{"dots":[{"actor":"a~b","counter":1}]}}`, http.StatusBadRequest, `clock: malformed actor "a~b": use node~start.sequence`},
+		{"a text for a version", http.MethodPost, PutPath, `{"key":"a","versions":["b"]}`, http.StatusBadRequest, "an entry of versions is of the type string; an object is allowed"},
 		{"a bad kind", http.MethodPost, PutPath, `{"key":"a","value":{"is_tombstone":"yes"}}`, http.StatusBadRequest, "value.is_tombstone is of the type string; true or false is allowed"},
 		{"a version for all", http.MethodPost, PutPath, `{"key":"a","versions":{}}`, http.StatusBadRequest, "versions is of the type object; a list is allowed"},
 		{"many versions", http.MethodPost, PutPath, `{"key":"a","versions":[` + strings.Repeat("{},", maxObjects) + `{}]}`, http.StatusBadRequest, "objects and lists"},
@@ -366,7 +378,9 @@ func TestBadRequests(t *testing.T) {
 		{"gossip of nobody", http.MethodPost, GossipPath, `{"members":[]}`, http.StatusBadRequest, "from_node"},
 		{"gossip of a text", http.MethodPost, GossipPath, `"hello"`, http.StatusBadRequest, "write it like"},
 		{"a bad cluster", http.MethodPost, GossipPath, `{"from_node":"n1","cluster":"7"}`, http.StatusBadRequest, "16 hexadecimal digits"},
-		{"a bad member", http.MethodPost, GossipPath, `{"from_node":"n1","members":[{"node_id":"a~b"}]}`, http.StatusBadRequest, "'~'"},
+		{"a bad member", http.MethodPost, GossipPath, `{"from_node":"n1","members":[{"node_id":"a"},{"node_id":"a~b"}]}`, http.StatusBadRequest, `member 2 of 2: node_id: node ID "a~b" has the character '~'`},
+		{"an empty member", http.MethodPost, GossipPath, `{"from_node":"n1","members":[{}]}`, http.StatusBadRequest, "member 1 of 1: node_id: node ID is empty"},
+		{"a partition that cannot be", http.MethodPost, GossipPath, `{"from_node":"n1","members":[{"tokens":[4294967296]}]}`, http.StatusBadRequest, "an entry of members.tokens is the number 4294967296; a whole number of 0 to 4294967295, in digits, is allowed"},
 		{"a bad record", http.MethodPost, GossipPath, `{"from_node":"n1","members":[{"node_id":"a","record":{}}]}`, http.StatusBadRequest, "member a: the address"},
 		{"many members", http.MethodPost, GossipPath, `{"from_node":"n1","members":[` + strings.Repeat("{},", id.MaxMembers) + `{}]}`, http.StatusBadRequest, "1025 members"},
 
@@ -388,6 +402,40 @@ func TestBadRequests(t *testing.T) {
 				t.Errorf("status %d, error %.300q, asked %v; want %d, %q, nobody", w.Code, reply.Error, b.asked, tt.status, tt.want)
 			}
 		})
+	}
+}
+
+// TestErrorsAreShort: what is wrong with a text is said in a few words, however long the
+// text is, which is its sender's choice.
+func TestErrorsAreShort(t *testing.T) {
+	long := strings.Repeat("\x7f", 8<<10) // a byte that takes five in an error that quotes it
+	number := strings.Repeat("1", 8<<10)
+	for path, bodies := range map[string][]string{
+		GetPath: {
+			`{"key":"` + long + `"}`, `{"key_base64":"` + long + `"}`, `{"key":` + number + `}`,
+		},
+		PutPath: {
+			`{"key":"a","value":{"timestamp":"` + long + `"}}`, `{"key":"a","value":{"timestamp":` + number + `}}`,
+			`{"key":"a","value":{"data":"` + long + `"}}`, `{"key":"a","value":{"write_id":"` + long + `"}}`,
+			`{"key":"a","value":{"vector_clock":{"` + long + `":1}}}`, `{"key":"a","value":{"vector_clock":{"a~` + long + `":1}}}`,
+			`{"key":"a","value":{"vector_clock":{"a":` + number + `}}}`, `{"key":"a","value":{"dot":{"actor":"~` + long + `"}}}`,
+		},
+		HintPath: {`{"original_node":"` + long + `"}`},
+		GossipPath: {
+			`{"from_node":"` + long + `"}`, `{"from_node":"n1","cluster":"` + long + `"}`,
+			`{"from_node":"n1","members":[{"node_id":"` + long + `"}]}`,
+			`{"from_node":"n1","members":[{"node_id":"a","address":"b","record":{"weight":1,"state":"` + long + `"}}]}`,
+			`{"from_node":"n1","members":[{"node_id":"a","address":"b","record":{"weight":1,"state":"active","phase":"none","start":"` + long + `"}}]}`,
+		},
+		SyncPath: {
+			`{"tree_root":"` + long + `"}`, `{"key_range":{"start":"` + long + `"}}`, `{"key_range":{"end":` + number + `}}`,
+		},
+	} {
+		for _, body := range bodies {
+			if w := post(t, &backend{}, path, body); w.Code != http.StatusBadRequest || w.Body.Len() > 1<<10 {
+				t.Errorf("%s is answered with status %d and %d bytes: %.300s", path, w.Code, w.Body.Len(), w.Body)
+			}
+		}
 	}
 }
 
@@ -568,12 +616,15 @@ func (p pipe) Addr() net.Addr { return &net.TCPAddr{} }
 // taken.
 func TestSlowCallers(t *testing.T) {
 	const header = "POST " + GetPath + " HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n"
+	const chunked = "POST " + GetPath + " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for _, tt := range []struct {
 		name, request string
 		reads         bool
 		want          string
 	}{
-		{"a body that does not come", header + `{"key":`, true, "400 Bad Request"},
+		{"a body that does not come", header + `{"key":`, true, `"error":"the body has not come in whole within 10s: 7 of its 11 bytes have; `},
+		{"a chunk that does not come", chunked + "5\r\n{\"key\r\n", true, `"error":"the body has not come in whole within 10s: 5 of its bytes have; `},
+		{"a body of another method that does not come", strings.Replace(header, "POST", "PUT", 1) + `{"key":`, true, "405 Method Not Allowed"},
 		{"an answer that is not taken", header + `{"key":"a"}`, false, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

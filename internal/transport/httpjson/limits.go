@@ -38,12 +38,25 @@ const (
 	// node is overloaded.
 	maxBodies = 4 * id.MaxMessageBytes
 
+	// maxDrain is how much is dropped of the body of a request that is refused
+	// whatever its body is.
+	maxDrain = 16 << 20
+
 	// maxObjects and maxValues bound what a body of at most maxSetBody may
 	// have, since an empty version takes 3 bytes in JSON and fifty times as
 	// much in memory: some thousands of siblings, which only merges leave, with
 	// clocks of id.MaxClockEntries.
 	maxObjects = 1 << 15
 	maxValues  = 1 << 21
+
+	// maxExcerpt bounds what an error shows of a text that a caller sent: the
+	// longest actor with a sequence of six digits.
+	maxExcerpt = id.MaxNodeBytes + 1 + 16 + 1 + 6
+
+	// maxActorBytes and maxTimeBytes bound an actor, which is node~start.sequence,
+	// and a time, of which the longest that has a meaning is half of that.
+	maxActorBytes = id.MaxNodeBytes + 1 + 16 + 1 + 20
+	maxTimeBytes  = 70
 
 	// maxSyncKeys bounds the keys of one answer to a sync: 2 MiB of the
 	// longest.

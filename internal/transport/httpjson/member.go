@@ -2,6 +2,7 @@ package httpjson
 
 import (
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -19,7 +20,7 @@ func membersOf(st *core.ClusterStatus, at time.Time) []Member {
 		m := &st.Members[i]
 		out[i] = memberOf(&m.Member)
 		out[i].Status = m.Status.String()
-		out[i].Timestamp = at.UTC()
+		out[i].Timestamp = Time{at.UTC()}
 		if owned := tokens[m.ID]; owned != nil {
 			out[i].Tokens = owned
 		}
@@ -127,5 +128,9 @@ func named[T interface {
 			return v, nil
 		}
 	}
-	return 0, fmt.Errorf("the %s %q is not known", what, s)
+	known := make([]string, 0, last-first+1)
+	for v := first; v <= last; v++ {
+		known = append(known, v.String())
+	}
+	return 0, fmt.Errorf("the %s %q is not known; %s are allowed", what, excerpt(s), strings.Join(known, ", "))
 }

@@ -1,6 +1,14 @@
 package httpjson
 
-import "time"
+import (
+	"encoding/base64"
+	"encoding/json"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/dynamo-kv/dynamo/internal/transport/wire"
+)
 
 // The paths of the protocol.
 const (
@@ -98,7 +106,7 @@ type Member struct {
 	// Tokens are the partitions that the member owns in the newest layout.
 	Tokens []uint32 `json:"tokens"`
 	// Timestamp is the wall clock of who tells, when it told.
-	Timestamp time.Time `json:"timestamp,omitzero"`
+	Timestamp Time `json:"timestamp,omitzero"`
 	// Record is the rest of the member's record, without which it is not taken
 	// in.
 	Record *Record `json:"record,omitempty"`
@@ -166,15 +174,15 @@ type EnvelopesReply struct {
 
 // Version is one value or tombstone with what it had seen.
 type Version struct {
-	Data []byte `json:"data"` // base64; empty for a tombstone
+	Data Data `json:"data"` // empty for a tombstone
 	// VectorClock is the largest vector under the set's clock that covers no
 	// other sibling's dot, by actor. The version's own dot stands beside it: it
 	// is in the vector too where it continues it.
 	VectorClock map[string]uint64 `json:"vector_clock"`
 	// Timestamp is the wall clock of the node that took the write, RFC 3339
 	// with nanoseconds, in UTC. It decides nothing.
-	Timestamp   time.Time `json:"timestamp"`
-	IsTombstone bool      `json:"is_tombstone"`
+	Timestamp   Time `json:"timestamp"`
+	IsTombstone bool `json:"is_tombstone"`
 	// Dot is the version's own; of one that was made by hand it may be left
 	// out.
 	Dot *Dot `json:"dot,omitempty"`
@@ -193,4 +201,37 @@ type Dot struct {
 type Clock struct {
 	Vector map[string]uint64 `json:"vector"`
 	Dots   []Dot             `json:"dots,omitempty"` // covered one by one
+}
+
+// Data is bytes in base64 with padding. Its own decoder keeps out the lists of
+// numbers that package json takes for bytes as well.
+type Data []byte
+
+// UnmarshalText decodes base64. The error is one of package json, which adds
+// the name of the field.
+func (d *Data) UnmarshalText(text []byte) (err error) {
+	if *d, err = base64.StdEncoding.AppendDecode(nil, text); err != nil {
+		return unfit[Data](strconv.Quote(excerpt(text)))
+	}
+	return nil
+}
+
+// Time is a time as RFC 3339 with nanoseconds.
+type Time struct{ time.Time }
+
+// UnmarshalJSON decodes a time. The error is one of package json, which adds
+// the name of the field.
+func (t *Time) UnmarshalJSON(text []byte) error {
+	if len(text) > maxTimeBytes || t.Time.UnmarshalJSON(text) != nil {
+		return unfit[Time](excerpt(text))
+	}
+	return nil
+}
+
+// excerpt returns a text as errors show it.
+func excerpt[T ~string | ~[]byte](text T) string { return wire.Excerpt(text, maxExcerpt) }
+
+// unfit says that a text is no T.
+func unfit[T any](text string) error {
+	return &json.UnmarshalTypeError{Value: text, Type: reflect.TypeFor[T]()}
 }

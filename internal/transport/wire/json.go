@@ -2,7 +2,9 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -29,6 +31,9 @@ const (
 	// and a value for each of the bytes of a batch.
 	maxJSONObjects = maxElements + 4*MaxBatchEnvelopes + 64*id.MaxMembers
 	maxJSONValues  = 2 * MaxBatchBytes
+
+	// maxErrorBytes bounds what an error says of a batch that is not JSON.
+	maxErrorBytes = 256
 
 	// maxJSONDepth bounds how deep objects nest; ours do ten deep.
 	maxJSONDepth = 100
@@ -69,7 +74,16 @@ func fromJSON(b []byte) ([]byte, error) {
 	batch := new(dynamov1.Batch)
 	options := protojson.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: maxJSONDepth}
 	if err := options.Unmarshal(b, batch); err != nil {
-		return nil, err
+		return nil, errors.New(Excerpt(err.Error(), maxErrorBytes)) // it quotes what it does not take, whole
 	}
 	return batch.MarshalVT()
+}
+
+// Excerpt returns a text as errors show it: at most about so many bytes of it,
+// since who sends what is wrong chooses how long it is.
+func Excerpt[T ~string | ~[]byte](text T, most int) string {
+	if len(text) <= most {
+		return string(text)
+	}
+	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(string(text[:most]), ""), len(text))
 }

@@ -112,6 +112,29 @@ func TestMalformedJSON(t *testing.T) {
 	}
 }
 
+// What is wrong with a text is said in a few words, however long its sender has made it.
+func TestErrorsOfJSONAreShort(t *testing.T) {
+	long := strings.Repeat("\x7f", 8<<10)
+	for _, body := range []string{
+		`{"from":"` + long + `"}`, `{"cluster":"` + long + `"}`, `{"from":` + long, long,
+		`{"from":"n1","envelopes":[{"remaining":"` + long + `"}]}`, `{"from":"n1","envelopes":[{"read":{"key":"` + long + `"}}]}`,
+		`{"from":"n1","envelopes":[{"remaining":` + strings.Repeat("1", 8<<10) + `}]}`,
+	} {
+		_, _, err := decodeJSON(0, []byte(body))
+		if err == nil || len(err.Error()) > 2*maxErrorBytes {
+			t.Errorf("%.80s is refused with %d bytes: %.300v", body, len(fmt.Sprint(err)), err)
+		}
+	}
+}
+
+func TestExcerpt(t *testing.T) {
+	for text, want := range map[string]string{"": "", "cart": "cart", "carts": "cart… (5 bytes)", "caré": "car… (5 bytes)"} {
+		if got := Excerpt(text, 4); got != want {
+			t.Errorf("%q is shown as %q; want %q", text, got, want)
+		}
+	}
+}
+
 // A text that JSON cannot carry is an error, and the encoder goes on.
 func TestTextThatJSONCannotCarry(t *testing.T) {
 	e := sampleEnvelope(t, &core.Gossip{State: core.GossipState{Members: []core.Member{{ID: "n1", Addr: "\xff"}}}})
