@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -245,6 +246,37 @@ func TestNewRefuses(t *testing.T) {
 	cancel()
 	if _, err = client.New(ctx, []string{ln.Addr().String()}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("a context that is cancelled: %v", err)
+	}
+}
+
+// TestNodesThatCannotBeReached: the error of a request that reaches nobody says
+// which node was tried last, and why that did not work: with the first attempt,
+// which waits for the connection, and with those that find it down.
+func TestNodesThatCannotBeReached(t *testing.T) {
+	refused := errors.New("refused by the test")
+	var down atomic.Bool
+	cut := newCutter()
+	cfg := client.DefaultConfig()
+	cfg.Timeout = 300 * time.Millisecond
+	cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+		if down.Load() {
+			return nil, refused
+		}
+		return cut.dial(ctx, addr)
+	}
+	nodes := startCluster(t, 1, memoryConfig())
+	c := connect(t, cfg, nodes...)
+	down.Store(true)
+	cut.all()
+	for range 2 {
+		_, err := c.Put(t.Context(), "k", nil, nil)
+		e, ok := errors.AsType[*client.Error](err)
+		if !ok || !errors.Is(err, client.ErrTimeout) || e.Outcome != client.NotWritten {
+			t.Fatalf("%v", err)
+		}
+		if want := "the node cannot be reached: " + nodes[0].Addr() + ": " + refused.Error(); e.Detail != want {
+			t.Errorf("the detail is %q; want %q", e.Detail, want)
+		}
 	}
 }
 
