@@ -74,6 +74,51 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
+// TestDeadlinesTravel: a node is told the time that its request has left, by the
+// option, the configuration or the context, less what its answer needs.
+func TestDeadlinesTravel(t *testing.T) {
+	fakes, c := startFakes(t, patient(), succeeds)
+	const short, margin = 10 * time.Second, 5 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), short)
+	defer cancel()
+	for i, test := range []struct {
+		ctx     context.Context
+		options []client.Option
+		most    time.Duration
+	}{
+		{t.Context(), nil, patient().Timeout},
+		{t.Context(), []client.Option{client.WithTimeout(short)}, short},
+		{ctx, nil, short},
+		{ctx, []client.Option{client.WithTimeout(time.Minute)}, short},
+	} {
+		if _, err := c.Get(test.ctx, key, test.options...); err != nil {
+			t.Fatal(err)
+		}
+		if told := time.Duration(fakes[0].requests()[i].Timeout); told <= 0 || told > test.most-margin {
+			t.Errorf("request %d is told %v; want what is left of %v, and less than that", i, told, test.most)
+		}
+	}
+}
+
+// TestFewAreAsked: a request that nobody answers goes to four nodes, and not to
+// all there are.
+func TestFewAreAsked(t *testing.T) {
+	cfg := patient()
+	cfg.AttemptTimeout = time.Millisecond
+	fakes, c := startFakes(t, cfg, silent, silent, silent, silent, silent, silent)
+	_, err := c.Put(t.Context(), key, nil, nil, client.WithTimeout(time.Second))
+	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrTimeout) || e.Outcome != client.Unknown {
+		t.Errorf("%v", err)
+	}
+	asked := 0
+	for _, f := range fakes {
+		asked += len(f.requests())
+	}
+	if asked > 4 {
+		t.Errorf("it has gone to %d nodes", asked)
+	}
+}
+
 // TestFailures: what ends a request at once, and what its error says.
 func TestFailures(t *testing.T) {
 	for _, c := range []struct {

@@ -280,6 +280,24 @@ func TestNodesThatCannotBeReached(t *testing.T) {
 	}
 }
 
+// TestReconnectedNodesAreUnknown: what a node took before its connection broke says
+// nothing of it when there is a new one.
+func TestReconnectedNodesAreUnknown(t *testing.T) {
+	nodes := startCluster(t, 1, memoryConfig())
+	cut := newCutter()
+	cfg := patient()
+	cfg.Dial = cut.dial
+	c := connect(t, cfg, nodes...)
+	if _, err := c.Put(t.Context(), "k", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if client.Slow(c, nodes[0].Addr()) == 0 {
+		t.Fatal("a node that has answered is not known")
+	}
+	cut.all()
+	await(t, "the node to be unknown", func() bool { return client.Slow(c, nodes[0].Addr()) == 0 })
+}
+
 // TestSeveralConnections: they share the requests.
 func TestSeveralConnections(t *testing.T) {
 	nodes := startCluster(t, 1, memoryConfig())
