@@ -20,6 +20,20 @@ func Slow(c *Client, addr string) time.Duration {
 	return time.Duration(c.nodes[addr].slow.Load())
 }
 
+// Pending returns how many attempts wait for an answer.
+func Pending(c *Client) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range c.nodes {
+		for _, l := range one.links {
+			l.mu.Lock()
+			n += len(l.queue) + len(l.pending)
+			l.mu.Unlock()
+		}
+	}
+	return n
+}
+
 // Spend has the client believe that it has repeated as many requests as it may.
 func (c *Client) Spend() { c.budget.spent.Store(maxSpent) }
 

@@ -7,11 +7,18 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
 	"github.com/dynamo-kv/dynamo/client"
+	"github.com/dynamo-kv/dynamo/internal/frame"
+	"github.com/dynamo-kv/dynamo/internal/transport/memconn"
 )
 
 // dialSilent connects to nodes that take what they are sent and say nothing, as a
@@ -70,4 +77,87 @@ func TestSilentNodesAreNotWaitedFor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// watchedNode is a fake node that counts who learns the topology from it.
+type watchedNode struct {
+	*fakeNode
+	watches atomic.Int64
+}
+
+func (w *watchedNode) Watch(r *dynamov1.TopologyRequest, stream grpc.ServerStreamingServer[dynamov1.TopologyReply]) error {
+	w.watches.Add(1)
+	return w.fakeNode.Watch(r, stream)
+}
+
+// serve serves a node on the network until the test ends.
+func (w *watchedNode) serve(t *testing.T, network *memconn.Network) {
+	t.Helper()
+	ln, err := network.Listen(w.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(
+		grpc.ForceServerCodecV2(frame.Codec{}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	)
+	dynamov1.RegisterKVServer(server, w)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestCutOffNodesAreGivenUp: a node that the network cuts off without a word is
+// given up, though nobody asks for anything: the topology is learned from the other
+// one, and what was sent and not answered ends. When it is back, it is asked again.
+func TestCutOffNodesAreGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memconn.New()
+		topology := &dynamov1.TopologyReply{Layout: 1, Partitions: 1, Replicas: 2, Width: 2, Owners: []uint32{0, 1}}
+		nodes := map[string]*watchedNode{}
+		for _, host := range []string{"n1", "n2"} {
+			addr := host + ":7171"
+			topology.Nodes = append(topology.Nodes, &dynamov1.TopologyNode{Id: host, Address: addr})
+			nodes[host] = &watchedNode{fakeNode: &fakeNode{addr: addr, topology: topology, answer: succeeds, more: make(chan struct{})}}
+		}
+		for _, n := range nodes {
+			n.serve(t, network)
+		}
+		cfg := client.DefaultConfig()
+		cfg.Dial = network.Dialer("here")
+		c, err := client.New(t.Context(), []string{"n1:7171", "n2:7171"}, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Get(t.Context(), key); err != nil { // n1 is the first owner
+			t.Fatal(err)
+		}
+		for _, host := range []string{"n1", "n2"} {
+			before := nodes["n1"].watches.Load() + nodes["n2"].watches.Load()
+			watched := nodes[host].watches.Load() > 0
+			network.Split([]string{"here"}, []string{host})
+			if _, err := c.Get(t.Context(), key); err != nil {
+				t.Errorf("a get while %s is cut off: %v", host, err)
+			}
+			<-time.After(time.Minute)
+			if after := nodes["n1"].watches.Load() + nodes["n2"].watches.Load(); watched && after == before {
+				t.Errorf("%s is cut off for a minute, and the topology still waits for it", host)
+			}
+			if pending := client.Pending(c); pending > 0 {
+				t.Errorf("%s is cut off for a minute, and %d requests still wait for it", host, pending)
+			}
+			network.Heal()
+			<-time.After(time.Minute)
+		}
+		asked := len(nodes["n1"].requests())
+		if _, err := c.Get(t.Context(), key); err != nil || len(nodes["n1"].requests()) == asked {
+			t.Errorf("a node that is back is not asked: %v", err)
+		}
+	})
 }
