@@ -100,6 +100,23 @@ func TestDeadlinesTravel(t *testing.T) {
 	}
 }
 
+// TestWhatWasSentIsUnknown: a write that may have been carried out by the node whose
+// connection broke is not said not to be written by what comes after that.
+func TestWhatWasSentIsUnknown(t *testing.T) {
+	fakes, c := startFakes(t, patient(), first(1, breaks, fails(dynamov1.Reason_REASON_INVALID_REQUEST, notWritten)))
+	_, err := c.Put(t.Context(), key, nil, nil)
+	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrInvalidRequest) || e.Outcome != client.Unknown {
+		t.Errorf("%v, outcome %q", err, e.Outcome)
+	}
+	if asked := len(fakes[0].requests()); asked != 2 {
+		t.Errorf("the node was asked %d times", asked)
+	}
+	_, err = c.Put(t.Context(), key, nil, nil) // which is sent once
+	if e, ok := errors.AsType[*client.Error](err); !ok || e.Outcome != client.NotWritten {
+		t.Errorf("%v, outcome %q", err, e.Outcome)
+	}
+}
+
 // TestFewAreAsked: a request that nobody answers goes to four nodes, and not to
 // all there are.
 func TestFewAreAsked(t *testing.T) {
