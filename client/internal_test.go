@@ -343,6 +343,28 @@ func TestQueuesAreBounded(t *testing.T) {
 	}
 }
 
+// TestGivenUpRequestsAreNotSent: what its caller has given up while it waited for a
+// connection is not sent when there is one.
+func TestGivenUpRequestsAreNotSent(t *testing.T) {
+	l, c := queued(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := c.Put(ctx, "k", nil, nil)
+		ended <- err
+	}()
+	<-l.wake // it is queued
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("a put that was cancelled: %v", err)
+	}
+	var e encoder
+	dropped, more := l.take(&e, nil)
+	if len(dropped) != 1 || more || len(e.requests.Requests) != 0 || len(l.pending) != 0 {
+		t.Errorf("%d dropped, %d in the message, %d pending, more: %t", len(dropped), len(e.requests.Requests), len(l.pending), more)
+	}
+}
+
 // TestLateRequestsAreNotSent: what waited for its connection until its time was up
 // is not in the message, and what has time left is.
 func TestLateRequestsAreNotSent(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 var (
 	errFull    = errors.New("too many requests wait for the node")
 	errDown    = errors.New("the node cannot be reached")
-	errExpired = errors.New("its time was up before it was sent")
+	errExpired = errors.New("its time was up before it was sent") // or nobody waits any more
 	errBroken  = errors.New("the connection to the node has ended")
 )
 
@@ -174,7 +174,7 @@ func (l *link) send(ctx context.Context, stream grpc.ClientStream) {
 		for more := true; more; {
 			runtime.Gosched() // whoever is about to ask shall: see the package's documentation
 			batch, more = l.take(&e, batch[:0])
-			for _, a := range batch { // only those whose time was up
+			for _, a := range batch { // only those that are not sent
 				a.answer(nil, errExpired)
 			}
 			clear(batch)
@@ -192,7 +192,8 @@ func (l *link) send(ctx context.Context, stream grpc.ClientStream) {
 }
 
 // take adds the next message's requests to e, and returns those whose time was
-// up in expired. It reports whether any are left.
+// up, or for which nobody waits any more, in expired. It reports whether any are
+// left.
 func (l *link) take(e *encoder, expired []*attempt) (_ []*attempt, more bool) {
 	now := time.Now()
 	l.mu.Lock()
@@ -204,7 +205,7 @@ func (l *link) take(e *encoder, expired []*attempt) (_ []*attempt, more bool) {
 		}
 		taken++
 		left := a.of.deadline.Sub(now)
-		if left <= 0 {
+		if left <= 0 || a.of.gone.Load() {
 			expired = append(expired, a)
 			continue
 		}
