@@ -106,14 +106,14 @@ func TestWhatWasSentIsUnknown(t *testing.T) {
 	fakes, c := startFakes(t, patient(), first(1, breaks, fails(dynamov1.Reason_REASON_INVALID_REQUEST, notWritten)))
 	_, err := c.Put(t.Context(), key, nil, nil)
 	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrInvalidRequest) || e.Outcome != client.Unknown {
-		t.Errorf("%v, outcome %q", err, e.Outcome)
+		t.Errorf("after a connection that broke: %#v", err)
 	}
 	if asked := len(fakes[0].requests()); asked != 2 {
 		t.Errorf("the node was asked %d times", asked)
 	}
 	_, err = c.Put(t.Context(), key, nil, nil) // which is sent once
 	if e, ok := errors.AsType[*client.Error](err); !ok || e.Outcome != client.NotWritten {
-		t.Errorf("%v, outcome %q", err, e.Outcome)
+		t.Errorf("sent once, and refused: %#v", err)
 	}
 }
 

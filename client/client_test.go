@@ -298,6 +298,27 @@ func TestReconnectedNodesAreUnknown(t *testing.T) {
 	await(t, "the node to be unknown", func() bool { return client.Slow(c, nodes[0].Addr()) == 0 })
 }
 
+// TestCloseLeavesNothing: when Close returns, every connection is closed.
+func TestCloseLeavesNothing(t *testing.T) {
+	nodes := startCluster(t, 1, memoryConfig())
+	cut := newCutter()
+	cfg := patient()
+	cfg.Connections, cfg.Dial = 16, cut.dial
+	c := connect(t, cfg, nodes...)
+	for range 2 * cfg.Connections {
+		if _, err := c.Get(t.Context(), "k"); !errors.Is(err, client.ErrKeyNotFound) {
+			t.Fatal(err)
+		}
+	}
+	if n := cut.open(); n != 1+cfg.Connections {
+		t.Fatalf("%d connections are open", n)
+	}
+	c.Close()
+	if n := cut.open(); n > 0 {
+		t.Errorf("%d connections are open after Close", n)
+	}
+}
+
 // TestSeveralConnections: they share the requests.
 func TestSeveralConnections(t *testing.T) {
 	nodes := startCluster(t, 1, memoryConfig())
