@@ -212,14 +212,6 @@ func TestUpdateEnds(t *testing.T) {
 		}
 		return reply
 	}
-	puts := func(f *fakeNode) (n int) {
-		for _, r := range f.requests() {
-			if r.GetPut() != nil {
-				n++
-			}
-		}
-		return n
-	}
 	full := fails(dynamov1.Reason_REASON_TOO_MANY_SIBLINGS, notWritten)
 	fakes, c := startFakes(t, patient(), func(r *dynamov1.Request) *dynamov1.Reply {
 		if r.GetPut() != nil {
@@ -229,13 +221,13 @@ func TestUpdateEnds(t *testing.T) {
 	})
 	changes := 0
 	_, err := c.Update(t.Context(), key, func([]client.Version) ([]byte, error) { changes++; return nil, nil })
-	if !errors.Is(err, client.ErrTooManySiblings) || changes != 5 || puts(fakes[0]) != 5 {
-		t.Errorf("%d changes and %d puts, %v; want five", changes, puts(fakes[0]), err)
+	if !errors.Is(err, client.ErrTooManySiblings) || changes != 5 || len(fakes[0].puts()) != 5 {
+		t.Errorf("%d changes and %d puts, %v; want five", changes, len(fakes[0].puts()), err)
 	}
 	fakes, c = startFakes(t, patient(), contended)
 	_, err = c.Update(t.Context(), key, client.LastWriteWins, client.Settle(client.LastWriteWins))
-	if err != nil || puts(fakes[0]) != 1+3 {
-		t.Errorf("%d puts, %v; want its own and three that merge", puts(fakes[0]), err)
+	if err != nil || len(fakes[0].puts()) != 1+3 {
+		t.Errorf("%d puts, %v; want its own and three that merge", len(fakes[0].puts()), err)
 	}
 	const timeout = 50 * time.Millisecond
 	_, err = c.Update(t.Context(), key, func([]client.Version) ([]byte, error) {
