@@ -31,30 +31,26 @@ func patient() *client.Config {
 // for one put; the third one succeeds.
 func TestAttempts(t *testing.T) {
 	type node = func(*dynamov1.Request) *dynamov1.Reply
-	quick := patient()
-	quick.AttemptTimeout = time.Millisecond
 	for name, c := range map[string]struct {
-		cfg           *client.Config
 		first, second node
-		asked         [3]int // at least
+		asked         [3]int
 	}{
-		"the first succeeds":              {patient(), succeeds, succeeds, [3]int{1, 0, 0}},
-		"a connection breaks":             {patient(), breaks, succeeds, [3]int{1, 1, 0}},
-		"two connections break":           {patient(), breaks, breaks, [3]int{1, 1, 1}},
-		"one stops, one is not ready":     {patient(), fails(dynamov1.Reason_REASON_STOPPED, unknown), fails(dynamov1.Reason_REASON_NOT_READY, notWritten), [3]int{1, 1, 1}},
-		"one does not answer":             {quick, silent, succeeds, [3]int{1, 1, 0}},
-		"one cannot reach the others":     {patient(), fails(dynamov1.Reason_REASON_QUORUM, unknown), succeeds, [3]int{1, 1, 0}},
-		"one is overloaded for two tries": {patient(), first(2, fails(dynamov1.Reason_REASON_OVERLOADED, notWritten), succeeds), silent, [3]int{3, 0, 0}},
+		"the first succeeds":              {succeeds, succeeds, [3]int{1, 0, 0}},
+		"a connection breaks":             {breaks, succeeds, [3]int{1, 1, 0}},
+		"two connections break":           {breaks, breaks, [3]int{1, 1, 1}},
+		"one stops, one is not ready":     {fails(dynamov1.Reason_REASON_STOPPED, unknown), fails(dynamov1.Reason_REASON_NOT_READY, notWritten), [3]int{1, 1, 1}},
+		"one cannot reach the others":     {fails(dynamov1.Reason_REASON_QUORUM, unknown), succeeds, [3]int{1, 1, 0}},
+		"one is overloaded for two tries": {first(2, fails(dynamov1.Reason_REASON_OVERLOADED, notWritten), succeeds), silent, [3]int{3, 0, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fakes, cl := startFakes(t, c.cfg, c.first, c.second, succeeds)
+			fakes, cl := startFakes(t, patient(), c.first, c.second, succeeds)
 			if _, err := cl.Put(t.Context(), key, []byte("v"), nil, client.Overwrite()); err != nil {
 				t.Fatal(err)
 			}
 			var id []byte
 			for i, f := range fakes {
-				asked := f.await(c.asked[i]) // an answer may come before an earlier attempt has left
-				if c.asked[i] == 0 && len(asked) > 0 && c.cfg != quick {
+				asked := f.puts()
+				if len(asked) != c.asked[i] {
 					t.Errorf("node %d was asked %d times, want %d", i+1, len(asked), c.asked[i])
 				}
 				for _, r := range asked {
@@ -71,6 +67,89 @@ func TestAttempts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOneDoesNotAnswer: then the next one is asked as well, for the same write.
+func TestOneDoesNotAnswer(t *testing.T) {
+	cfg := patient()
+	cfg.AttemptTimeout = time.Millisecond
+	asked := make(chan struct{})
+	fakes, c := startFakes(t, cfg, func(*dynamov1.Request) *dynamov1.Reply {
+		close(asked)
+		return nil
+	}, func(r *dynamov1.Request) *dynamov1.Reply {
+		<-asked // the first one might not have had its request yet, and would get it no more
+		return succeeds(r)
+	})
+	if _, err := c.Put(t.Context(), key, []byte("v"), nil, client.Overwrite()); err != nil {
+		t.Fatal(err)
+	}
+	one, other := fakes[0].puts(), fakes[1].puts()
+	if len(one) != 1 || len(other) != 1 || !bytes.Equal(one[0].GetPut().GetWriteId(), other[0].GetPut().GetWriteId()) {
+		t.Errorf("they were asked %v and %v", one, other)
+	}
+}
+
+// TestDeadlinesTravel: a node is told the time that its request has left, by the
+// option, the configuration or the context, less what its answer needs.
+func TestDeadlinesTravel(t *testing.T) {
+	fakes, c := startFakes(t, patient(), succeeds)
+	const short, margin = 10 * time.Second, 5 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), short)
+	defer cancel()
+	for i, test := range []struct {
+		ctx     context.Context
+		options []client.Option
+		most    time.Duration
+	}{
+		{t.Context(), nil, patient().Timeout},
+		{t.Context(), []client.Option{client.WithTimeout(short)}, short},
+		{ctx, nil, short},
+		{ctx, []client.Option{client.WithTimeout(time.Minute)}, short},
+	} {
+		if _, err := c.Get(test.ctx, key, test.options...); err != nil {
+			t.Fatal(err)
+		}
+		if told := time.Duration(fakes[0].requests()[i].Timeout); told <= 0 || told > test.most-margin {
+			t.Errorf("request %d is told %v; want what is left of %v, and less than that", i, told, test.most)
+		}
+	}
+}
+
+// TestWhatWasSentIsUnknown: a write that may have been carried out by the node whose
+// connection broke is not said not to be written by what comes after that.
+func TestWhatWasSentIsUnknown(t *testing.T) {
+	fakes, c := startFakes(t, patient(), first(1, breaks, fails(dynamov1.Reason_REASON_INVALID_REQUEST, notWritten)))
+	_, err := c.Put(t.Context(), key, nil, nil)
+	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrInvalidRequest) || e.Outcome != client.Unknown {
+		t.Errorf("after a connection that broke: %#v", err)
+	}
+	if asked := len(fakes[0].requests()); asked != 2 {
+		t.Errorf("the node was asked %d times", asked)
+	}
+	_, err = c.Put(t.Context(), key, nil, nil) // which is sent once
+	if e, ok := errors.AsType[*client.Error](err); !ok || e.Outcome != client.NotWritten {
+		t.Errorf("sent once, and refused: %#v", err)
+	}
+}
+
+// TestFewAreAsked: a request that nobody answers goes to four nodes, and not to
+// all there are.
+func TestFewAreAsked(t *testing.T) {
+	cfg := patient()
+	cfg.AttemptTimeout = time.Millisecond
+	fakes, c := startFakes(t, cfg, silent, silent, silent, silent, silent, silent)
+	_, err := c.Put(t.Context(), key, nil, nil, client.WithTimeout(time.Second))
+	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrTimeout) || e.Outcome != client.Unknown {
+		t.Errorf("%v", err)
+	}
+	asked := 0
+	for _, f := range fakes {
+		asked += len(f.requests())
+	}
+	if asked > 4 {
+		t.Errorf("it has gone to %d nodes", asked)
 	}
 }
 
@@ -282,6 +361,16 @@ func TestOverloadEnds(t *testing.T) {
 	}
 	if asked := len(fakes[0].requests()); asked == 0 || asked > 2*callers {
 		t.Errorf("%d requests asked the node %d times", callers, asked)
+	}
+}
+
+// TestOverloadIsNoTimeout: a request that is turned away for as long as it has time
+// ends as overloaded, and does not wait for a pause that it does not outlive.
+func TestOverloadIsNoTimeout(t *testing.T) {
+	_, c := startFakes(t, patient(), fails(dynamov1.Reason_REASON_OVERLOADED, notWritten))
+	_, err := c.Put(t.Context(), key, nil, nil, client.WithTimeout(300*time.Millisecond))
+	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrOverloaded) || e.Outcome != client.NotWritten {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -245,6 +246,76 @@ func TestNewRefuses(t *testing.T) {
 	cancel()
 	if _, err = client.New(ctx, []string{ln.Addr().String()}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("a context that is cancelled: %v", err)
+	}
+}
+
+// TestNodesThatCannotBeReached: the error of a request that reaches nobody says
+// which node was tried last, and why that did not work: with the first attempt,
+// which waits for the connection, and with those that find it down.
+func TestNodesThatCannotBeReached(t *testing.T) {
+	refused := errors.New("refused by the test")
+	var down atomic.Bool
+	cut := newCutter()
+	cfg := client.DefaultConfig()
+	cfg.Timeout = 300 * time.Millisecond
+	cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+		if down.Load() {
+			return nil, refused
+		}
+		return cut.dial(ctx, addr)
+	}
+	nodes := startCluster(t, 1, memoryConfig())
+	c := connect(t, cfg, nodes...)
+	down.Store(true)
+	cut.all()
+	for range 2 {
+		_, err := c.Put(t.Context(), "k", nil, nil)
+		e, ok := errors.AsType[*client.Error](err)
+		if !ok || !errors.Is(err, client.ErrTimeout) || e.Outcome != client.NotWritten {
+			t.Fatalf("%v", err)
+		}
+		if want := "the node cannot be reached: " + nodes[0].Addr() + ": " + refused.Error(); e.Detail != want {
+			t.Errorf("the detail is %q; want %q", e.Detail, want)
+		}
+	}
+}
+
+// TestReconnectedNodesAreUnknown: what a node took before its connection broke says
+// nothing of it when there is a new one.
+func TestReconnectedNodesAreUnknown(t *testing.T) {
+	nodes := startCluster(t, 1, memoryConfig())
+	cut := newCutter()
+	cfg := patient()
+	cfg.Dial = cut.dial
+	c := connect(t, cfg, nodes...)
+	if _, err := c.Put(t.Context(), "k", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if client.Slow(c, nodes[0].Addr()) == 0 {
+		t.Fatal("a node that has answered is not known")
+	}
+	cut.all()
+	await(t, "the node to be unknown", func() bool { return client.Slow(c, nodes[0].Addr()) == 0 })
+}
+
+// TestCloseLeavesNothing: when Close returns, every connection is closed.
+func TestCloseLeavesNothing(t *testing.T) {
+	nodes := startCluster(t, 1, memoryConfig())
+	cut := newCutter()
+	cfg := patient()
+	cfg.Connections, cfg.Dial = 16, cut.dial
+	c := connect(t, cfg, nodes...)
+	for range 2 * cfg.Connections {
+		if _, err := c.Get(t.Context(), "k"); !errors.Is(err, client.ErrKeyNotFound) {
+			t.Fatal(err)
+		}
+	}
+	if n := cut.open(); n != 1+cfg.Connections {
+		t.Fatalf("%d connections are open", n)
+	}
+	c.Close()
+	if n := cut.open(); n > 0 {
+		t.Errorf("%d connections are open after Close", n)
 	}
 }
 

@@ -2,8 +2,10 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
+	"time"
 )
 
 // cutter dials, and can cut all that it has dialled.
@@ -35,6 +37,18 @@ func (c *cutter) all() {
 	}
 	c.n += len(c.conns)
 	c.conns = nil
+}
+
+// open returns how many connections are not closed.
+func (c *cutter) open() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.conns {
+		if !errors.Is(conn.SetDeadline(time.Time{}), net.ErrClosed) {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *cutter) count() int {

@@ -149,11 +149,11 @@ func (c *Client) goesOn(r *request, f *dynamov1.Failure) bool {
 		}
 		return r.open > 0
 	case dynamov1.Reason_REASON_OVERLOADED:
-		if r.open == 0 && c.budget.spend() {
-			r.pause(relief())
+		if r.open > 0 {
 			return true
 		}
-		return r.open > 0
+		r.pause(relief())
+		return r.next.Before(r.deadline) && c.budget.spend()
 	default:
 		return false
 	}

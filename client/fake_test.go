@@ -95,6 +95,17 @@ func (f *fakeNode) requests() []*dynamov1.Request {
 	return append([]*dynamov1.Request(nil), f.asked...)
 }
 
+// puts returns the puts that the node was asked for so far. Reads come also by
+// themselves, where an owner is to be known.
+func (f *fakeNode) puts() (puts []*dynamov1.Request) {
+	for _, r := range f.requests() {
+		if r.GetPut() != nil {
+			puts = append(puts, r)
+		}
+	}
+	return puts
+}
+
 // await returns what the node was asked, once that is so many requests.
 func (f *fakeNode) await(n int) []*dynamov1.Request {
 	for {

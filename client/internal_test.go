@@ -1,8 +1,15 @@
 package client
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,6 +136,121 @@ func TestInstall(t *testing.T) {
 			t.Errorf("after layout %d of cluster %d it is %d of %d", s.layout, s.cluster, got.layout, got.cluster)
 		}
 	}
+	sick := &topology{cluster: 7, layout: 4, nodes: []member{{addr: "a:1", health: dead}}}
+	if err := c.install(sick); err != nil || c.topology.Load() != sick {
+		t.Errorf("the same layout, with a node that has died since: %v", err)
+	}
+}
+
+// TestNodesThatLeave: a node that is in the topology no more is not connected to
+// any more, and what waits for it is asked elsewhere.
+func TestNodesThatLeave(t *testing.T) {
+	_, c := queued(t)
+	c.learned = make(chan struct{})
+	if err := c.install(&topology{layout: 1, nodes: []member{{addr: "a:1"}, {addr: "b:1"}}}); err != nil {
+		t.Fatal(err)
+	}
+	leaves, stays := c.nodes["a:1"], c.nodes["b:1"]
+	leaves.once.Do(leaves.start)
+	if err := c.install(&topology{layout: 2, nodes: []member{{addr: "b:1"}}}); err != nil {
+		t.Fatal(err)
+	}
+	c.running.Wait() // for its links, of which none is left
+	if err := leaves.put(&attempt{of: newRequest(), to: leaves}); !errors.Is(err, errDown) {
+		t.Errorf("a node that has left: %v", err)
+	}
+	if c.nodes["b:1"] != stays || len(c.nodes) != 1 {
+		t.Errorf("the nodes are %v", c.nodes)
+	}
+}
+
+// TestKnownAddresses: the topology may be asked of all that were given and of all
+// nodes.
+func TestKnownAddresses(t *testing.T) {
+	c := &Client{seeds: []string{"s:1"}}
+	c.topology.Store(&topology{nodes: []member{{addr: "a:1"}, {}, {addr: "b:1"}}})
+	if got := c.known(); !slices.Equal(got, []string{"s:1", "a:1", "b:1"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestPick: whom a request goes to, and to whom next, by what is known of three
+// owners and of a fourth node.
+func TestPick(t *testing.T) {
+	const fast, slow = time.Millisecond, time.Second
+	type state struct {
+		health  health
+		slow    time.Duration
+		stalled bool
+		down    bool
+	}
+	for name, test := range map[string]struct {
+		states    [4]state
+		overwrite bool
+		want      string
+	}{
+		"all are well":             {[4]state{}, false, "0123"},
+		"the first is slow":        {[4]state{{slow: slow}, {slow: fast}}, false, "1023"},
+		"and it is an overwrite":   {[4]state{{slow: slow}, {slow: fast}}, true, "0123"},
+		"the first is suspected":   {[4]state{{health: suspected}}, true, "1203"},
+		"the first stands still":   {[4]state{{stalled: true}}, true, "1203"},
+		"the first cannot be had":  {[4]state{{down: true}}, true, "1230"},
+		"the first is dead":        {[4]state{{health: dead}}, true, "1230"},
+		"all owners are dead":      {[4]state{{health: dead}, {health: dead}, {health: dead}}, false, "3012"},
+		"one is only slow":         {[4]state{{health: dead}, {slow: slow}, {health: suspected, slow: fast}}, false, "1230"},
+		"suspicion is above death": {[4]state{{health: dead}, {health: dead}, {health: suspected}, {health: dead}}, false, "2013"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &Client{began: time.Now()}
+			top := &topology{width: 3, owners: []uint16{0, 1, 2}, nodes: make([]member, len(test.states))}
+			for i, s := range test.states {
+				n := &node{addr: fmt.Sprint(i)}
+				n.links = []*link{newLink(c, n)}
+				n.slow.Store(int64(s.slow))
+				n.stalled.Store(s.stalled)
+				n.probed.Store(math.MaxInt64 / 2) // so that nobody is probed
+				if s.down {
+					n.links[0].fail(linkDown, nil)
+				}
+				top.nodes[i] = member{node: n, addr: n.addr, health: s.health}
+			}
+			c.topology.Store(top)
+			r, got := newRequest(), ""
+			r.overwrite = test.overwrite
+			for n := c.pick(r); n != nil; n = c.pick(r) {
+				r.tried = append(r.tried, n)
+				got += n.addr
+			}
+			if got != test.want {
+				t.Errorf("it goes to %s; want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// TestManyEnds: leaving the loop early ends what is under way, and waits for it.
+func TestManyEnds(t *testing.T) {
+	var running atomic.Int64
+	in := func(yield func(int) bool) {
+		for i := 0; yield(i); i++ {
+		}
+	}
+	for out := range many(t.Context(), in, func(ctx context.Context, i int) int {
+		running.Add(1)
+		defer running.Add(-1)
+		if i > 0 {
+			<-ctx.Done()
+		}
+		return i
+	}) {
+		if out > 0 {
+			t.Error(out)
+		}
+		break
+	}
+	if n := running.Load(); n > 0 {
+		t.Errorf("%d are still under way", n)
+	}
 }
 
 func TestBudget(t *testing.T) {
@@ -185,6 +307,85 @@ func TestNodesRecover(t *testing.T) {
 	n.forget()
 	if n.slow.Load() != 0 {
 		t.Error("a node that is connected anew is known")
+	}
+}
+
+// queued returns a link that is not connected yet, to a node that is not started,
+// and a client of that node alone.
+func queued(t *testing.T) (*link, *Client) {
+	t.Helper()
+	c := &Client{cfg: *DefaultConfig(), nodes: map[string]*node{}, requests: sync.Pool{New: func() any { return newRequest() }}}
+	c.ctx, c.cancel = context.WithCancel(t.Context())
+	t.Cleanup(c.cancel)
+	n := &node{addr: "a:1", window: latency.New(latency.Default())}
+	l := newLink(c, n)
+	n.links = []*link{l}
+	n.once.Do(func() {})
+	c.topology.Store(&topology{width: 1, owners: []uint16{0}, nodes: []member{{node: n, addr: n.addr}}})
+	return l, c
+}
+
+// TestQueuesAreBounded: what a connection has no room for waits for some until its
+// time is up, and was not written then.
+func TestQueuesAreBounded(t *testing.T) {
+	l, c := queued(t)
+	for range maxQueued {
+		if err := l.put(&attempt{of: newRequest(), to: l.node}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.put(&attempt{of: newRequest(), to: l.node}); !errors.Is(err, errFull) {
+		t.Errorf("one more than may wait: %v", err)
+	}
+	_, err := c.Put(t.Context(), "k", nil, nil, WithTimeout(50*time.Millisecond))
+	if e, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, ErrOverloaded) || e.Outcome != NotWritten {
+		t.Errorf("a put that has found no room: %v", err)
+	}
+}
+
+// TestGivenUpRequestsAreNotSent: what its caller has given up while it waited for a
+// connection is not sent when there is one.
+func TestGivenUpRequestsAreNotSent(t *testing.T) {
+	l, c := queued(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := c.Put(ctx, "k", nil, nil)
+		ended <- err
+	}()
+	<-l.wake // it is queued
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("a put that was cancelled: %v", err)
+	}
+	var e encoder
+	dropped, more := l.take(&e, nil)
+	if len(dropped) != 1 || more || len(e.requests.Requests) != 0 || len(l.pending) != 0 {
+		t.Errorf("%d dropped, %d in the message, %d pending, more: %t", len(dropped), len(e.requests.Requests), len(l.pending), more)
+	}
+}
+
+// TestLateRequestsAreNotSent: what waited for its connection until its time was up
+// is not in the message, and what has time left is.
+func TestLateRequestsAreNotSent(t *testing.T) {
+	l, _ := queued(t)
+	now := time.Now()
+	for _, left := range []time.Duration{-time.Millisecond, time.Minute, 0} {
+		r := newRequest()
+		r.deadline = now.Add(left)
+		if err := l.put(&attempt{of: r, to: l.node}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var e encoder
+	late, more := l.take(&e, nil)
+	if len(late) != 2 || more || len(e.requests.Requests) != 1 || len(l.pending) != 1 {
+		t.Errorf("%d late ones, %d in the message, %d pending, more: %t", len(late), len(e.requests.Requests), len(l.pending), more)
+	}
+	for _, a := range late {
+		if !a.sent.IsZero() {
+			t.Error("a late request counts as sent: its write would be unknown")
+		}
 	}
 }
 

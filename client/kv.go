@@ -90,6 +90,7 @@ func (c *Client) newRequest(o op, key string, seen *Context, options []Option) *
 // under way.
 func (c *Client) recycle(r *request) {
 	if r.open > 0 {
+		r.gone.Store(true)
 		return
 	}
 	clear(r.tried)

@@ -20,15 +20,14 @@ import (
 var (
 	errFull    = errors.New("too many requests wait for the node")
 	errDown    = errors.New("the node cannot be reached")
-	errExpired = errors.New("its time was up before it was sent")
+	errExpired = errors.New("its time was up before it was sent") // or nobody waits any more
 	errBroken  = errors.New("the connection to the node has ended")
 )
 
-// Why a node is given up that was asked for a stream, or for the topology, and
-// why there is no topology yet.
+// Why a node is given up that was asked for a stream, and why there is no topology
+// yet.
 var (
 	errSilent     = fmt.Errorf("no answer within %v", connectTimeout)
-	errUntold     = fmt.Errorf("no topology within %v: it does not answer, or has no layout yet", connectTimeout)
 	errUnanswered = errors.New("none has answered yet")
 )
 
@@ -45,6 +44,7 @@ type link struct {
 	pending map[uint64]*attempt
 	next    uint64 // the ID of the latest request in a message
 	encoded uint64 // … in a message that is complete: only these have answers
+	down    error  // why the node could not be reached when it was tried last
 
 	state atomic.Int32 // a linkState, which only changes under mu
 }
@@ -69,7 +69,7 @@ func (l *link) put(a *attempt) error {
 	defer l.mu.Unlock()
 	switch {
 	case !l.live():
-		return errDown
+		return l.down
 	case len(l.queue) >= maxQueued:
 		return errFull
 	}
@@ -174,7 +174,7 @@ func (l *link) send(ctx context.Context, stream grpc.ClientStream) {
 		for more := true; more; {
 			runtime.Gosched() // whoever is about to ask shall: see the package's documentation
 			batch, more = l.take(&e, batch[:0])
-			for _, a := range batch { // only those whose time was up
+			for _, a := range batch { // only those that are not sent
 				a.answer(nil, errExpired)
 			}
 			clear(batch)
@@ -192,7 +192,8 @@ func (l *link) send(ctx context.Context, stream grpc.ClientStream) {
 }
 
 // take adds the next message's requests to e, and returns those whose time was
-// up in expired. It reports whether any are left.
+// up, or for which nobody waits any more, in expired. It reports whether any are
+// left.
 func (l *link) take(e *encoder, expired []*attempt) (_ []*attempt, more bool) {
 	now := time.Now()
 	l.mu.Lock()
@@ -204,7 +205,7 @@ func (l *link) take(e *encoder, expired []*attempt) (_ []*attempt, more bool) {
 		}
 		taken++
 		left := a.of.deadline.Sub(now)
-		if left <= 0 {
+		if left <= 0 || a.of.gone.Load() {
 			expired = append(expired, a)
 			continue
 		}
@@ -267,25 +268,28 @@ func (l *link) found(id uint64) *attempt {
 
 // fail answers everything that waits: the link is in state s from now on.
 func (l *link) fail(s linkState, err error) {
+	down, broken := l.because(errDown, err), l.because(errBroken, err)
 	l.mu.Lock()
 	queue, pending := l.queue, l.pending
 	l.queue, l.pending = nil, map[uint64]*attempt{}
+	l.down = down
 	l.state.Store(int32(s))
 	l.mu.Unlock()
 	for _, a := range queue {
-		a.answer(nil, because(errDown, err))
+		a.answer(nil, down)
 	}
 	for _, a := range pending {
-		a.answer(nil, because(errBroken, err))
+		a.answer(nil, broken)
 	}
 }
 
-// because returns what happened to an attempt with why, where that is known.
-func because(what, why error) error {
+// because returns what happened to an attempt at the link's node, and why, where
+// that is known.
+func (l *link) because(what, why error) error {
 	if why == nil {
-		return what
+		return fmt.Errorf("%w: %s", what, l.node.addr)
 	}
-	return fmt.Errorf("%w: %w", what, why)
+	return fmt.Errorf("%w: %s: %s", what, l.node.addr, reason(why))
 }
 
 // answer ends the attempt.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
@@ -45,17 +46,18 @@ type request struct {
 
 	answers chan *attempt // of capacity maxOpen, so that nobody waits to answer
 	timer   *time.Timer
-	first   attempt   // most requests have one
-	open    int       // attempts without an answer
-	tried   []*node   // in order, since the latest pause
-	next    time.Time // when something is to be done, if no answer comes
-	pausing bool      // until next, and nobody has been asked
-	pauses  int       // so far
-	late    bool      // the latest attempt has had its time
-	second  bool      // it goes on after a quorum that was not met
-	maybe   bool      // a node may have carried out the write
-	last    error     // why the latest attempt failed
-	failed  string    // the request ID in the latest failure that a node told
+	first   attempt     // most requests have one
+	gone    atomic.Bool // its caller waits no more: what has not been sent shall not be
+	open    int         // attempts without an answer
+	tried   []*node     // in order, since the latest pause
+	next    time.Time   // when something is to be done, if no answer comes
+	pausing bool        // until next, and nobody has been asked
+	pauses  int         // so far
+	late    bool        // the latest attempt has had its time
+	second  bool        // it goes on after a quorum that was not met
+	maybe   bool        // a node may have carried out the write
+	last    error       // why the latest attempt failed
+	failed  string      // the request ID in the latest failure that a node told
 }
 
 // newRequest returns a request that can be used, and used again.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -71,23 +72,33 @@ func TestTLSStrangers(t *testing.T) {
 	c.TLS = secure
 	nodes := startCluster(t, 1, c)
 	other := tlstest.Config(t)
-	for name, cfg := range map[string]*tls.Config{
-		"no TLS":                   nil,
-		"no certificate":           {MinVersion: tls.VersionTLS13, RootCAs: secure.RootCAs},
-		"a stranger's certificate": {MinVersion: tls.VersionTLS13, RootCAs: secure.RootCAs, Certificates: other.Certificates},
-		"trusts somebody else":     {MinVersion: tls.VersionTLS13, RootCAs: other.RootCAs, Certificates: secure.Certificates},
+	for name, c := range map[string]struct {
+		cfg  *tls.Config
+		says string // empty: what comes first, an alert or the end of the connection, is chance
+	}{
+		"no TLS":                   {nil, "one that has TLS, while Config.TLS is not set"},
+		"no certificate":           {&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: secure.RootCAs}, ""},
+		"a stranger's certificate": {&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: secure.RootCAs, Certificates: other.Certificates}, ""},
+		"trusts somebody else":     {&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: other.RootCAs, Certificates: secure.Certificates}, "unknown authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			own := patient()
-			own.TLS = cfg
-			wantRefused(t, own, nodes[0])
+			own.TLS = c.cfg
+			wantRefused(t, own, nodes[0], c.says)
 		})
 	}
 }
 
+// TestTLSOfNodesWithout: the error says that the node has no TLS.
+func TestTLSOfNodesWithout(t *testing.T) {
+	own := patient()
+	own.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
+	wantRefused(t, own, startCluster(t, 1, memoryConfig())[0], "one that has no TLS, while Config.TLS is set")
+}
+
 // wantRefused fails if the node tells a client anything: the client tries again
-// until its time is up.
-func wantRefused(t *testing.T, cfg *client.Config, n *dynamo.Node) {
+// until its time is up, and its error says why.
+func wantRefused(t *testing.T, cfg *client.Config, n *dynamo.Node, says string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -97,5 +108,7 @@ func wantRefused(t *testing.T, cfg *client.Config, n *dynamo.Node) {
 	}
 	if !errors.Is(err, client.ErrTimeout) {
 		t.Errorf("the client got in: %v", err)
+	} else if !strings.Contains(err.Error(), says) {
+		t.Errorf("the error does not say %q: %v", says, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
@@ -77,12 +78,12 @@ func (c *Client) follow() {
 	for i := rng.IntN(len(c.seeds)); c.ctx.Err() == nil; i++ {
 		addrs := c.known()
 		addr := addrs[i%len(addrs)]
-		learned, err := c.watch(addr)
+		learned, err := c.watch(addr, c.patience(failed, len(addrs)))
 		if c.ctx.Err() != nil {
 			return
 		}
 		c.mu.Lock()
-		c.failure = fmt.Errorf("%s: %s", addr, reason(err))
+		c.failure = fmt.Errorf("%s: %s", addr, c.untold(err))
 		c.mu.Unlock()
 		c.logger.Debug("the topology must be asked of another node", "addr", addr, "error", err)
 		if learned {
@@ -97,6 +98,17 @@ func (c *Client) follow() {
 			return
 		}
 	}
+}
+
+// patience returns how long a node may take to tell the topology. Where there are
+// others, each has as long as for any answer when it is asked first, so that one
+// that stands still does not keep a program from starting; from then on it has the
+// time that one far away needs.
+func (c *Client) patience(failed, addrs int) time.Duration {
+	if failed >= addrs || addrs == 1 {
+		return connectTimeout
+	}
+	return min(c.cfg.AttemptTimeout, connectTimeout)
 }
 
 // known returns the addresses that may be asked: those that were given, and
@@ -114,8 +126,8 @@ func (c *Client) known() []string {
 }
 
 // watch learns the topology from one node until that ends, and says whether
-// there was any.
-func (c *Client) watch(addr string) (learned bool, err error) {
+// there was any. The node has so long for the first.
+func (c *Client) watch(addr string, patience time.Duration) (learned bool, err error) {
 	conn, err := c.connect(addr)
 	if err != nil {
 		return false, err
@@ -123,7 +135,9 @@ func (c *Client) watch(addr string) (learned bool, err error) {
 	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
-	late := time.AfterFunc(connectTimeout, func() { cancel(errUntold) })
+	late := time.AfterFunc(patience, func() {
+		cancel(fmt.Errorf("no topology within %v: it does not answer, or has no layout yet", patience))
+	})
 	defer late.Stop()
 	stream, err := dynamov1.NewKVClient(conn).Watch(ctx, &dynamov1.TopologyRequest{})
 	if err != nil {
@@ -146,11 +160,29 @@ func (c *Client) watch(addr string) (learned bool, err error) {
 	}
 }
 
-// reason returns why a node has told nothing, without what gRPC says around it.
+// reason returns what has ended a connection, or that it did not come about,
+// without what gRPC says around it.
 func reason(err error) string {
 	text := status.Convert(err).Message()
-	if _, dialling, ok := strings.Cut(text, "Error while dialing: "); ok {
+	if _, dialling, ok := strings.Cut(text, dialFailed); ok {
 		return strings.TrimSuffix(dialling, `"`)
+	}
+	return text
+}
+
+// dialFailed is how gRPC begins to say that there was no connection.
+const dialFailed = "Error while dialing: "
+
+// untold returns why a node has told no topology, and what to do where TLS, of
+// which the text says little, may be the reason.
+func (c *Client) untold(err error) string {
+	text, s := reason(err), status.Convert(err)
+	switch {
+	case s.Code() != codes.Unavailable || strings.Contains(s.Message(), dialFailed):
+	case c.cfg.TLS == nil:
+		text += "; this is no node, or one that has TLS, while Config.TLS is not set"
+	case strings.Contains(text, "does not look like a TLS handshake"):
+		text += "; this is no node, or one that has no TLS, while Config.TLS is set"
 	}
 	return text
 }

@@ -202,6 +202,43 @@ func TestUpdateGoesOn(t *testing.T) {
 	}
 }
 
+// TestUpdateEnds: an update is tried five times, its merge three times, and all of
+// it ends with its time.
+func TestUpdateEnds(t *testing.T) {
+	contended := func(r *dynamov1.Request) *dynamov1.Reply {
+		reply := succeeds(r)
+		if got := reply.GetGot(); got != nil {
+			got.Values = append(got.Values, got.Values[0]) // there is always another sibling
+		}
+		return reply
+	}
+	full := fails(dynamov1.Reason_REASON_TOO_MANY_SIBLINGS, notWritten)
+	fakes, c := startFakes(t, patient(), func(r *dynamov1.Request) *dynamov1.Reply {
+		if r.GetPut() != nil {
+			return full(r)
+		}
+		return succeeds(r)
+	})
+	changes := 0
+	_, err := c.Update(t.Context(), key, func([]client.Version) ([]byte, error) { changes++; return nil, nil })
+	if !errors.Is(err, client.ErrTooManySiblings) || changes != 5 || len(fakes[0].puts()) != 5 {
+		t.Errorf("%d changes and %d puts, %v; want five", changes, len(fakes[0].puts()), err)
+	}
+	fakes, c = startFakes(t, patient(), contended)
+	_, err = c.Update(t.Context(), key, client.LastWriteWins, client.Settle(client.LastWriteWins))
+	if err != nil || len(fakes[0].puts()) != 1+3 {
+		t.Errorf("%d puts, %v; want its own and three that merge", len(fakes[0].puts()), err)
+	}
+	const timeout = 50 * time.Millisecond
+	_, err = c.Update(t.Context(), key, func([]client.Version) ([]byte, error) {
+		<-time.After(2 * timeout) // which is all of its time
+		return nil, nil
+	}, client.WithTimeout(timeout))
+	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrTimeout) || e.Outcome != client.NotWritten {
+		t.Errorf("an update that takes too long: %v", err)
+	}
+}
+
 func TestResolvers(t *testing.T) {
 	at := func(data string, sec int64) client.Version {
 		return client.Version{Data: []byte(data), Timestamp: time.Unix(sec, 0)}
@@ -229,15 +266,18 @@ func TestResolvers(t *testing.T) {
 func TestMany(t *testing.T) {
 	nodes := startCluster(t, 3, memoryConfig())
 	c := connect(t, nil, nodes[0])
-	const items = 500 // more than are under way at a time
+	const items, underWay = 500, 128
+	i := 0
 	keys := func(yield func(string) bool) {
-		for i := range items {
-			if !yield(fmt.Sprint("key-", i)) {
+		for n := range items {
+			if n > i+underWay {
+				t.Fatalf("%d are under way; want at most %d", n-i, underWay)
+			}
+			if !yield(fmt.Sprint("key-", n)) {
 				return
 			}
 		}
 	}
-	i := 0
 	for w := range c.PutMany(t.Context(), func(yield func(client.Item) bool) {
 		for k := range keys {
 			if !yield(client.Item{Key: k, Value: []byte(strings.ToUpper(k))}) {

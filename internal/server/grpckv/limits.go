@@ -17,6 +17,10 @@ const (
 	// node is overloaded.
 	maxBytes = 16 * id.MaxValueBytes
 
+	// entryBytes is what an entry of a context takes when it is decoded: its dot,
+	// and most of the actor's name.
+	entryBytes = 64
+
 	// maxRequests bounds the requests of one message, so that one message is
 	// soon begun.
 	maxRequests = maxUnderWay

@@ -131,5 +131,5 @@ func overloaded() core.Result {
 
 // sizeOf returns the memory that a request takes.
 func sizeOf(q *core.Request) int64 {
-	return int64(len(q.Key) + len(q.Value))
+	return int64(len(q.Key) + len(q.Value) + q.Context.Len()*entryBytes)
 }

@@ -20,7 +20,9 @@ import (
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/frame"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/server"
+	"github.com/dynamo-kv/dynamo/internal/version"
 )
 
 func get(n uint64, key string) *dynamov1.Request {
@@ -196,6 +198,30 @@ func TestNoMemory(t *testing.T) {
 	}
 	s.memory.give(maxBytes - 1<<20)
 	wantEnd(t, stream, nil)
+	wantFree(t, s)
+}
+
+// TestContextsTakeMemory: a context counts for as much as it takes, and not only the
+// keys and values beside it.
+func TestContextsTakeMemory(t *testing.T) {
+	f := &fake{result: found(dotted("v"))}
+	kv, s := start(t, f)
+	seen := version.Clock{}
+	for n := range uint64(id.MaxClockEntries) {
+		seen = seen.With(version.Dot{Actor: version.Actor{Node: "n", Epoch: version.Epoch{Start: n + 1, Seq: 1}}, Counter: 1})
+	}
+	m := &dynamov1.PutRequest{Key: []byte("k"), Context: version.NewContext([]byte("k"), seen).AppendBinary(nil)}
+	few := int64(len(m.Context)) // which is less than it takes when it is decoded
+	if !s.memory.take(0, maxBytes-few) {
+		t.Fatal("no memory")
+	}
+	if _, err := kv.Put(t.Context(), m); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a put with a context of %d entries, where %d bytes are left: %v", seen.Len(), few, err)
+	}
+	s.memory.give(maxBytes - few)
+	if _, err := kv.Put(t.Context(), m); err != nil {
+		t.Errorf("the same put, where there is memory: %v", err)
+	}
 	wantFree(t, s)
 }
 
