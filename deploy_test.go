@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	dto "github.com/prometheus/client_model/go"
 	"go.yaml.in/yaml/v3"
 )
@@ -121,6 +122,10 @@ func TestExpressionFaults(t *testing.T) {
 	}
 }
 
+// failures are the requests that alert and dashboard count as failed: those
+// that the cluster could not serve, and not those that a client got wrong.
+const failures = `status=~"quorum|timeout|overloaded|storage_full|not_ready|stopped"`
+
 // rule is an alert rule of Prometheus.
 type rule struct {
 	Alert       string            `yaml:"alert"`
@@ -130,8 +135,17 @@ type rule struct {
 	Annotations map[string]string `yaml:"annotations"`
 }
 
+// told returns what the runbook says of a rule at the top of its section.
+func (r *rule) told() string {
+	when := "after " + r.For
+	if r.For == "0m" {
+		when = "at once"
+	}
+	return strings.ToUpper(r.Labels["severity"][:1]) + r.Labels["severity"][1:] + ", " + when + ". `" + r.Expr + "`"
+}
+
 // Every alert is about what a node shows, and the runbook has a section for
-// each and for nothing else.
+// each and for nothing else, which says when it fires.
 func TestAlerts(t *testing.T) {
 	raw, err := os.ReadFile("deploy/prometheus/alerts.yml")
 	if err != nil {
@@ -149,7 +163,10 @@ func TestAlerts(t *testing.T) {
 	var alerts []string
 	for _, g := range file.Groups {
 		for _, r := range g.Rules {
-			alerts = append(alerts, r.Alert)
+			alerts = append(alerts, "## "+r.Alert+"\n\n"+r.told())
+			if r.Alert == "DynamoRequestsFail" && !strings.Contains(r.Expr, failures) {
+				t.Errorf("%s is not about %s", r.Alert, failures)
+			}
 			for _, fault := range shown.faults(r.Expr) {
 				t.Errorf("%s: %s", r.Alert, fault)
 			}
@@ -167,11 +184,11 @@ func TestAlerts(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sections []string
-	for _, m := range regexp.MustCompile(`(?m)^## (.+)\n\n.+\n\n.{40}`).FindAllSubmatch(page, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^(## .+\n\n.+)\n\n.{40}`).FindAllSubmatch(page, -1) {
 		sections = append(sections, string(m[1]))
 	}
-	if len(alerts) == 0 || !slices.Equal(alerts, sections) {
-		t.Errorf("the alerts are\n%q\nand the runbook is about\n%q", alerts, sections)
+	if diff := cmp.Diff(alerts, sections); len(alerts) == 0 || diff != "" {
+		t.Errorf("the alerts and the sections of the runbook differ (-alerts +runbook):\n%s", diff)
 	}
 }
 
@@ -184,10 +201,12 @@ type panel struct {
 		UID string `json:"uid"`
 	} `json:"datasource"`
 	Targets []struct {
-		Expr string `json:"expr"`
+		Expr   string `json:"expr"`
+		Legend string `json:"legendFormat"`
 	} `json:"targets"`
 	Options struct {
-		Legend struct {
+		TextMode string `json:"textMode"`
+		Legend   struct {
 			Show bool `json:"showLegend"`
 		} `json:"legend"`
 	} `json:"options"`
@@ -232,8 +251,14 @@ func TestDashboard(t *testing.T) {
 		if p.Type == "timeseries" && !p.Options.Legend.Show {
 			t.Errorf("%s does not say which line is whose", p.Title)
 		}
+		if p.Title == "Failed" && !strings.Contains(p.Targets[0].Expr, failures) {
+			t.Errorf("%s is not about %s", p.Title, failures)
+		}
 		for _, target := range p.Targets {
 			all += target.Expr + "\n"
+			if p.Type == "stat" && target.Legend != "" && p.Options.TextMode != "value_and_name" {
+				t.Errorf("%s does not show %s where there is one of them alone", p.Title, target.Legend)
+			}
 			for _, fault := range shown.faults(target.Expr) {
 				t.Errorf("%s: %s", p.Title, fault)
 			}

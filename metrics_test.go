@@ -86,6 +86,36 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 }
 
+// docs/metrics.md says what each value of a label is, in a row of a metric with
+// that label or, of limits, in their table.
+func TestLabelValuesAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, limits, ok := strings.Cut(string(page), "## Limits\n")
+	if !ok {
+		t.Fatal("docs/metrics.md has no limits")
+	}
+	rows := map[string]string{"limit": limits} // by label
+	for _, m := range regexp.MustCompile("(?m)^\\| `dynamo_[a-z0-9_]+` \\| [a-z]+ \\| ([^|]+)\\| ([^|]+) \\|$").FindAllSubmatch(page, -1) {
+		for _, label := range regexp.MustCompile("[a-z]+").FindAllString(string(m[1]), -1) {
+			rows[label] += string(m[2]) + "\n"
+		}
+	}
+	anything := append(perMember(), "version", "revision", "goversion")
+	for _, f := range gather(t, startCluster(t, 2, memoryConfig(2))[0]) {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				word := regexp.MustCompile(`(^|[^\w.-])` + regexp.QuoteMeta(l.GetValue()) + `($|[^\w-])`)
+				if !slices.Contains(anything, l.GetName()) && !word.MatchString(rows[l.GetName()]) {
+					t.Errorf("nothing is said of %s{%s=%q}", f.GetName(), l.GetName(), l.GetValue())
+				}
+			}
+		}
+	}
+}
+
 // scrape returns what a node answers at /metrics.
 func scrape(t *testing.T, n *Node) (status int, body string) {
 	t.Helper()

@@ -46,9 +46,9 @@ func (p *peers) Send(addr string, e *core.Envelope) bool { return p.out.Send(add
 // Reach ends the pause before addr is tried again.
 func (p *peers) Reach(addr string) { p.out.Reach(addr) }
 
-// Stats counts what was sent and received by the protocol that this node sends
-// by.
-func (p *peers) Stats() transport.Stats { return p.out.Stats() }
+// Stats counts what was sent, and what came in by either protocol: other nodes
+// choose for themselves, and whoever sends what is malformed may come by any.
+func (p *peers) Stats() transport.Stats { return p.grpc.Stats().Plus(p.http.Stats()) }
 
 // Close ends both transports.
 func (p *peers) Close() error { return errors.Join(p.grpc.Close(), p.http.Close()) }

@@ -87,22 +87,22 @@ func (s *slot) traceLocal(now core.Now, name string, out *core.Out) {
 	}
 	s.trace.local, s.trace.localSince = name, now.Mono
 	if s.local == done {
-		s.traceEngine(0, out) // within this step
+		s.traceEngine(0, "", out) // within this step
 	}
 }
 
 // traceDurable notes that this node's own copy is durable.
 func (s *slot) traceDurable(now core.Now, out *core.Out) {
 	if s.trace != nil && s.trace.local != "" {
-		s.traceEngine(now.Mono, out)
+		s.traceEngine(now.Mono, "", out)
 	}
 }
 
-func (s *slot) traceEngine(end time.Duration, out *core.Out) {
+func (s *slot) traceEngine(end time.Duration, why string, out *core.Out) {
 	t := s.trace
 	out.Spans = append(out.Spans, core.Span{
 		Trace: t.child(), Parent: t.own.Span, Kind: core.SpanEngine, Name: t.local,
-		Partition: s.partition, Begin: t.localSince, End: end,
+		Partition: s.partition, Begin: t.localSince, End: end, Failed: why,
 	})
 	t.local = ""
 }
@@ -133,5 +133,8 @@ func (s *slot) traceEnd(now core.Now, out *core.Out) {
 	}
 	for i := range s.peers {
 		s.traceAsked(now, &s.peers[i], "given up", out)
+	}
+	if s.trace.local != "" {
+		s.traceEngine(now.Mono, "given up", out)
 	}
 }

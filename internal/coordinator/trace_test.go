@@ -66,6 +66,30 @@ func TestSpansOfAPut(t *testing.T) {
 	wantSpan(t, left[0], core.SpanAsk, "apply", own.Span, second.To, core.RefusedInvalid.String())
 }
 
+// A put that ends before this node's own copy is durable, since others were
+// quicker, has a span for its disk all the same.
+func TestSpansOfAPutWithASlowDisk(t *testing.T) {
+	b := newBench(t, "a", 3)
+	b.submit(core.Request{Req: 1, Op: core.OpPut, Key: b.key(true), Value: []byte("v"), Trace: &root})
+	b.now.Mono += time.Millisecond
+	left := b.spans(func() {
+		for len(b.sent) > 0 {
+			b.answer(b.take(b.sent[0].To), &core.Applied{})
+		}
+	})
+	if len(left) != 4 {
+		t.Fatalf("%d spans after both peers' answers: %+v", len(left), left)
+	}
+	disk := left[3]
+	wantSpan(t, disk, core.SpanEngine, "write", root.Child(0).Span, "", "given up")
+	if disk.End-disk.Begin != time.Millisecond {
+		t.Errorf("the wait for the disk is %+v", disk)
+	}
+	if more := b.spans(b.flush); len(more) != 0 {
+		t.Errorf("spans after the end: %+v", more)
+	}
+}
+
 // A peer that does not answer leaves a span that says so; the next try has one
 // of its own.
 func TestSpansOfTriesThatFail(t *testing.T) {

@@ -36,7 +36,7 @@ func storageFamilies() []family {
 			func(r *Reading) uint64 { return r.Storage.Commits }),
 		counter("storage_fsyncs_total", "Files and directories that the storage engine has synced.",
 			func(r *Reading) uint64 { return r.Storage.Fsyncs }),
-		durations("storage_fsync_duration_seconds", "Time that such a sync took.",
+		durations("storage_fsync_duration_seconds", "Time that a sync of a file or directory of the storage engine took.",
 			nil, func(r *Reading, show showDurations) { show(&r.Storage.FsyncTimes) }),
 		counters("storage_cache_requests_total", "Blocks that the storage engine has read, by whether its cache had them.",
 			[]string{"result"}, func(r *Reading, show show) {
@@ -64,7 +64,7 @@ func storageFamilies() []family {
 			[]string{"reason"}, func(r *Reading, show show) {
 				stalls(r, func(reason string, s storage.Stalls) { show(float64(s.Count), reason) })
 			}),
-		counters("storage_stalled_seconds_total", "Time for which commits had to wait for the storage engine to catch up, likewise.",
+		counters("storage_stalled_seconds_total", "Time for which commits had to wait for the storage engine to catch up, by what it had to catch up with.",
 			[]string{"reason"}, func(r *Reading, show show) {
 				stalls(r, func(reason string, s storage.Stalls) { show(s.Spent.Seconds(), reason) })
 			}),
@@ -76,13 +76,13 @@ func damageFamilies() []family {
 	return []family{
 		counter("storage_damaged_records_total", "Records that the storage engine has found damaged since it was opened.",
 			func(r *Reading) uint64 { return r.Storage.Damaged }),
-		counter("storage_scrubbed_bytes_total", "Bytes that the storage engine has read again to check them.",
+		counter("storage_scrubbed_bytes_total", "Bytes that the storage engine has read again to check them: scrubbing.",
 			func(r *Reading) uint64 { return r.Storage.Scrub.Bytes }),
-		counter("storage_scrub_passes_total", "Times that this has come to the end of what is stored.",
+		counter("storage_scrub_passes_total", "Times that scrubbing has come to the end of what is stored.",
 			func(r *Reading) uint64 { return r.Storage.Scrub.Passes }),
-		counter("storage_scrub_damage_total", "Damaged places that this has found, those that cost nothing included.",
+		counter("storage_scrub_damage_total", "Damaged places that scrubbing has found, those that cost nothing included.",
 			func(r *Reading) uint64 { return r.Storage.Scrub.Found }),
-		gauge("storage_scrub_progress_ratio", "Share of what is stored that is behind the pass under way.",
+		gauge("storage_scrub_progress_ratio", "Share of what is stored that is behind the pass of scrubbing under way, 0 to 1.",
 			func(r *Reading) float64 { return r.Storage.Scrub.Done }),
 	}
 }

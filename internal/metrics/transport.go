@@ -8,12 +8,12 @@ func transportFamilies() []family {
 				show(float64(r.Transport.Sent.Envelopes), "sent")
 				show(float64(r.Transport.Received.Envelopes), "received")
 			}),
-		counters("transport_messages_total", "Messages that these travelled in, many in one.",
+		counters("transport_messages_total", "Messages that requests and replies between nodes travelled in, many in one.",
 			direction, func(r *Reading, show show) {
 				show(float64(r.Transport.Sent.Messages), "sent")
 				show(float64(r.Transport.Received.Messages), "received")
 			}),
-		counters("transport_bytes_total", "Bytes of these messages.",
+		counters("transport_bytes_total", "Bytes of the messages between nodes.",
 			direction, func(r *Reading, show show) {
 				show(float64(r.Transport.Sent.Bytes), "sent")
 				show(float64(r.Transport.Received.Bytes), "received")

@@ -78,6 +78,7 @@ type Runtime struct {
 	meter     meter
 	counted   counted
 	machine   *node.Control // the control loop's alone
+	compares  bool          // anti-entropy is on
 	view      atomic.Pointer[core.View]
 	status    atomic.Pointer[core.ClusterStatus]
 	drains    atomic.Bool   // no more requests of clients are taken
@@ -100,7 +101,7 @@ func New(o Options) (*Runtime, error) {
 	r := &Runtime{
 		self: o.Node.Self, engine: o.Engine, work: o.EngineWork, damage: o.Damage, logger: o.Logger, tracer: o.Tracer,
 		began: time.Now(), stop: make(chan struct{}), changed: make(chan struct{}), asks: newAsks(),
-		meter: newMeter(o.Room),
+		meter: newMeter(o.Room), compares: o.Node.AntiEntropyInterval > 0,
 	}
 	o.Node.EngineWork = o.EngineWork != nil
 	control, err := node.NewControl(o.Node, o.Engine)
@@ -202,6 +203,9 @@ func (r *Runtime) publish() {
 		}
 	}
 	status := r.machine.Status()
+	if !r.compares { // a pair that nobody compares is not one that is left to compare
+		status.Trees.Pairs, status.Trees.Compared = 0, 0
+	}
 	before := r.status.Swap(&status)
 	if before == nil {
 		before = &core.ClusterStatus{Alarms: status.Alarms}

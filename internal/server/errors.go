@@ -169,6 +169,6 @@ func (s *Server) writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	if _, err := w.Write(append(body, '\n')); err != nil {
-		s.logger.Debug("client left before its answer", nameOf(w), slog.Any("err", err))
+		s.logger.Debug("client left before its answer", nameOf(w), slog.Any("error", err))
 	}
 }

@@ -122,7 +122,7 @@ func (s *Server) value(w http.ResponseWriter, r *http.Request, data []byte) {
 	}
 	w.WriteHeader(http.StatusOK)
 	if _, err := w.Write(data); err != nil {
-		s.logger.Debug("client left before its answer", nameOf(w), slog.Any("err", err))
+		s.logger.Debug("client left before its answer", nameOf(w), slog.Any("error", err))
 	}
 }
 

@@ -46,11 +46,24 @@ type Stats struct {
 	Invalid  uint64  // messages received that were refused as malformed
 }
 
+// Plus returns what two transports of one node have done together.
+func (s Stats) Plus(o Stats) Stats {
+	return Stats{
+		Sent: s.Sent.plus(o.Sent), Received: s.Received.plus(o.Received),
+		Refused: s.Refused + o.Refused, Failed: s.Failed + o.Failed, Expired: s.Expired + o.Expired,
+		Unknown: s.Unknown + o.Unknown, Invalid: s.Invalid + o.Invalid,
+	}
+}
+
 // Traffic is what went one way.
 type Traffic struct {
 	Envelopes uint64
 	Messages  uint64 // batches, hellos aside
 	Bytes     uint64 // of the encoded messages
+}
+
+func (t Traffic) plus(o Traffic) Traffic {
+	return Traffic{Envelopes: t.Envelopes + o.Envelopes, Messages: t.Messages + o.Messages, Bytes: t.Bytes + o.Bytes}
 }
 
 // GiveBack hands the requests among envelopes that were never sent back to h.

@@ -67,7 +67,7 @@ func (e *Engine) Stats() storage.Stats {
 	m := e.db.Metrics()
 	stats := storage.Stats{
 		Keys:           -1,
-		DiskBytes:      int64(m.DiskSpaceUsage()),
+		DiskBytes:      int64(m.DiskSpaceUsage()) + unseenLog(m),
 		LogBytes:       int64(m.WAL.Size),
 		MemoryBytes:    int64(m.MemTable.Size+m.MemTable.ZombieSize) + m.BlockCache.Size,
 		Commits:        e.commits.Load(),
@@ -83,4 +83,11 @@ func (e *Engine) Stats() storage.Stats {
 	}
 	e.stalls.read(&stats)
 	return stats
+}
+
+// unseenLog returns the bytes of logs that pebble does not count among those of
+// its files: of the one that it writes it knows how large it was when it was
+// opened, nothing where it is no recycled one.
+func unseenLog(m *pebble.Metrics) int64 {
+	return max(0, int64(m.WAL.Size)-int64(m.WAL.PhysicalSize))
 }

@@ -30,6 +30,12 @@ func TestStats(t *testing.T) {
 	}
 	const most = 1 << 16 // writes, by which pebble has compacted whatever it does in between
 	n := 0
+	for ; n < 8; n++ { // which are in the first log alone
+		commit(n)
+	}
+	if s := e.Stats(); s.LogBytes < 8<<10 || s.DiskBytes < s.LogBytes {
+		t.Errorf("after %d commits the log has %d bytes, and all files %d", n, s.LogBytes, s.DiskBytes)
+	}
 	for ; n < most && (n < 1024 || !moved(e.Stats())); n++ {
 		commit(n)
 		for range 2 { // of a key that has long been in a table

@@ -129,6 +129,6 @@ func write(w http.ResponseWriter, status int, v any, logger *slog.Logger) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	if _, err := w.Write(append(body, '\n')); err != nil {
-		logger.Debug("a peer left before its answer", "err", err)
+		logger.Debug("a peer left before its answer", "error", err)
 	}
 }

@@ -93,7 +93,7 @@ func (m *Mux) accept() {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
-			m.logger.Warn("a connection cannot be accepted", "addr", m.ln.Addr().String(), "again in", pause, "error", err)
+			m.logger.Warn("a connection cannot be accepted", "addr", m.ln.Addr().String(), "pause", pause, "error", err)
 			if !m.wait(pause) {
 				return
 			}
