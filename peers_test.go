@@ -3,7 +3,6 @@ package dynamo
 import (
 	"fmt"
 	"testing"
-	"time"
 )
 
 // Each node sends by its own setting, and understands both: a cluster of one
@@ -19,7 +18,6 @@ func TestTransports(t *testing.T) {
 			for i, transport := range by {
 				c := memoryConfig(3)
 				setTransport(c, transport)
-				c.RequestTimeout = 20 * time.Second // what counts here is that it arrives
 				if i > 0 {
 					c.Seeds = []string{nodes[0].Addr()}
 				}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel/propagation"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -246,7 +245,7 @@ func TestForwardIsOneTrace(t *testing.T) {
 // waitLayout waits until a node's layout is of that version and filled.
 func waitLayout(t *testing.T, n *Node, version uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	p, err := n.running("status")
 	if err != nil {
