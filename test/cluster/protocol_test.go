@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -69,7 +68,7 @@ func TestDocumentedProtocol(t *testing.T) {
 	path := filepath.Join("..", "..", "docs", "protocol.md")
 	nodes := embedded(t, 3, func(cfg *dynamo.Config) { cfg.AntiEntropyInterval = 0 })
 	for _, n := range nodes {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		if err := n.Ready(ctx); err != nil {
 			t.Fatal(err)
 		}
