@@ -13,7 +13,7 @@ import (
 // own returns the values of a node's own copy of a key.
 func own(t *testing.T, n *Node, key string) (values []string) {
 	t.Helper()
-	r := n.parts.Load().runtime.Do(t.Context(), &core.Request{Op: core.OpInspect, Key: []byte(key)}, time.Second)
+	r := n.parts.Load().runtime.Do(t.Context(), &core.Request{Op: core.OpInspect, Key: []byte(key)}, time.Minute)
 	for _, v := range r.Set.Live() {
 		values = append(values, string(v.Data))
 	}
@@ -83,7 +83,7 @@ func TestDamagedRecordComesBack(t *testing.T) {
 	if values := own(t, again, "beside"); len(values) != 1 {
 		t.Errorf("the record beside it reads %q", values)
 	}
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
 	for {

@@ -96,7 +96,7 @@ func TestMemoryLimit(t *testing.T) {
 			t.Fatalf("a delete on the full node: %v", err)
 		}
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		if _, err = n.Put(t.Context(), "again", value, nil); err == nil || time.Now().After(deadline) {
 			break

@@ -17,6 +17,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience bounds every wait for what must happen, far above what any takes: a
+// machine may stand still for a while.
+const patience = 2 * time.Minute
+
 // memoryConfig is a configuration for tests: nothing on the disk, unless the
 // environment names another engine, and fast. All tests here hold for each
 // engine and each transport but where one says why not.
@@ -26,6 +30,7 @@ func memoryConfig(n int) *Config {
 	c.Partitions = 16
 	c.StorageEngine = engineOr("memory")
 	c.GossipInterval = 20 * time.Millisecond
+	c.RequestTimeout, c.PeerTimeout = time.Minute, 2*time.Second // as patience
 	if transport := os.Getenv("DYNAMO_TRANSPORT"); transport != "" {
 		setTransport(c, transport)
 	}
@@ -103,7 +108,7 @@ func startCluster(t *testing.T, nodes int, c *Config) []*Node {
 
 func waitReady(t *testing.T, n *Node) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := n.Ready(ctx); err != nil {
 		t.Fatal(err)
@@ -611,7 +616,7 @@ func TestRepliesSayWhoAnswered(t *testing.T) {
 	if err := nodes[2].Stop(); err != nil {
 		t.Fatal(err)
 	}
-	_, err = nodes[0].Put(t.Context(), "k", []byte("v"), res.Context, WithW(3), WithTimeout(time.Second), ReportQuorum(&failed))
+	_, err = nodes[0].Put(t.Context(), "k", []byte("v"), res.Context, WithW(3), ReportQuorum(&failed))
 	if err == nil || failed.Replicas != 2 || failed.Required != 3 {
 		t.Errorf("a put that needs a stopped node: %v, %+v", err, failed)
 	}

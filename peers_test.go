@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Each node sends by its own setting, and understands both: a cluster of one
@@ -21,7 +20,6 @@ func TestTransports(t *testing.T) {
 			for i, transport := range by {
 				c := memoryConfig(3)
 				setTransport(c, transport)
-				c.RequestTimeout = 20 * time.Second // what counts here is that it arrives
 				if i > 0 {
 					c.Seeds = []string{nodes[0].Addr()}
 				}

@@ -78,7 +78,7 @@ func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(20 * time.Second); !ok(); {
+	for limit := time.After(patience); !ok(); {
 		select {
 		case <-tick.C:
 		case <-limit:
@@ -208,7 +208,6 @@ func TestRPCPutsAndHintsReachTheOwners(t *testing.T) {
 func TestRPCSync(t *testing.T) {
 	c := memoryConfig(2)
 	c.AntiEntropyInterval = 0
-	c.RequestTimeout = 20 * time.Second // one of thousands may wait for a busy disk
 	nodes, r := startCluster(t, 2, c), newRPC(t)
 	a, b := nodes[0], nodes[1]
 	const zeros = "00000000000000000000000000000000"

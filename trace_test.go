@@ -3,13 +3,14 @@ package dynamo
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel/propagation"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -45,6 +46,25 @@ func (c *otlpCollector) Export(_ context.Context, r *collector.ExportTraceServic
 		}
 	}
 	return &collector.ExportTraceServiceResponse{}, nil
+}
+
+// await waits until so many spans of these names are there, or of any name where
+// none is given. A node that stops exports what waits, but for a second at most.
+func (c *otlpCollector) await(t *testing.T, n int, names ...string) {
+	t.Helper()
+	await(t, fmt.Sprint(n, " spans ", names), func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		there := 0
+		for _, spans := range c.spans {
+			for _, s := range spans {
+				if len(names) == 0 || slices.Contains(names, s.GetName()) {
+					there++
+				}
+			}
+		}
+		return there >= n
+	})
 }
 
 // startCollector returns a collector and its URL.
@@ -144,7 +164,8 @@ func onePutIsOneTrace(t *testing.T, send func(t *testing.T, n *Node)) {
 	nodes := startCluster(t, 3, cfg)
 	put(t, nodes[0], "unsampled", "v", nil)
 	send(t, nodes[0])
-	for _, n := range nodes { // which exports what waits
+	collected.await(t, 9) // that are all
+	for _, n := range nodes {
 		if err := n.Stop(); err != nil {
 			t.Fatal(err)
 		}
@@ -213,6 +234,7 @@ func TestForwardIsOneTrace(t *testing.T) {
 			t.Fatalf("%d values", len(r.Values))
 		}
 	}
+	collected.await(t, 2*26, "dynamo put", "dynamo get") // which end last
 	for _, n := range nodes {
 		if err := n.Stop(); err != nil {
 			t.Fatal(err)
@@ -246,7 +268,7 @@ func TestForwardIsOneTrace(t *testing.T) {
 // waitLayout waits until a node's layout is of that version and filled.
 func waitLayout(t *testing.T, n *Node, version uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	p, err := n.running("status")
 	if err != nil {

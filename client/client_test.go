@@ -78,7 +78,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("r=%d: %+v, %+v", w, met, r.Quorum)
 		}
 	}
-	if _, err := c.Get(ctx, "k", client.BlockingRepair(), client.WithR(2), client.WithTimeout(10*time.Second)); err != nil {
+	if _, err := c.Get(ctx, "k", client.BlockingRepair(), client.WithR(2)); err != nil {
 		t.Errorf("a blocking read: %v", err)
 	}
 	// The same write twice is one.

@@ -23,6 +23,7 @@ func memoryConfig() *dynamo.Config {
 	c.Partitions = 16
 	c.StorageEngine = cmp.Or(os.Getenv("DYNAMO_ENGINE"), "memory")
 	c.GossipInterval = 20 * time.Millisecond
+	c.RequestTimeout, c.PeerTimeout = time.Minute, 2*time.Second // the machine may be slow
 	c.LayoutDelay = 0
 	return c
 }
@@ -78,7 +79,7 @@ func startCluster(tb testing.TB, nodes int, c *dynamo.Config) []*dynamo.Node {
 
 func waitReady(tb testing.TB, n *dynamo.Node) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := n.Ready(ctx); err != nil {
 		tb.Fatal(err)
@@ -86,14 +87,17 @@ func waitReady(tb testing.TB, n *dynamo.Node) {
 }
 
 // connect returns a client that knows the addresses of these nodes, closed
-// with the test.
+// with the test. Without a configuration of its own it is patient.
 func connect(tb testing.TB, cfg *client.Config, nodes ...*dynamo.Node) *client.Client {
 	tb.Helper()
+	if cfg == nil {
+		cfg = patient()
+	}
 	var addrs []string
 	for _, n := range nodes {
 		addrs = append(addrs, n.Addr())
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	c, err := client.New(ctx, addrs, cfg)
 	if err != nil {

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"testing"
 
@@ -92,32 +93,32 @@ func (f *fakeNode) noisy(reply *dynamov1.Reply) []*dynamov1.Reply {
 func (f *fakeNode) requests() []*dynamov1.Request {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return append([]*dynamov1.Request(nil), f.asked...)
+	return slices.Clone(f.asked)
 }
 
 // puts returns the puts that the node was asked for so far. Reads come also by
 // themselves, where an owner is to be known.
-func (f *fakeNode) puts() (puts []*dynamov1.Request) {
-	for _, r := range f.requests() {
-		if r.GetPut() != nil {
-			puts = append(puts, r)
-		}
-	}
-	return puts
+func (f *fakeNode) puts() []*dynamov1.Request {
+	return slices.DeleteFunc(f.requests(), func(r *dynamov1.Request) bool { return !isPut(r) })
 }
 
-// await returns what the node was asked, once that is so many requests.
-func (f *fakeNode) await(n int) []*dynamov1.Request {
+// await returns what the node was asked of a kind, once that is so many requests.
+func (f *fakeNode) await(n int, kind func(*dynamov1.Request) bool) []*dynamov1.Request {
 	for {
 		f.mu.Lock()
-		asked, more := append([]*dynamov1.Request(nil), f.asked...), f.more
+		asked, more := slices.Clone(f.asked), f.more
 		f.mu.Unlock()
+		asked = slices.DeleteFunc(asked, func(r *dynamov1.Request) bool { return !kind(r) })
 		if len(asked) >= n {
 			return asked
 		}
 		<-more
 	}
 }
+
+// isPut tells the puts of a test from the reads by which a client finds out how
+// fast the other owners are, as soon as one takes some milliseconds.
+func isPut(r *dynamov1.Request) bool { return r.GetPut() != nil }
 
 // startFakes returns as many nodes as there are answers, all owners of all
 // keys in this order, and a client of them.

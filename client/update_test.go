@@ -124,7 +124,7 @@ func TestUpdate(t *testing.T) {
 	if _, err := c.Put(ctx, "k", []byte("c"), nil); err != nil { // it has seen nothing
 		t.Fatal(err)
 	}
-	seen, err := c.Update(ctx, "k", add("a"), client.WithTimeout(20*time.Second), client.BlockingRepair())
+	seen, err := c.Update(ctx, "k", add("a"), client.WithTimeout(time.Minute), client.BlockingRepair())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	remote "github.com/dynamo-kv/dynamo/client"
 )
@@ -32,7 +31,7 @@ func threeProcesses(t *testing.T) ([]*process, *remote.Client) {
 		p.awaitMembers(3)
 	}
 	cfg := remote.DefaultConfig()
-	cfg.Timeout = 20 * time.Second // so that no error comes of a slow machine
+	cfg.Timeout = patientRequest // so that no error comes of a slow machine
 	c, err := remote.New(t.Context(), []string{nodes[0].addr}, cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -74,7 +74,7 @@ func TestTier3FullDisk(t *testing.T) {
 	m.goOn(200)
 	m.net.must(small.inside.fill(ballast))
 	await(t, "the node to be full", func() bool { return small.room() == "full" })
-	probe := m.caller(tier3Clients)
+	probe := m.prober()
 	for i := range 300 {
 		at := m.nodes[i%len(m.nodes)]
 		if err := probe.put(at, fmt.Sprint("meanwhile-", i%20), nil, false, 1000); err != nil {
@@ -84,7 +84,7 @@ func TestTier3FullDisk(t *testing.T) {
 			t.Errorf("a get through the full node: %v", err)
 		}
 	}
-	const all = "/v1/kv/all?quorum=strict&w=3"
+	const all = "/v1/kv/all?quorum=strict&w=3&timeout=1m"
 	a, err := small.do(http.MethodPut, all, []byte("v"))
 	if err != nil || a.code != http.StatusInsufficientStorage || !strings.Contains(string(a.body), `"storage_full"`) {
 		t.Errorf("a put that all nodes must store: %d %s, %v", a.code, a.body, err)

@@ -4,8 +4,18 @@ import (
 	"cmp"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/dynamo-kv/dynamo"
+)
+
+// What requests have, and what a node has to answer another, where a test is not
+// about time: the machine may stand still for a while. And patience bounds every
+// wait for what must happen, far above what any takes.
+const (
+	patientRequest = time.Minute
+	patientPeer    = 2 * time.Second
+	patience       = 5 * time.Minute
 )
 
 // config is the default configuration with the transport and the engine that
@@ -13,6 +23,7 @@ import (
 // Where it names no engine there is nothing on the disk.
 func config() *dynamo.Config {
 	cfg := dynamo.DefaultConfig()
+	cfg.RequestTimeout, cfg.PeerTimeout = patientRequest, patientPeer
 	cfg.StorageEngine = cmp.Or(os.Getenv("DYNAMO_ENGINE"), "memory")
 	if transport := os.Getenv("DYNAMO_TRANSPORT"); transport != "" {
 		cfg.Transport = transport

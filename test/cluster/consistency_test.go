@@ -37,7 +37,7 @@ func embedded(t testing.TB, nodes int, change func(*dynamo.Config)) []*dynamo.No
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, n := range all {
 		if nodes >= 3 {

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -42,7 +41,7 @@ func TestDocumentedHTTP(t *testing.T) {
 			here := []string{"127.0.0.1:7171", nodes[0].Addr(), "127.0.0.1:7172", nodes[1].Addr(), "127.0.0.1:7173", nodes[2].Addr()}
 			for _, e := range all {
 				command := strings.NewReplacer(here...).Replace(e.command)
-				out, err := exec.CommandContext(t.Context(), "sh", "-c", command).Output()
+				out, err := shell(t, command).Output()
 				if err != nil {
 					t.Fatalf("%s:%d: %s: %v", doc, e.line, command, err)
 				}

@@ -18,7 +18,7 @@ func TestTier3Pause(t *testing.T) {
 	for _, p := range m.others(2) {
 		m.awaitStatus(p, 2, "suspected", "dead")
 	}
-	probe := m.caller(tier3Clients)
+	probe := m.prober()
 	for _, p := range m.others(2) {
 		probe.mustWrite(p, "paused", false)
 	}

@@ -85,15 +85,17 @@ func (r *rolling) whole() {
 	}
 }
 
-// write puts keys and deletes every fifth of them again, through two of the nodes.
-func (r *rolling) write(prefix string, keys int, a, b *process) {
+// write puts keys and deletes every fifth of them again, through two of the nodes,
+// with so many replicas.
+func (r *rolling) write(prefix string, keys, w int, a, b *process) {
 	r.t.Helper()
+	query := fmt.Sprint("?overwrite=true&w=", w)
 	each(r.t, keys, func(i int) error {
 		key := fmt.Sprint(prefix, "/", i)
-		code, body, err := a.put(key, "value of "+key, "?overwrite=true")
+		code, body, err := a.put(key, "value of "+key, query)
 		if err == nil && code == http.StatusNoContent && i%5 == 0 {
 			var answer answer
-			answer, err = b.do(http.MethodDelete, "/v1/kv/"+key+"?overwrite=true", nil)
+			answer, err = b.do(http.MethodDelete, "/v1/kv/"+key+query, nil)
 			code, body = answer.code, string(answer.body)
 		}
 		if err == nil && code != http.StatusNoContent {
@@ -162,7 +164,7 @@ func (r *rolling) move(i int, engine string, meanwhile func()) {
 // time, through every node.
 func TestRollingMigration(t *testing.T) {
 	r := newRolling(t, "lss")
-	r.write("first", 500, r.nodes[0], r.nodes[1])
+	r.write("first", 500, 3, r.nodes[0], r.nodes[1]) // with all, so that nothing is under way afterwards
 	r.whole()
 	r.move(2, "pebble", func() {})
 	r.whole()
@@ -188,7 +190,7 @@ func TestRollingMigration(t *testing.T) {
 	for i, engine := range []string{"badger", "bolt"} {
 		others := []*process{r.nodes[1-i], r.nodes[2]}
 		r.move(i, engine, func() {
-			r.write("without-"+engine, 200, others[0], others[1])
+			r.write("without-"+engine, 200, 2, others[0], others[1])
 			for _, p := range others {
 				r.check(p)
 			}

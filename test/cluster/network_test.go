@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"testing"
-	"time"
 )
 
 // network is a router and machines with an address and a cable to it each, all
@@ -121,5 +120,5 @@ func (n *network) client() *http.Client {
 	}
 	transport := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 64}
 	n.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	return &http.Client{Transport: transport, Timeout: 2 * patientRequest}
 }

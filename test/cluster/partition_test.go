@@ -19,7 +19,7 @@ func TestTier3Halves(t *testing.T) {
 			m.awaitStatus(m.nodes[b], a, "suspected", "dead")
 		}
 	}
-	probe := m.caller(tier3Clients)
+	probe := m.prober()
 	for round := range 3 {
 		for _, p := range m.nodes {
 			probe.mustWrite(p, fmt.Sprint("both-", round), false)
@@ -42,7 +42,7 @@ func TestTier3OneWay(t *testing.T) {
 	m.net.cut(0, 2)
 	m.awaitStatus(m.nodes[1], 0, "suspected", "dead")
 	m.awaitStatus(m.nodes[2], 0, "suspected", "dead")
-	probe := m.caller(tier3Clients)
+	probe := m.prober()
 	for _, p := range m.nodes {
 		probe.mustWrite(p, "one-way", false)
 	}
@@ -60,22 +60,22 @@ func TestTier3Isolate(t *testing.T) {
 	stop := m.work()
 	m.goOn(200)
 	m.net.split(2)
-	alone, probe := m.nodes[2], m.caller(tier3Clients)
+	alone, hasty := m.nodes[2], m.caller(tier3Clients)
 	for i := range 2 {
-		if probe.put(alone, "strict", nil, true, 100) == nil {
+		if hasty.put(alone, "strict", nil, true, 100) == nil {
 			t.Errorf("try %d: a node that is cut off acknowledges a strict write", i)
 		}
-		if probe.read(alone, "strict", true) == nil {
+		if hasty.read(alone, "strict", true) == nil {
 			t.Errorf("try %d: a node that is cut off answers a strict read", i)
 		}
 	}
 	for _, p := range m.others(2) {
 		m.awaitStatus(p, 2, "suspected", "dead")
-		probe.mustWrite(p, "strict", true)
+		m.prober().mustWrite(p, "strict", true)
 	}
 	m.goOn(100)
 	m.net.heal()
-	probe.awaitWrite(alone, "strict", true)
+	hasty.awaitWrite(alone, "strict", true)
 	m.goOn(100)
 	stop()
 	m.check()

@@ -73,8 +73,12 @@ type process struct {
 // killed, so their engine is one that keeps its data.
 func serve(t *testing.T, id, listen, data string, args ...string) *process {
 	t.Helper()
-	if !slices.Contains(args, "--engine") {
-		args = append(args, "--engine", durableEngine())
+	for flag, value := range map[string]string{
+		"--engine": durableEngine(), "--request-timeout": patientRequest.String(), "--peer-timeout": patientPeer.String(),
+	} {
+		if !slices.Contains(args, flag) {
+			args = append(args, flag, value)
+		}
 	}
 	p := &process{t: t, id: id, args: append([]string{"serve", "--id", id, "--data", data}, args...), http: client}
 	p.start(listen)
@@ -166,24 +170,29 @@ type status struct {
 	} `json:"hints"`
 }
 
-// await polls until the condition holds; the test's deadline bounds it.
+// await polls until the condition holds.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("still waiting for %s after a minute", what)
+			t.Fatalf("still waiting for %s after %v", what, patience)
 		case <-tick.C:
 		}
 	}
 }
 
+// statusTimeout is after how long an answer is asked for again by whoever polls.
+const statusTimeout = 10 * time.Second
+
 func (p *process) status() (s status, err error) {
-	a, err := p.do(http.MethodGet, "/v1/status", nil)
+	ctx, cancel := context.WithTimeout(p.t.Context(), statusTimeout)
+	defer cancel()
+	a, err := p.doWithin(ctx, http.MethodGet, "/v1/status", nil, nil)
 	if err != nil {
 		return s, err
 	}
@@ -200,7 +209,7 @@ func (p *process) awaitMembers(n int) {
 	})
 }
 
-var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 10 * time.Second}
+var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 2 * patientRequest}
 
 // answer is what a request came back with.
 type answer struct {

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -45,6 +44,15 @@ func examples(t *testing.T, path string) (all []example) {
 	return all
 }
 
+// shell returns a command of a document. curl would ask a proxy of the environment
+// for this machine too.
+func shell(t *testing.T, command string, env ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
+	cmd.Env = append(append(os.Environ(), "no_proxy=*", "NO_PROXY=*"), env...)
+	return cmd
+}
+
 // always leaves of an answer what is so each time.
 func always(out string) string {
 	for _, volatile := range []struct{ is, becomes string }{
@@ -69,14 +77,14 @@ func TestDocumentedProtocol(t *testing.T) {
 	path := filepath.Join("..", "..", "docs", "protocol.md")
 	nodes := embedded(t, 3, func(cfg *dynamo.Config) { cfg.AntiEntropyInterval = 0 })
 	for _, n := range nodes {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		if err := n.Ready(ctx); err != nil {
 			t.Fatal(err)
 		}
 		cancel()
 	}
 	await(t, "all members to be known as they will stay", func() bool {
-		out, err := exec.CommandContext(t.Context(), "curl", "-s", "-d", `{"from_node":"me"}`, "http://"+nodes[0].Addr()+"/rpc/gossip").Output()
+		out, err := shell(t, `curl -s -d '{"from_node":"me"}' $NODE/rpc/gossip`, "NODE=http://"+nodes[0].Addr()).Output()
 		return err == nil && strings.Count(string(out), `"state":"active"`) == 3 && strings.Count(string(out), `"phase":"stable"`) == 3
 	})
 	all := examples(t, path)
@@ -87,9 +95,7 @@ func TestDocumentedProtocol(t *testing.T) {
 		if strings.HasPrefix(e.command, "NODE=") {
 			continue // where a reader's nodes are; ours are elsewhere
 		}
-		cmd := exec.CommandContext(t.Context(), "sh", "-c", e.command)
-		cmd.Env = append(os.Environ(), "NODE=http://"+nodes[0].Addr(), "OTHER=http://"+nodes[1].Addr())
-		out, err := cmd.CombinedOutput()
+		out, err := shell(t, e.command, "NODE=http://"+nodes[0].Addr(), "OTHER=http://"+nodes[1].Addr()).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%s:%d: %s: %v\n%s", path, e.line, e.command, err, out)
 		}

@@ -37,10 +37,10 @@ const (
 	// clientPause is between two operations of a client: the machine is busy,
 	// and what it does else is not starved.
 	clientPause = 4 * time.Millisecond
-	// requestTimeout is what requests ask for, and answerTimeout when a client
-	// gives an answer up: of a process that stands still none comes.
+	// requestTimeout is what requests ask for, and answerGrace how long after that
+	// a client gives an answer up: of a process that stands still none comes.
 	requestTimeout = time.Second
-	answerTimeout  = 3 * time.Second
+	answerGrace    = 2 * time.Second
 )
 
 // machines is a cluster of tier 3.
@@ -154,13 +154,14 @@ func (m *machines) awaitStatus(p *process, i int, want ...string) {
 
 // caller is one of several clients that work at the same time.
 type caller struct {
-	m    *machines
-	rng  *rand.Rand
-	last map[string]*audit.Op // that gave it its latest context, by key
+	m       *machines
+	rng     *rand.Rand
+	last    map[string]*audit.Op // that gave it its latest context, by key
+	timeout time.Duration        // of its requests
 }
 
 // work has clients work until the returned function is called, which waits for
-// them.
+// them, and before that until they have done something of everything.
 func (m *machines) work() (stop func()) {
 	end := make(chan struct{})
 	var running sync.WaitGroup
@@ -180,13 +181,27 @@ func (m *machines) work() (stop func()) {
 		})
 	}
 	return func() {
+		await(m.t, "something of everything to be done", func() bool {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			tally := m.log.Tally()
+			tally.Held = 1 // that is known when it is checked
+			return tally.Idle() == ""
+		})
 		close(end)
 		running.Wait()
 	}
 }
 
 func (m *machines) caller(i int) *caller {
-	return &caller{m: m, rng: rand.New(rand.NewPCG(m.seed, uint64(i))), last: make(map[string]*audit.Op)}
+	return &caller{m: m, rng: rand.New(rand.NewPCG(m.seed, uint64(i))), last: make(map[string]*audit.Op), timeout: requestTimeout}
+}
+
+// prober returns a client whose requests must succeed, on a slow machine too.
+func (m *machines) prober() *caller {
+	c := m.caller(tier3Clients)
+	c.timeout = patientRequest
+	return c
 }
 
 // act is one operation through any node.
@@ -202,17 +217,18 @@ func (c *caller) act() {
 	}
 }
 
-func query(strict bool, name string) string {
-	q := fmt.Sprintf("?%s=%d&timeout=%v", name, quorum, requestTimeout)
+func query(strict bool, name string, timeout time.Duration) string {
+	q := fmt.Sprintf("?%s=%d&timeout=%v", name, quorum, timeout)
 	if strict {
 		return q + "&quorum=strict"
 	}
 	return q + "&quorum=sloppy"
 }
 
-// request sends a request, and gives up on it where no answer comes.
-func (p *process) request(method, path string, body []byte, header map[string]string) (answer, error) {
-	ctx, cancel := context.WithTimeout(p.t.Context(), answerTimeout)
+// request sends a request that has so much time, and gives up on it where no
+// answer comes.
+func (p *process) request(timeout time.Duration, method, path string, body []byte, header map[string]string) (answer, error) {
+	ctx, cancel := context.WithTimeout(p.t.Context(), timeout+answerGrace)
 	defer cancel()
 	return p.doWithin(ctx, method, path, body, header)
 }
@@ -227,7 +243,7 @@ func (c *caller) read(p *process, key string, strict bool) error {
 
 // look sends a read and records how it ends.
 func (c *caller) look(o *audit.Op, p *process) error {
-	a, err := p.request(http.MethodGet, "/v1/kv/"+url.PathEscape(o.Key)+query(o.Strict, "r"), nil, nil)
+	a, err := p.request(c.timeout, http.MethodGet, "/v1/kv/"+url.PathEscape(o.Key)+query(o.Strict, "r", c.timeout), nil, nil)
 	var values [][]byte
 	var clock version.Clock
 	if err == nil {
@@ -287,9 +303,9 @@ func (c *caller) put(p *process, key string, from *audit.Op, strict bool, size i
 // became of it, it is sent once more half of the time, to any of the nodes, as
 // the write that it is.
 func (c *caller) carryOut(o *audit.Op, p *process, nodes []*process) error {
-	clock, outcome, err := p.send(o)
+	clock, outcome, err := p.send(o, c.timeout)
 	if outcome == audit.Unknown && c.rng.IntN(2) == 0 {
-		again, second, err2 := nodes[c.rng.IntN(len(nodes))].send(o)
+		again, second, err2 := nodes[c.rng.IntN(len(nodes))].send(o, c.timeout)
 		if second == audit.Done {
 			clock, outcome, err = again, second, err2
 		}
@@ -306,7 +322,7 @@ func (c *caller) carryOut(o *audit.Op, p *process, nodes []*process) error {
 }
 
 // send sends a write to a node.
-func (p *process) send(o *audit.Op) (c version.Clock, outcome audit.Outcome, err error) {
+func (p *process) send(o *audit.Op, timeout time.Duration) (c version.Clock, outcome audit.Outcome, err error) {
 	// In lower case net/http does not know it: it would send the write again
 	// when a connection breaks, and only tell how the second one ended.
 	header := map[string]string{"idempotency-key": o.ID.String()}
@@ -317,7 +333,7 @@ func (p *process) send(o *audit.Op) (c version.Clock, outcome audit.Outcome, err
 	if o.Remove {
 		method = http.MethodDelete
 	}
-	a, err := p.request(method, "/v1/kv/"+url.PathEscape(o.Key)+query(o.Strict, "w"), o.Value, header)
+	a, err := p.request(timeout, method, "/v1/kv/"+url.PathEscape(o.Key)+query(o.Strict, "w", timeout), o.Value, header)
 	if err != nil {
 		return c, audit.Unknown, err
 	}
@@ -439,7 +455,7 @@ func (p *process) copyOf(key string) (set version.Siblings, err error) {
 	if err != nil {
 		return set, err
 	}
-	a, err := p.request(http.MethodPost, "/rpc/get", body, nil)
+	a, err := p.request(requestTimeout, http.MethodPost, "/rpc/get", body, nil)
 	if err != nil {
 		return set, err
 	}
