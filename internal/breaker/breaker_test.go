@@ -131,6 +131,10 @@ func TestAnotherPeerBeginsAnew(t *testing.T) {
 	b := opened(t, 0)
 	b.Forget()
 	want(t, &b, breaker.Closed)
+	b.Forget() // it is closed: that is no change
+	if got := b.Changes(); got != (breaker.Changes{Opened: 1, Closed: 1}) {
+		t.Errorf("changes %+v", got)
+	}
 	before := b.Generation()
 	b.Record(0, before, 0, 4)
 	b.Forget()

@@ -285,8 +285,8 @@ func (s *slot) stoodIn(owner id.Node) bool {
 	return slices.ContainsFunc(s.peers, func(t try) bool { return t.owner == owner && t.state == done })
 }
 
-// passedOver says whether an owner is not asked, and nobody else in its place: the
-// others will do, and if not, the write is lost without it.
+// passedOver says whether an owner is not asked, and nobody else was in its place: the
+// others may do. Where they cannot, settleWrite asks it, before the write is lost.
 func (s *slot) passedOver(owner id.Node) bool {
 	t := s.find(owner)
 	return t != nil && t.state == avoided && !slices.ContainsFunc(s.peers, func(t try) bool { return t.owner == owner })

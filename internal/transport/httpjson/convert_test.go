@@ -3,6 +3,7 @@ package httpjson
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,17 @@ func TestSetsRoundTrip(t *testing.T) {
 			t.Fatalf("and back again (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// The versions of a set may come in any order.
+func TestSetsInAnyOrder(t *testing.T) {
+	set, _ := version.Siblings{}.Put(version.Clock{}, actor("a", 1), version.Write{Data: []byte("a")})
+	set, _ = set.Put(version.Clock{}, actor("b", 1), version.Write{Data: []byte("b")})
+	out := SetOf(set)
+	slices.Reverse(out.Versions)
+	if got, err := out.set([]byte("key")); err != nil || !got.Equal(set) {
+		t.Errorf("%v (%v) was %v", got, err, set)
+	}
 }
 
 // A version that is taken out of what a node shows says no more than it knows:

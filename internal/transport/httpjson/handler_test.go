@@ -48,6 +48,10 @@ func (b *backend) Do(_ context.Context, q *core.Request, _ time.Duration) core.R
 
 func (b *backend) Ask(_ context.Context, from id.Node, _ []byte, m core.Message, _ time.Duration) (core.Message, core.Code) {
 	b.from, b.message = from, m
+	if _, ok := m.(*core.Gossip); ok {
+		b.status.Members = slices.Clone(b.status.Members)
+		b.status.Members[0].Heartbeat++ // what it is told changes what it knows
+	}
 	return b.reply, b.code
 }
 
@@ -244,6 +248,9 @@ func TestGossipIsTakenIn(t *testing.T) {
 	if !ok || b.from != "n2" || m.State.Cluster != 0xc || w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"merged":true`) {
 		t.Fatalf("asked %#v of %s; status %d: %.200s", b.message, b.from, w.Code, w.Body)
 	}
+	if !strings.Contains(w.Body.String(), `"heartbeat":18`) {
+		t.Errorf("the answer shows the members as they were before: %.300s", w.Body)
+	}
 	for i, got := range m.State.Members {
 		if diff := cmp.Diff(st.Members[i].Member, got); diff != "" {
 			t.Errorf("member %d (-shown +taken in):\n%s", i, diff)
@@ -368,7 +375,7 @@ func TestBadRequests(t *testing.T) {
 		{"a dot of a clock", http.MethodPost, PutPath, `{"key":"a","clock":{"dots":[{"actor":"a~b","counter":1}]}}`, http.StatusBadRequest, `clock: malformed actor "a~b": use node~start.sequence`},
 		{"a text for a version", http.MethodPost, PutPath, `{"key":"a","versions":["b"]}`, http.StatusBadRequest, "an entry of versions is of the type string; an object is allowed"},
 		{"a bad kind", http.MethodPost, PutPath, `{"key":"a","value":{"is_tombstone":"yes"}}`, http.StatusBadRequest, "value.is_tombstone is of the type string; true or false is allowed"},
-		{"a version for all", http.MethodPost, PutPath, `{"key":"a","versions":{}}`, http.StatusBadRequest, "versions is of the type object; a list is allowed"},
+		{"a version for all", http.MethodPost, PutPath, `{"key":"a","versions":{}}`, http.StatusBadRequest, "request: versions is of the type object; a list is allowed"},
 		{"many versions", http.MethodPost, PutPath, `{"key":"a","versions":[` + strings.Repeat("{},", maxObjects) + `{}]}`, http.StatusBadRequest, "objects and lists"},
 		{"many values", http.MethodPost, PutPath, `{"key":"a","x":[` + strings.Repeat("1,", maxValues+1) + `1]}`, http.StatusBadRequest, "values; at most"},
 

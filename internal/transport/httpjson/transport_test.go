@@ -1,8 +1,10 @@
 package httpjson
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
@@ -312,6 +315,9 @@ func TestPeersThatRefuse(t *testing.T) {
 					_ = json.NewEncoder(w).Encode(Hello{Node: "n2", Protocol: protocol})
 					return
 				}
+				if r.URL.Path != EnvelopesPath {
+					t.Errorf("%s is asked for: nobody is followed elsewhere", r.URL.Path)
+				}
 				batches.Add(1)
 				_, _ = io.Copy(io.Discard, r.Body)
 				answers(w)
@@ -331,6 +337,46 @@ func TestPeersThatRefuse(t *testing.T) {
 			}
 			if n := batches.Load(); n == 0 {
 				t.Error("nothing was sent to it")
+			}
+		})
+	}
+}
+
+// A batch that a peer does not answer is given up, and its connection with it, at
+// the last of its deadlines, or when its receiver would have given up as well.
+func TestBatchesAreGivenUp(t *testing.T) {
+	for deadline, want := range map[time.Duration]time.Duration{3 * time.Second: 3 * time.Second, id.MaxMessageAge: 20 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			ours, theirs := net.Pipe()
+			a, err := New(Options{
+				Self: "n1", Handler: newSink(), Mono: func() time.Duration { return time.Since(began) },
+				Dial: func(context.Context, string) (net.Conn, error) { return ours, nil },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, left := range []time.Duration{time.Second, deadline} {
+				a.Send("n2:1", &core.Envelope{From: "n1", To: "n2", Req: core.ReqID(i), Deadline: left, Msg: &core.Read{Key: []byte("k")}})
+			}
+			from := bufio.NewReader(theirs)
+			for range 2 { // the hello, and a batch
+				r, err := http.ReadRequest(from)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, r.Body); err != nil {
+					t.Fatal(err)
+				}
+				if r.URL.Path == HelloPath {
+					_, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n{\"node\":\"n2\",\"protocol\":1}")
+				}
+			}
+			if _, err := from.ReadByte(); !errors.Is(err, io.EOF) || time.Since(began) != want {
+				t.Errorf("with a deadline after %v the connection ended after %v with %v; want %v", deadline, time.Since(began), err, want)
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
 			}
 		})
 	}
