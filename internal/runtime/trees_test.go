@@ -198,7 +198,7 @@ func TestNoPairsWithoutAntiEntropy(t *testing.T) {
 	for every, want := range map[time.Duration]int{compareEach: 3 * 32, 0: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			nodes := members(t, memnet.New(1), func(o *runtime.Options) { o.Node.AntiEntropyInterval = every })
-			time.Sleep(10 * time.Second) // virtual, by when shards have told of what they share
+			<-time.After(10 * time.Second) // virtual, by when shards have told of what they share
 			pairs := 0
 			for _, m := range nodes {
 				pairs += m.Status().Trees.Pairs
