@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -104,7 +105,11 @@ func (r *Runtime) tell(changes []core.StatusChange) {
 	r.mu.Unlock()
 	now := time.Now()
 	for _, c := range changes {
-		r.logger.Info("what this node thinks of a peer has changed", "peer", c.Peer, "from", c.From, "to", c.To)
+		level := slog.LevelInfo
+		if c.From == core.Dead || c.To == core.Dead {
+			level = slog.LevelWarn // what an operator looks for in a log
+		}
+		r.logger.Log(context.Background(), level, "what this node thinks of a peer has changed", "peer", c.Peer, "from", c.From, "to", c.To)
 		for _, w := range watches {
 			w.put(Change{c, now})
 		}

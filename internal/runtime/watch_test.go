@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +43,20 @@ func TestWatchIsBounded(t *testing.T) {
 	r.tell(suspected(1))
 	if _, missed, ok := w.Next(t.Context()); !ok || missed != 0 {
 		t.Errorf("after that: %v, %d missed", ok, missed)
+	}
+}
+
+// TestDeathsAreWarnedOf: at the level that a node logs at by default, its log says
+// which peers are dead, and which of them are back. A suspicion comes and goes.
+func TestDeathsAreWarnedOf(t *testing.T) {
+	var log strings.Builder
+	r := idle()
+	r.logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	r.tell(suspected(1))
+	r.tell([]core.StatusChange{{Peer: "n3", From: core.Suspected, To: core.Dead}, {Peer: "n3", From: core.Dead, To: core.Alive}})
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "peer=n3 from=suspected to=dead") || !strings.Contains(lines[1], "peer=n3 from=dead to=alive") {
+		t.Errorf("the log has %q", lines)
 	}
 }
 
