@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"testing"
+	"time"
 )
 
 // recordHits returns how many reads of a node's records its cache had, and its
@@ -28,6 +29,7 @@ func TestRecordCacheBytes(t *testing.T) {
 	for _, bytes := range []int64{0, 1 << 20} {
 		cfg := DefaultConfig()
 		cfg.N, cfg.R, cfg.W = 1, 1, 1
+		cfg.RequestTimeout = time.Minute // as patience
 		cfg.StoragePath = t.TempDir()
 		cfg.RecordCacheBytes = bytes
 		n, err := NewNode("n1", "127.0.0.1:0", cfg)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/propagation"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -142,7 +143,9 @@ func putOverGRPC(t *testing.T, n *Node) {
 
 func putThroughClient(t *testing.T, n *Node) {
 	t.Helper()
-	c, err := client.New(t.Context(), []string{n.Addr()}, nil)
+	cfg := client.DefaultConfig()
+	cfg.Timeout, cfg.AttemptTimeout = time.Minute, time.Minute // a second attempt would have spans of its own
+	c, err := client.New(t.Context(), []string{n.Addr()}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

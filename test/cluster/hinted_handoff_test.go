@@ -63,7 +63,8 @@ func TestWritesGoOnWithoutTwoOwnersAndReachThemLater(t *testing.T) {
 	key := func(i int) string { return fmt.Sprint("key-", i) }
 	contexts := make([]*dynamo.Context, keys)
 	for i := range keys {
-		contexts[i] = must[*dynamo.Context](t)(c.nodes[i%5].Put(ctx, key(i), []byte("before"), nil))
+		must[*dynamo.Context](t)(c.nodes[i%5].Put(ctx, key(i), []byte("before"), nil))
+		contexts[i] = readContext(t, c.nodes[i%5], key(i))
 	}
 	for _, gone := range []int{3, 4} {
 		if err := c.nodes[gone].Stop(); err != nil {

@@ -88,8 +88,10 @@ func TestKillInTheMiddleOfDelivery(t *testing.T) {
 			continue // it is no owner, which the number of keys that it holds tells from a loss
 		}
 		held++
-		if len(got.Values) != 1 || string(got.Values[0].Data) != value(i) {
-			t.Errorf("key %d at the node that was away: %d values", i, len(got.Values))
+		for _, v := range got.Values { // of which there are two where an owner was slow to answer: see readContext
+			if string(v.Data) != value(i) {
+				t.Errorf("key %d at the node that was away: %.20q", i, v.Data)
+			}
 		}
 	}
 	if held < keys*3/4*9/10 { // three of four nodes own each key
