@@ -70,6 +70,22 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
+// TestQuorumsThatCannotBeMet: another owner is asked once, and not all there are.
+func TestQuorumsThatCannotBeMet(t *testing.T) {
+	answer := fails(dynamov1.Reason_REASON_QUORUM, notWritten)
+	fakes, c := startFakes(t, patient(), answer, answer, answer, answer)
+	if _, err := c.Put(t.Context(), key, nil, nil, client.Overwrite()); !errors.Is(err, client.ErrQuorum) {
+		t.Error(err)
+	}
+	asked := 0
+	for _, f := range fakes {
+		asked += len(f.puts())
+	}
+	if asked != 2 {
+		t.Errorf("%d nodes were asked; want two", asked)
+	}
+}
+
 // TestOneDoesNotAnswer: then the next one is asked as well, for the same write.
 func TestOneDoesNotAnswer(t *testing.T) {
 	cfg := patient()
