@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -129,5 +130,28 @@ func TestRequestsOfClientsThatHaveGoneAreNotBegun(t *testing.T) {
 	}
 	if n := r.clients(); n != 1 || stays.leave() {
 		t.Errorf("%d requests were begun; want that of the client who stays", n)
+	}
+}
+
+// TestWhoeverGoesIsToldWhatIsKnown: a request that its client gives up before it was
+// begun never begins, and its write is known not to be written; one that was
+// begun is not known.
+func TestWhoeverGoesIsToldWhatIsKnown(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, begun := range []bool{false, true} {
+		r := &Runtime{}
+		w := r.waiters.get()
+		want, left := core.NotWritten, uint64(1)
+		if begun {
+			want, left = core.Unknown, 0
+			w.Begins()
+		}
+		if got := r.await(ctx, w, core.OpPut); got.Code != core.CodeTimeout || got.Outcome != want {
+			t.Errorf("begun %t: %v, %v; want %v", begun, got.Code, got.Outcome, want)
+		}
+		if w.Begins() || r.turned.left.Load() != left {
+			t.Errorf("begun %t: it begins all the same, or %d are counted", begun, r.turned.left.Load())
+		}
 	}
 }
