@@ -101,10 +101,16 @@ func TestQueuesAreBounded(t *testing.T) {
 	if client() {
 		t.Error("more clients than may ever wait")
 	}
+	if !l.queue.full.Load() {
+		t.Error("nobody hears that there is no room")
+	}
 	for len(l.queue.clients)+len(l.left.clients) > 0 || l.queue.counts[clientRequest] > 0 {
 		if err := l.drain(l.runtime.now()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if l.queue.full.Load() {
+		t.Error("everybody is turned away though there is room again")
 	}
 	l.fill(t, 10, maxPeers, 3*maxPeers)
 	if client() {
@@ -153,5 +159,47 @@ func TestWhoeverGoesIsToldWhatIsKnown(t *testing.T) {
 		if w.Begins() || r.turned.left.Load() != left {
 			t.Errorf("begun %t: it begins all the same, or %d are counted", begun, r.turned.left.Load())
 		}
+	}
+}
+
+// sink is a transport that keeps what it is to send.
+type sink struct{ sent []core.Envelope }
+
+func (s *sink) Send(_ string, e *core.Envelope) bool {
+	s.sent = append(s.sent, *e)
+	return true
+}
+func (s *sink) Reach(string) {}
+func (s *sink) Close() error { return nil }
+
+// TestPeersHearThatThereIsNoRoom: a peer's request for which a queue has no room is
+// refused as overloaded; but for a forward, of which only a coordinator can say that
+// it will not be carried out.
+func TestPeersHearThatThereIsNoRoom(t *testing.T) {
+	l, _ := recorded(maxClients)
+	l.fill(t, 0, maxPeers, 0)
+	to := &sink{}
+	r := &Runtime{self: "n1", began: time.Now(), shards: []*loop{l}, transport: to}
+	r.view.Store(&core.View{Self: "n1", Peers: []core.Peer{{ID: "n2", Addr: "n2:1"}}})
+	requests := []core.Message{&core.Apply{}, &core.Hint{}, &core.Read{}, &core.Pull{}, &core.TreeCompare{}, &core.BucketAsk{}}
+	for _, m := range requests {
+		to.sent = nil
+		r.Deliver(&core.Envelope{From: "n2", To: "n1", Req: 7, Msg: m})
+		if len(to.sent) != 1 {
+			t.Errorf("%T: %d answers", m, len(to.sent))
+			continue
+		}
+		e := to.sent[0]
+		if refused, ok := e.Msg.(*core.Refused); !ok || refused.Why != core.RefusedOverloaded || e.To != "n2" || e.Req != 7 || !e.Reply {
+			t.Errorf("%T is answered %+v", m, e)
+		}
+	}
+	to.sent = nil
+	r.Deliver(&core.Envelope{From: "n2", To: "n1", Req: 7, Msg: &core.Forward{}})
+	if len(to.sent) > 0 {
+		t.Errorf("a forward is answered %+v", to.sent[0])
+	}
+	if n := r.turned.peers.Load(); n != uint64(len(requests)+1) {
+		t.Errorf("%d are counted; want %d", n, len(requests)+1)
 	}
 }
