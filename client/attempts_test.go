@@ -380,16 +380,6 @@ func TestOverloadEnds(t *testing.T) {
 	}
 }
 
-// TestOverloadIsNoTimeout: a request that is turned away for as long as it has time
-// ends as overloaded, and does not wait for a pause that it does not outlive.
-func TestOverloadIsNoTimeout(t *testing.T) {
-	_, c := startFakes(t, patient(), fails(dynamov1.Reason_REASON_OVERLOADED, notWritten))
-	_, err := c.Put(t.Context(), key, nil, nil, client.WithTimeout(300*time.Millisecond))
-	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrOverloaded) || e.Outcome != client.NotWritten {
-		t.Errorf("%v", err)
-	}
-}
-
 // TestHeldBack: what is sent to a node that turns everything away is held back,
 // and ends as if the node had turned it away.
 func TestHeldBack(t *testing.T) {

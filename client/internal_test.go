@@ -368,6 +368,22 @@ func TestGivenUpRequestsAreNotSent(t *testing.T) {
 	}
 }
 
+// TestOverloadIsNoTimeout: a request that is turned away ends as overloaded where its
+// time would be up before the next attempt, and goes on where it would not.
+func TestOverloadIsNoTimeout(t *testing.T) {
+	for left, ends := range map[time.Duration]bool{10 * time.Millisecond: true, time.Minute: false} {
+		c, r := &Client{}, newRequest()
+		r.op, r.deadline = opPut, time.Now().Add(left)
+		ended, err := c.judge(r, &attempt{to: new(node), reply: heldBack(opPut)})
+		if e, ok := errors.AsType[*Error](err); ended != ends || ok != ends || ok && (!errors.Is(err, ErrOverloaded) || e.Outcome != NotWritten) {
+			t.Errorf("with %v left: ended %t, %v", left, ended, err)
+		}
+		if !ends && (!r.pausing || c.budget.spent.Load() == 0) {
+			t.Error("it goes on without a pause, or without being counted")
+		}
+	}
+}
+
 // TestPauses: overloaded nodes are asked again after pauses that double up to a
 // second, and those that cannot be reached after short ones.
 func TestPauses(t *testing.T) {
