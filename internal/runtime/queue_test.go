@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
 )
 
@@ -162,12 +163,17 @@ func TestWhoeverGoesIsToldWhatIsKnown(t *testing.T) {
 	}
 }
 
-// sink is a transport that keeps what it is to send.
-type sink struct{ sent []core.Envelope }
+// sink is a transport that keeps what it is to send, unless it is full.
+type sink struct {
+	sent []core.Envelope
+	full bool
+}
 
 func (s *sink) Send(_ string, e *core.Envelope) bool {
-	s.sent = append(s.sent, *e)
-	return true
+	if !s.full {
+		s.sent = append(s.sent, *e)
+	}
+	return !s.full
 }
 func (s *sink) Reach(string) {}
 func (s *sink) Close() error { return nil }
@@ -201,5 +207,24 @@ func TestPeersHearThatThereIsNoRoom(t *testing.T) {
 	}
 	if n := r.turned.peers.Load(); n != uint64(len(requests)+1) {
 		t.Errorf("%d are counted; want %d", n, len(requests)+1)
+	}
+}
+
+// TestWhatIsNotSentComesBack: a request that the transport has no room for, or to a
+// node without a known address, comes back to its loop at once; a reply does not.
+func TestWhatIsNotSentComesBack(t *testing.T) {
+	l, _ := recorded(maxClients)
+	l.runtime.transport = &sink{full: true}
+	l.runtime.view.Store(&core.View{Self: "n1", Peers: []core.Peer{{ID: "n2", Addr: "n2:1"}}})
+	for i, to := range []id.Node{"n2", "nobody"} {
+		l.send(&core.Envelope{From: "n1", To: to, Req: 7, Msg: &core.Read{}})
+		l.send(&core.Envelope{From: "n1", To: to, Req: 8, Reply: true, Msg: &core.ReadReply{}})
+		if len(l.queue.inputs) != i+1 {
+			t.Fatalf("%d inputs wait after what was not sent to %s; want one for each request", len(l.queue.inputs), to)
+		}
+		in := l.queue.inputs[i]
+		if e, ok := in.value.(*core.Envelope); in.kind != sendFailed || !ok || e.Req != 7 || e.To != to {
+			t.Errorf("%+v comes back", in)
+		}
 	}
 }
