@@ -70,6 +70,22 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
+// TestQuorumsThatCannotBeMet: another owner is asked once, and not all there are.
+func TestQuorumsThatCannotBeMet(t *testing.T) {
+	answer := fails(dynamov1.Reason_REASON_QUORUM, notWritten)
+	fakes, c := startFakes(t, patient(), answer, answer, answer, answer)
+	if _, err := c.Put(t.Context(), key, nil, nil, client.Overwrite()); !errors.Is(err, client.ErrQuorum) {
+		t.Error(err)
+	}
+	asked := 0
+	for _, f := range fakes {
+		asked += len(f.puts())
+	}
+	if asked != 2 {
+		t.Errorf("%d nodes were asked; want two", asked)
+	}
+}
+
 // TestOneDoesNotAnswer: then the next one is asked as well, for the same write.
 func TestOneDoesNotAnswer(t *testing.T) {
 	cfg := patient()
@@ -367,16 +383,6 @@ func TestOverloadEnds(t *testing.T) {
 	}
 	if asked := len(fakes[0].requests()); asked == 0 || asked > 2*callers {
 		t.Errorf("%d requests asked the node %d times", callers, asked)
-	}
-}
-
-// TestOverloadIsNoTimeout: a request that is turned away for as long as it has time
-// ends as overloaded, and does not wait for a pause that it does not outlive.
-func TestOverloadIsNoTimeout(t *testing.T) {
-	_, c := startFakes(t, patient(), fails(dynamov1.Reason_REASON_OVERLOADED, notWritten))
-	_, err := c.Put(t.Context(), key, nil, nil, client.WithTimeout(300*time.Millisecond))
-	if e, ok := errors.AsType[*client.Error](err); !ok || !errors.Is(err, client.ErrOverloaded) || e.Outcome != client.NotWritten {
-		t.Errorf("%v", err)
 	}
 }
 

@@ -257,7 +257,7 @@ func TestNodesThatCannotBeReached(t *testing.T) {
 	var down atomic.Bool
 	cut := newCutter()
 	cfg := client.DefaultConfig()
-	cfg.Timeout = 300 * time.Millisecond
+	cfg.Timeout = time.Second
 	cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
 		if down.Load() {
 			return nil, refused

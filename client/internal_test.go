@@ -14,6 +14,7 @@ import (
 	"time"
 
 	dynamov1 "github.com/dynamo-kv/dynamo/api/dynamo/v1"
+	"github.com/dynamo-kv/dynamo/internal/backoff"
 	"github.com/dynamo-kv/dynamo/internal/latency"
 	"github.com/dynamo-kv/dynamo/internal/ring"
 )
@@ -362,6 +363,46 @@ func TestGivenUpRequestsAreNotSent(t *testing.T) {
 	dropped, more := l.take(&e, nil)
 	if len(dropped) != 1 || more || len(e.requests.Requests) != 0 || len(l.pending) != 0 {
 		t.Errorf("%d dropped, %d in the message, %d pending, more: %t", len(dropped), len(e.requests.Requests), len(l.pending), more)
+	} else if string(dropped[0].of.key) != "k" {
+		t.Error("the request was used again while an attempt of it was under way")
+	}
+}
+
+// TestOverloadIsNoTimeout: a request that is turned away ends as overloaded where its
+// time would be up before the next attempt, and goes on where it would not.
+func TestOverloadIsNoTimeout(t *testing.T) {
+	for left, ends := range map[time.Duration]bool{10 * time.Millisecond: true, time.Minute: false} {
+		c, r := &Client{}, newRequest()
+		r.op, r.deadline = opPut, time.Now().Add(left)
+		ended, err := c.judge(r, &attempt{to: new(node), reply: heldBack(opPut)})
+		if e, ok := errors.AsType[*Error](err); ended != ends || ok != ends || ok && (!errors.Is(err, ErrOverloaded) || e.Outcome != NotWritten) {
+			t.Errorf("with %v left: ended %t, %v", left, ended, err)
+		}
+		if !ends && (!r.pausing || c.budget.spent.Load() == 0) {
+			t.Error("it goes on without a pause, or without being counted")
+		}
+	}
+}
+
+// TestPauses: overloaded nodes are asked again after pauses that double up to a
+// second, and those that cannot be reached after short ones.
+func TestPauses(t *testing.T) {
+	const ms = time.Millisecond
+	for name, test := range map[string]struct {
+		policy backoff.Policy
+		least  []time.Duration // of which a fifth may be missing: jitter
+	}{
+		"overloaded":  {relief(), []time.Duration{20 * ms, 40 * ms, 80 * ms, 160 * ms, 320 * ms, 640 * ms, 1000 * ms, 1000 * ms}},
+		"unreachable": {recovery(), []time.Duration{10 * ms, 20 * ms, 40 * ms, 50 * ms, 50 * ms}},
+	} {
+		r := newRequest()
+		for i, least := range test.least {
+			before := time.Now()
+			r.pause(test.policy)
+			if pause := r.next.Sub(before); !r.pausing || pause < least*8/10 {
+				t.Errorf("%s: pause %d is %v; want %v, a fifth more or less", name, i+1, pause, least)
+			}
+		}
 	}
 }
 

@@ -180,9 +180,9 @@ func (c *Client) untold(err error) string {
 	switch {
 	case s.Code() != codes.Unavailable || strings.Contains(s.Message(), dialFailed):
 	case c.cfg.TLS == nil:
-		text += "; this is no node, or one that has TLS, while Config.TLS is not set"
+		text += "; this is no node, or one that has TLS, and TLS is not configured here"
 	case strings.Contains(text, "does not look like a TLS handshake"):
-		text += "; this is no node, or one that has no TLS, while Config.TLS is set"
+		text += "; this is no node, or one that has no TLS, and TLS is configured here"
 	}
 	return text
 }

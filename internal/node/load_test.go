@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/dynamo-kv/dynamo/internal/core"
 	"github.com/dynamo-kv/dynamo/internal/core/coretest"
 	"github.com/dynamo-kv/dynamo/internal/node"
+	"github.com/dynamo-kv/dynamo/internal/ring"
 )
 
 // slotsOf returns the slots of all shards together.
@@ -112,6 +114,76 @@ func TestWithoutAdmissionThereIsNoLimit(t *testing.T) {
 	b := c.Status().Background
 	if v.Budgets != nil || c.View() != nil || b.Limited || b.Throttled() || b.P99 < time.Minute {
 		t.Errorf("budgets %+v, background %+v; want no limit, and the p99 all the same", v.Budgets, b)
+	}
+}
+
+// build lets a shard build its hash trees over some keys, with a share of the
+// node's slots or without one, for as long as a minute. It returns how long that
+// took, and the most slots that it told of.
+func build(t *testing.T, budgets []core.Budget) (took time.Duration, held int, built bool) {
+	t.Helper()
+	s := newBench(controlOptions("a:1"), owning(t, "n1", "n2", "n3"))
+	const keys = 400
+	for i := range keys {
+		key := fmt.Append(nil, i)
+		s.deliver("n2", key, &core.Apply{Key: key, Set: versionOf("n2", make([]byte, 100))})
+		s.flush()
+	}
+	s.Shard = node.NewShard(s.options, 0, s.store) // which knows nothing of the trees there were
+	v := stable(s.options.Self, s.layout)
+	v.Budgets = budgets
+	s.out.Reset()
+	s.SetView(s.now, v, &s.out)
+	began := s.now.Mono
+	for s.now.Mono < began+time.Minute {
+		for _, r := range s.out.Loads {
+			held = max(held, r.Held)
+		}
+		s.flush()
+		built = true
+		for p := range s.layout.Partitions() {
+			_, ok := s.Root(ring.Partition(p))
+			built = built && ok
+		}
+		at, ok := s.Next()
+		if built || !ok {
+			break
+		}
+		s.now.Mono = max(s.now.Mono+time.Microsecond, at)
+		s.Tick(s.now, &s.out)
+	}
+	return s.now.Mono - began, held, built
+}
+
+// TestShardsGoByTheirBudget: a shard's work holds the slots that it has been given,
+// and takes what their rate says. Without a slot there is none.
+func TestShardsGoByTheirBudget(t *testing.T) {
+	free, _, built := build(t, nil)
+	if !built {
+		t.Fatal("without a budget the trees are not built")
+	}
+	slow, held, built := build(t, []core.Budget{{Epoch: 1, Slots: 1, BytesPerSlot: 64 << 10}})
+	if !built || held != 1 || slow < free+time.Second {
+		t.Errorf("with a slot of 64 KiB/s: built %t, %d slots held, in %v; without a limit in %v", built, held, slow, free)
+	}
+	if took, held, built := build(t, []core.Budget{{Epoch: 1, BytesPerSlot: 64 << 10}}); built || held != 0 {
+		t.Errorf("without a slot: built %t, %d slots held, in %v", built, held, took)
+	}
+}
+
+// TestSlotsComeBackByThemselves: Control looks after slots that were taken away in
+// time, though nobody tells it of requests and no gossip is due.
+func TestSlotsComeBackByThemselves(t *testing.T) {
+	const wakes = 250 * time.Millisecond
+	c, _ := loaded(t, func(o *node.Options) { o.GossipInterval = time.Minute })
+	slow(c, time.Second, time.Minute, 50)
+	if at, ok := c.Next(); !ok || at > time.Second+wakes {
+		t.Errorf("after slow requests it looks again at %v", at)
+	}
+	c, _ = loaded(t, func(o *node.Options) { o.GossipInterval = time.Minute })
+	c.Load(core.Now{Mono: time.Second}, core.LoadReport{Epoch: 1, Wanted: 20}) // more than there are
+	if at, ok := c.Next(); !ok || at > time.Second+wakes {
+		t.Errorf("with slots that others wait for it looks again at %v", at)
 	}
 }
 

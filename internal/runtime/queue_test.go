@@ -1,11 +1,13 @@
 package runtime
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/dynamo-kv/dynamo/internal/core"
+	"github.com/dynamo-kv/dynamo/internal/id"
 	"github.com/dynamo-kv/dynamo/internal/node"
 )
 
@@ -100,10 +102,16 @@ func TestQueuesAreBounded(t *testing.T) {
 	if client() {
 		t.Error("more clients than may ever wait")
 	}
+	if !l.queue.full.Load() {
+		t.Error("nobody hears that there is no room")
+	}
 	for len(l.queue.clients)+len(l.left.clients) > 0 || l.queue.counts[clientRequest] > 0 {
 		if err := l.drain(l.runtime.now()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if l.queue.full.Load() {
+		t.Error("everybody is turned away though there is room again")
 	}
 	l.fill(t, 10, maxPeers, 3*maxPeers)
 	if client() {
@@ -129,5 +137,94 @@ func TestRequestsOfClientsThatHaveGoneAreNotBegun(t *testing.T) {
 	}
 	if n := r.clients(); n != 1 || stays.leave() {
 		t.Errorf("%d requests were begun; want that of the client who stays", n)
+	}
+}
+
+// TestWhoeverGoesIsToldWhatIsKnown: a request that its client gives up before it was
+// begun never begins, and its write is known not to be written; one that was
+// begun is not known.
+func TestWhoeverGoesIsToldWhatIsKnown(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, begun := range []bool{false, true} {
+		r := &Runtime{}
+		w := r.waiters.get()
+		want, left := core.NotWritten, uint64(1)
+		if begun {
+			want, left = core.Unknown, 0
+			w.Begins()
+		}
+		if got := r.await(ctx, w, core.OpPut); got.Code != core.CodeTimeout || got.Outcome != want {
+			t.Errorf("begun %t: %v, %v; want %v", begun, got.Code, got.Outcome, want)
+		}
+		if w.Begins() || r.turned.left.Load() != left {
+			t.Errorf("begun %t: it begins all the same, or %d are counted", begun, r.turned.left.Load())
+		}
+	}
+}
+
+// sink is a transport that keeps what it is to send, unless it is full.
+type sink struct {
+	sent []core.Envelope
+	full bool
+}
+
+func (s *sink) Send(_ string, e *core.Envelope) bool {
+	if !s.full {
+		s.sent = append(s.sent, *e)
+	}
+	return !s.full
+}
+func (s *sink) Reach(string) {}
+func (s *sink) Close() error { return nil }
+
+// TestPeersHearThatThereIsNoRoom: a peer's request for which a queue has no room is
+// refused as overloaded; but for a forward, of which only a coordinator can say that
+// it will not be carried out.
+func TestPeersHearThatThereIsNoRoom(t *testing.T) {
+	l, _ := recorded(maxClients)
+	l.fill(t, 0, maxPeers, 0)
+	to := &sink{}
+	r := &Runtime{self: "n1", began: time.Now(), shards: []*loop{l}, transport: to}
+	r.view.Store(&core.View{Self: "n1", Peers: []core.Peer{{ID: "n2", Addr: "n2:1"}}})
+	requests := []core.Message{&core.Apply{}, &core.Hint{}, &core.Read{}, &core.Pull{}, &core.TreeCompare{}, &core.BucketAsk{}}
+	for _, m := range requests {
+		to.sent = nil
+		r.Deliver(&core.Envelope{From: "n2", To: "n1", Req: 7, Msg: m})
+		if len(to.sent) != 1 {
+			t.Errorf("%T: %d answers", m, len(to.sent))
+			continue
+		}
+		e := to.sent[0]
+		if refused, ok := e.Msg.(*core.Refused); !ok || refused.Why != core.RefusedOverloaded || e.To != "n2" || e.Req != 7 || !e.Reply {
+			t.Errorf("%T is answered %+v", m, e)
+		}
+	}
+	to.sent = nil
+	r.Deliver(&core.Envelope{From: "n2", To: "n1", Req: 7, Msg: &core.Forward{}})
+	if len(to.sent) > 0 {
+		t.Errorf("a forward is answered %+v", to.sent[0])
+	}
+	if n := r.turned.peers.Load(); n != uint64(len(requests)+1) {
+		t.Errorf("%d are counted; want %d", n, len(requests)+1)
+	}
+}
+
+// TestWhatIsNotSentComesBack: a request that the transport has no room for, or to a
+// node without a known address, comes back to its loop at once; a reply does not.
+func TestWhatIsNotSentComesBack(t *testing.T) {
+	l, _ := recorded(maxClients)
+	l.runtime.transport = &sink{full: true}
+	l.runtime.view.Store(&core.View{Self: "n1", Peers: []core.Peer{{ID: "n2", Addr: "n2:1"}}})
+	for i, to := range []id.Node{"n2", "nobody"} {
+		l.send(&core.Envelope{From: "n1", To: to, Req: 7, Msg: &core.Read{}})
+		l.send(&core.Envelope{From: "n1", To: to, Req: 8, Reply: true, Msg: &core.ReadReply{}})
+		if len(l.queue.inputs) != i+1 {
+			t.Fatalf("%d inputs wait after what was not sent to %s; want one for each request", len(l.queue.inputs), to)
+		}
+		in := l.queue.inputs[i]
+		if e, ok := in.value.(*core.Envelope); in.kind != sendFailed || !ok || e.Req != 7 || e.To != to {
+			t.Errorf("%+v comes back", in)
+		}
 	}
 }

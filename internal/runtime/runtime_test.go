@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -218,6 +219,26 @@ func TestNothingHangsPastItsDeadline(t *testing.T) {
 		c.network.Heal()
 		if r := c.put(0, "k", "w"); r.Outcome != core.Written {
 			t.Errorf("after the heal: %+v", r)
+		}
+	})
+}
+
+// TestContextsDeadlinesTravel: a request has the time that its context has, where
+// that is less than its timeout: here and at peers.
+func TestContextsDeadlinesTravel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, nil)
+		const timeout, short = 2 * time.Second, 100 * time.Millisecond
+		for _, within := range []time.Duration{short, time.Minute} {
+			ctx, cancel := context.WithTimeout(t.Context(), within)
+			defer cancel()
+			q := &core.Request{Op: core.OpPut, Key: []byte("k"), Value: []byte("v"), Options: core.Options{Overwrite: true}}
+			if r := c.nodes[0].Do(ctx, q, timeout); r.Outcome != core.Written {
+				t.Fatalf("%v", r.Code)
+			}
+			if got, want := q.Deadline-q.Arrived, min(timeout, within); got != want {
+				t.Errorf("with %v in its context it has %v; want %v", within, got, want)
+			}
 		}
 	})
 }
