@@ -44,9 +44,9 @@ func patiently(args []string) []string {
 // TestScripts runs testdata/*.txtar with real processes of this program.
 // Beside testscript's own commands they have:
 //
-//	start NAME REGEXP ARGS...   runs dynamo ARGS until interrupt, crash or the end, and waits until it has
-//	                            printed a line that matches; each node that it says to listen
-//	                            sets a variable of the node's ID to the address
+//	start NAME REGEXP ARGS...   runs dynamo ARGS until interrupt, crash or the end, and waits until what it
+//	                            has printed, in whole lines, matches; each node that it has said by then to
+//	                            listen sets a variable of the node's ID to the address
 //	interrupt NAME                  interrupts it, and checks that it ends well
 //	crash NAME                   kills it
 //	exits CODE ARGS...          runs dynamo ARGS and checks the exit code
@@ -137,33 +137,35 @@ func (p *process) collect(s *bufio.Scanner) {
 // nodeAddr is where a process says that a node listens.
 type nodeAddr struct{ id, addr string }
 
-// await waits for a line that matches, and returns the nodes in all lines.
+// await waits until what the process has printed matches, and returns the nodes in
+// the lines until then: those that come later may be there already, or not.
 func (p *process) await(ts *testscript.TestScript, pattern string) []nodeAddr {
-	re, err := regexp.Compile(pattern)
+	re, err := regexp.Compile("(?m)" + pattern)
 	ts.Check(err)
 	timeout := time.After(patience)
-	for {
+	var nodes []nodeAddr
+	text := ""
+	for seen := 0; ; {
 		p.mu.Lock()
-		lines, more := p.lines, p.more
+		lines, more := p.lines[seen:], p.more
 		p.mu.Unlock()
-		var nodes []nodeAddr
-		matched := false
 		for _, line := range lines {
 			if m := listensLine().FindStringSubmatch(line); m != nil {
 				nodes = append(nodes, nodeAddr{m[1], m[2]})
 			}
-			matched = matched || re.MatchString(line)
+			text += line + "\n"
+			if re.MatchString(text) {
+				return nodes
+			}
 		}
-		if matched {
-			return nodes
-		}
+		seen += len(lines)
 		select {
 		case <-more:
 		case <-p.ended:
 			err := p.cmd.Wait()
-			ts.Fatalf("it ended (%v) before it printed %q:\n%s\n%s", err, pattern, strings.Join(lines, "\n"), p.stderr.String())
+			ts.Fatalf("it ended (%v) before it printed %q:\n%s\n%s", err, pattern, text, p.stderr.String())
 		case <-timeout:
-			ts.Fatalf("it has not printed %q:\n%s", pattern, strings.Join(lines, "\n"))
+			ts.Fatalf("it has not printed %q:\n%s", pattern, text)
 		}
 	}
 }
