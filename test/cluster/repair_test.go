@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -39,6 +40,13 @@ func TestReadsRepairAnOwnerThatLostItsDisk(t *testing.T) {
 			return !s.Serving || slices.ContainsFunc(s.Members, func(m dynamo.Member) bool { return m.Status != "alive" })
 		})
 	})
+	// They may still have the connections and the breakers of before.
+	for _, n := range []*dynamo.Node{nodes[0], nodes[1], wiped} {
+		await(t, "three answers at "+n.ID(), func() bool {
+			_, err := n.Get(ctx, "no key", dynamo.WithR(3))
+			return errors.Is(err, dynamo.ErrKeyNotFound)
+		})
+	}
 	// Its own copy alone, which is the fastest answer to a read at R=1.
 	own := func(i int) []string {
 		res, err := wiped.Get(ctx, key(i), dynamo.WithR(1), dynamo.Strict())
