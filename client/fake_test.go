@@ -78,15 +78,16 @@ func (f *fakeNode) Stream(stream grpc.BidiStreamingServer[dynamov1.Requests, dyn
 	return <-broken
 }
 
-// noisy returns the reply, and those that nobody has asked for.
+// noisy returns the reply, and those that nobody has asked for: before it, since the
+// client may ask its next question as soon as it has the reply, and once more the same.
 func (f *fakeNode) noisy(reply *dynamov1.Reply) []*dynamov1.Reply {
-	out := []*dynamov1.Reply{reply}
+	var out []*dynamov1.Reply
 	for _, id := range f.noise {
 		if id != reply.Id {
 			out = append(out, &dynamov1.Reply{Id: id})
 		}
 	}
-	return append(out, &dynamov1.Reply{Id: reply.Id})
+	return append(out, reply, &dynamov1.Reply{Id: reply.Id})
 }
 
 // requests returns what the node was asked so far.
