@@ -139,14 +139,7 @@ func startFakes(t *testing.T, cfg *client.Config, answers ...func(*dynamov1.Requ
 		fakes = append(fakes, f)
 		server := grpc.NewServer(grpc.ForceServerCodecV2(frame.Codec{}))
 		dynamov1.RegisterKVServer(server, f)
-		served := make(chan error, 1)
-		go func() { served <- server.Serve(ln) }()
-		t.Cleanup(func() {
-			server.Stop()
-			if err := <-served; err != nil {
-				t.Error(err)
-			}
-		})
+		serve(t, server, ln)
 	}
 	c, err := client.New(t.Context(), []string{fakes[0].addr}, cfg)
 	if err != nil {
@@ -154,6 +147,19 @@ func startFakes(t *testing.T, cfg *client.Config, answers ...func(*dynamov1.Requ
 	}
 	t.Cleanup(c.Close)
 	return fakes, c
+}
+
+// serve has a server answer at ln until the test ends.
+func serve(t *testing.T, server *grpc.Server, ln net.Listener) {
+	t.Helper()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // key is the one that fake nodes know.

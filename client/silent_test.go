@@ -102,14 +102,7 @@ func (w *watchedNode) serve(t *testing.T, network *memconn.Network) {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
 	dynamov1.RegisterKVServer(server, w)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }()
-	t.Cleanup(func() {
-		server.Stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
+	serve(t, server, ln)
 }
 
 // TestCutOffNodesAreGivenUp: a node that the network cuts off without a word is

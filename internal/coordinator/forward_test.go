@@ -365,23 +365,32 @@ func TestForwardsAreForgottenAfterTheirLimit(t *testing.T) {
 	}
 }
 
+// refusedByAll forwards a strict write that the first owner refuses as stale, and the
+// others for a reason, until the first is asked again. It returns that owner, and what
+// has a copy of its refusal come.
+func (b *bench) refusedByAll(r core.Request, why core.Refusal) (owner id.Node, copied func()) {
+	r.Options.Quorum = core.QuorumStrict
+	owners, _ := b.places(r.Key)
+	b.submit(r)
+	first := b.take(owners[0])
+	refuse := func() { b.answer(first, &core.Refused{Why: core.RefusedStale}) }
+	refuse()
+	for _, n := range owners[1:] {
+		b.answer(b.take(n), &core.Refused{Why: why})
+	}
+	b.pass(staleRetry)
+	return owners[0], refuse
+}
+
 // A refusal may come twice. The copy must not be taken for the refusal of the try
 // that followed, which may be executed.
 func TestCopyOfARefusalLeavesTheOutcomeUnknown(t *testing.T) {
 	b := newBench(t, "f", 6)
 	r := b.put(false)
-	r.Options.Quorum, r.Deadline = core.QuorumStrict, b.now.Mono+2*staleRetry
-	owners, _ := b.places(r.Key)
-	b.submit(r)
-	first := b.take(owners[0])
-	stale := &core.Refused{Why: core.RefusedStale}
-	b.answer(first, stale)
-	for _, n := range owners[1:] {
-		b.answer(b.take(n), &core.Refused{Why: core.RefusedStorageFull})
-	}
-	b.pass(staleRetry)
-	b.take(owners[0]) // is executed, and the answer is lost
-	b.answer(first, stale)
+	r.Deadline = b.now.Mono + 2*staleRetry
+	owner, copied := b.refusedByAll(r, core.RefusedStorageFull)
+	b.take(owner) // is executed, and the answer is lost
+	copied()
 	b.pass(staleRetry)
 	if got := b.result(); got.Outcome != core.Unknown {
 		t.Errorf("%+v", got)
@@ -396,23 +405,13 @@ func TestForwardThatNeverLeftWasNotExecuted(t *testing.T) {
 		want   core.Outcome
 	}{{false, core.NotWritten}, {true, core.Unknown}} {
 		b := newBench(t, "f", 6)
-		r := b.put(false)
-		r.Options.Quorum = core.QuorumStrict
-		owners, _ := b.places(r.Key)
-		b.submit(r)
-		first := b.take(owners[0])
-		stale := &core.Refused{Why: core.RefusedStale}
-		b.answer(first, stale)
-		for _, n := range owners[1:] {
-			b.answer(b.take(n), &core.Refused{Why: core.RefusedInvalid})
-		}
-		b.pass(staleRetry)
+		owner, copied := b.refusedByAll(b.put(false), core.RefusedInvalid)
 		if c.copied {
-			b.take(owners[0])
-			b.answer(first, stale)
+			b.take(owner)
+			copied()
 			b.pass(staleRetry)
 		}
-		b.refuse(b.take(owners[0]))
+		b.refuse(b.take(owner))
 		if got := b.result(); got.Code != core.CodeQuorum || got.Outcome != c.want {
 			t.Errorf("the refusal is copied, %t: %+v; want %v", c.copied, got, c.want)
 		}
